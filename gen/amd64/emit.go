@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
+	op "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// emitter writes one generated file: avo's context and what the families share.
+type emitter struct {
+	*build.Context
+	labels int // used up in the current function
+}
+
+// text starts a leaf function that keeps no pointer.
+func (e *emitter) text(name, signature string, doc ...string) {
+	e.Function(name)
+	e.Attributes(attr.NOSPLIT)
+	e.SignatureExpr(signature)
+	e.Doc(doc...)
+	e.Pragma("noescape")
+	e.labels = 0
+}
+
+// ret ends a function that touched the upper halves of vector registers: dirty
+// ones would slow down the SSE code of Go on Intel CPUs.
+func (e *emitter) ret() {
+	e.VZEROUPPER()
+	e.RET()
+}
+
+// label returns a name that is new in this function.
+func (e *emitter) label(name string) string {
+	e.labels++
+	return fmt.Sprintf("%s%d", name, e.labels)
+}
+
+// align puts the next instruction on a 32-byte boundary: a loop head.
+func (e *emitter) align() {
+	e.Instruction(&ir.Instruction{Opcode: "PCALIGN", Operands: []op.Op{op.Imm(32)}})
+}
+
+// gp loads a parameter into a new general-purpose register.
+func (e *emitter) gp(name string) reg.GPVirtual {
+	r := e.GP64()
+	e.Load(e.Param(name), r)
+	return r
+}
+
+// repeat emits body in a loop that runs n/step times and leaves n mod step in n.
+func (e *emitter) repeat(n reg.GPVirtual, step int, body func()) {
+	head, done := e.label("loop"), e.label("done")
+	e.SUBQ(op.U32(uint32(step)), n)
+	e.JB(op.LabelRef(done))
+	e.align()
+	e.Label(head)
+	body()
+	e.SUBQ(op.U32(uint32(step)), n)
+	e.JAE(op.LabelRef(head))
+	e.Label(done)
+	e.ADDQ(op.U32(uint32(step)), n)
+}
+
+// at is the memory at base + floats·4 bytes.
+func at(base reg.Register, floats int) op.Mem { return op.Mem{Base: base, Disp: 4 * floats} }
+
+// loadLow loads four floats into the lower half of y and clears the upper: a
+// move to X, of which avo would think that it keeps the upper half alive.
+func (e *emitter) loadLow(m op.Mem, y reg.VecVirtual) {
+	e.Instruction(&ir.Instruction{
+		Opcode:   "VMOVUPS",
+		Operands: []op.Op{m, y.AsX()},
+		Inputs:   []op.Op{m},
+		Outputs:  []op.Op{y},
+		ISA:      []string{"AVX"},
+	})
+}
+
+// vectors are the registers of one instruction-set level.
+type vectors struct {
+	suffix string // of kernel names
+	lanes  int    // float32 in a register
+	kind   func(*build.Context) reg.VecVirtual
+}
+
+var (
+	avx2   = vectors{"AVX2", 8, (*build.Context).YMM}
+	avx512 = vectors{"AVX512", 16, (*build.Context).ZMM}
+)
+
+// take returns n new registers.
+func (v vectors) take(e *emitter, n int) []reg.VecVirtual {
+	r := make([]reg.VecVirtual, n)
+	for i := range r {
+		r[i] = v.kind(e.Context)
+	}
+	return r
+}
+
+// zero clears r; the wide form without DQ is the integer one.
+func (v vectors) zero(e *emitter, r reg.VecVirtual) {
+	if v.lanes == 16 {
+		e.VPXORD(r, r, r)
+	} else {
+		e.VXORPS(r, r, r)
+	}
+}

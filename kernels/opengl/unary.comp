@@ -1,0 +1,22 @@
+#version 430
+// Elementwise maps of one operand: y[i] = OP(x[i]). alpha is for those that take
+// a scalar. Models: kernels.refMap, refSiLU, refGELU, refScale.
+layout(local_size_x = 256) in;
+layout(std430, binding = 0) buffer Y { float y[]; };
+layout(std430, binding = 1) readonly buffer X { float x[]; };
+layout(location = 0) uniform int y0;
+layout(location = 1) uniform int x0;
+layout(location = 2) uniform int n;
+layout(location = 3) uniform float alpha;
+
+float gelu(float v) {
+    return 0.5 * v * (1.0 + tanhf(0.7978845608 * (v + 0.044715 * v * v * v)));
+}
+
+void main() {
+    int step = int(gl_NumWorkGroups.x * gl_WorkGroupSize.x);
+    for (int i = int(gl_GlobalInvocationID.x); i < n; i += step) {
+        float v = x[x0 + i];
+        y[y0 + i] = OP(v);
+    }
+}

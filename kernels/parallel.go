@@ -1,0 +1,139 @@
+package kernels
+
+import "math"
+
+// chunk is the length of a task of an elementwise op, in elements: 3 vectors of
+// it fit L2, and one call into assembly stays in the microseconds.
+const chunk = 1 << 14
+
+// Chunks cuts [0, n) into runs of a fixed length and calls f on each, in
+// parallel. Elementwise ops hoist their choice of kernel above it.
+func Chunks(n int, f func(lo, hi int)) {
+	if n <= chunk {
+		if n > 0 {
+			f(0, n)
+		}
+		return
+	}
+	Parallel((n+chunk-1)/chunk, func(t int) { f(t*chunk, min((t+1)*chunk, n)) })
+}
+
+// rowsPerTask is how many rows of d elements make one task.
+func rowsPerTask(d int) int { return max(1, chunk/max(d, 1)) }
+
+// Rows calls f on runs of rows of an n×d matrix, in parallel.
+func Rows(n, d int, f func(lo, hi int)) {
+	per := rowsPerTask(d)
+	Parallel((n+per-1)/per, func(t int) { f(t*per, min((t+1)*per, n)) })
+}
+
+// partialRows is how many rows share one partial sum of a reduction over rows.
+// It depends on the shape alone, and so does the tree above it.
+func partialRows(n, d int) int { return max(rowsPerTask(d), (n+63)/64) }
+
+// reduceRows runs f on fixed runs of rows, each with its own zeroed partial of
+// the given width, and adds the partials in a fixed binary tree into dst.
+func reduceRows[T Float](s *Set[T], dst []T, n, d int, f func(partial []T, lo, hi int)) {
+	per := partialRows(n, d)
+	groups, width := (n+per-1)/per, len(dst)
+	if groups == 0 {
+		clear(dst)
+		return
+	}
+	b := scratch[T](groups * width)
+	defer b.free()
+	Parallel(groups, func(t int) {
+		p := b.mem[t*width : (t+1)*width]
+		clear(p)
+		f(p, t*per, min((t+1)*per, n))
+	})
+	for step := 1; step < groups; step *= 2 {
+		for t := 0; t+step < groups; t += 2 * step {
+			p := b.mem[t*width : (t+1)*width]
+			s.Add(p, p, b.mem[(t+step)*width:(t+step+1)*width])
+		}
+	}
+	copy(dst, b.mem[:width])
+}
+
+// ReduceSum sets y[o,i] = Σ_j x[o,j,i].
+//
+// Shapes: x [outer, n, inner], y [outer, inner], both contiguous.
+// Error: ≤ (n/16+16)·u·Σ|x|, the order fixed by the shape.
+func ReduceSum[T Float](s *Set[T], y, x []T, outer, n, inner int) {
+	if inner == 1 {
+		reduceLast(outer, n, func(o int) { y[o] = sumVector(s, x[o*n:(o+1)*n]) })
+		return
+	}
+	for o := range outer {
+		src := x[o*n*inner:]
+		reduceRows(s, y[o*inner:(o+1)*inner], n, inner, func(p []T, lo, hi int) {
+			for j := lo; j < hi; j++ {
+				s.Add(p, p, src[j*inner:(j+1)*inner])
+			}
+		})
+	}
+}
+
+// ReduceMax sets y[o,i] = max_j x[o,j,i]; −Inf where n = 0, NaN where there is
+// one. Shapes: x [outer, n, inner], y [outer, inner], both contiguous.
+func ReduceMax[T Float](s *Set[T], y, x []T, outer, n, inner int) {
+	if inner == 1 {
+		reduceLast(outer, n, func(o int) { y[o] = s.Max(x[o*n : (o+1)*n]) })
+		return
+	}
+	Rows(outer, n*inner, func(lo, hi int) {
+		for o := lo; o < hi; o++ {
+			dst := y[o*inner : (o+1)*inner]
+			for i := range dst {
+				dst[i] = T(math.Inf(-1))
+			}
+			for j := range n {
+				for i, v := range x[(o*n+j)*inner : (o*n+j+1)*inner] {
+					dst[i] = max(dst[i], v)
+				}
+			}
+		}
+	})
+}
+
+// reduceLast runs f for every row; long single rows are left whole, since the
+// vector kernels stream them at the speed of memory.
+func reduceLast(outer, n int, f func(o int)) {
+	Rows(outer, n, func(lo, hi int) {
+		for o := lo; o < hi; o++ {
+			f(o)
+		}
+	})
+}
+
+// sumVector adds chunks of a fixed length in a fixed order.
+func sumVector[T Float](s *Set[T], x []T) T {
+	var sum float64
+	for lo := 0; lo < len(x); lo += chunk {
+		sum += float64(s.Sum(x[lo:min(lo+chunk, len(x))]))
+	}
+	return T(sum)
+}
+
+// SumSquares returns Σ x². Error: ≤ (chunk/16+16)·u relative: chunk sums are
+// added in float64, in order.
+func SumSquares[T Float](s *Set[T], x []T) float64 {
+	n := (len(x) + chunk - 1) / chunk
+	b := scratch[float64](n)
+	defer b.free()
+	Parallel(n, func(t int) {
+		v := x[t*chunk : min((t+1)*chunk, len(x))]
+		b.mem[t] = float64(s.Dot(v, v))
+	})
+	var sum float64
+	for _, v := range b.mem {
+		sum += v
+	}
+	return sum
+}
+
+// AdamW advances p, m, v by the gradient g as Set.AdamW says, in parallel.
+func AdamW[T Float](s *Set[T], p, m, v, g []T, step *AdamWStep[T]) {
+	Chunks(len(p), func(lo, hi int) { s.AdamW(p[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi], step) })
+}

@@ -1,0 +1,40 @@
+package kernels
+
+import "math"
+
+// Reference returns the reference level: plain loops that define every kernel.
+// It is always compiled, on every architecture, and is the only level at
+// float64.
+func Reference[T Float]() *Set[T] {
+	return &Set[T]{
+		Name:             "reference",
+		Tile:             Tile[T]{MR: 4, NR: 4, Run: refTile4x4[T]},
+		PackRows:         refPackRows[T],
+		PackCols:         refPackCols[T],
+		Add:              refAdd[T],
+		Sub:              refSub[T],
+		Mul:              refMul[T],
+		Div:              refDiv[T],
+		Scale:            refScale[T],
+		Axpy:             refAxpy[T],
+		Exp:              refMap[T](math.Exp),
+		Log:              refMap[T](math.Log),
+		Sqrt:             refMap[T](math.Sqrt),
+		Tanh:             refMap[T](math.Tanh),
+		SiLU:             refSiLU[T],
+		SiLUGrad:         refSiLUGrad[T],
+		SwiGLU:           refSwiGLU[T],
+		SwiGLUGrad:       refSwiGLUGrad[T],
+		GELU:             refGELU[T],
+		GELUGrad:         refGELUGrad[T],
+		Sum:              refSum[T],
+		Dot:              refDot[T],
+		Max:              refMax[T],
+		ExpSub:           refExpSub[T],
+		RMSNormRow:       refRMSNormRow[T],
+		RMSNormGradRow:   refRMSNormGradRow[T],
+		LayerNormRow:     refLayerNormRow[T],
+		LayerNormGradRow: refLayerNormGradRow[T],
+		AdamW:            refAdamW[T],
+	}
+}

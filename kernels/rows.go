@@ -1,0 +1,180 @@
+package kernels
+
+import "math"
+
+// RMSNorm normalises n rows: y[i,j] = x[i,j]·w[j]·r[i], r[i] as RMSNormRow.
+//
+// Shapes: x, y [n, d] contiguous, w [d], r [n] (kept for the VJP).
+// Memory: y may be x. Error: as Set.RMSNormRow.
+func RMSNorm[T Float](s *Set[T], y, r, x, w []T, n, d int, eps float64) {
+	checkRows("rmsnorm", n, d, len(y), len(x))
+	shapeCheck(len(w) >= d && len(r) >= n, "rmsnorm", "w has %d of %d elements, r %d of %d", len(w), d, len(r), n)
+	Rows(n, d, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			r[i] = s.RMSNormRow(y[i*d:(i+1)*d], x[i*d:(i+1)*d], w[:d], T(eps))
+		}
+	})
+}
+
+// RMSNormGrad is the VJP of RMSNorm: gx [n, d] and gw [d] are set. gx may be gy.
+func RMSNormGrad[T Float](s *Set[T], gx, gw, x, w, gy, r []T, n, d int) {
+	checkRows("rmsnorm-grad", n, d, len(gx), len(x), len(gy))
+	shapeCheck(len(w) >= d && len(gw) >= d && len(r) >= n, "rmsnorm-grad", "short w, gw or r")
+	reduceRows(s, gw[:d], n, d, func(p []T, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			s.RMSNormGradRow(gx[i*d:(i+1)*d], p, x[i*d:(i+1)*d], w[:d], gy[i*d:(i+1)*d], r[i])
+		}
+	})
+}
+
+// LayerNorm normalises n rows: y = (x−mean)·r·w + b, as LayerNormRow.
+//
+// Shapes: x, y [n, d] contiguous, w, b [d]; mean, r [n] are kept for the VJP.
+// Memory: y may be x.
+func LayerNorm[T Float](s *Set[T], y, mean, r, x, w, b []T, n, d int, eps float64) {
+	checkRows("layernorm", n, d, len(y), len(x))
+	shapeCheck(len(w) >= d && len(b) >= d && len(mean) >= n && len(r) >= n, "layernorm", "short w, b, mean or r")
+	Rows(n, d, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			mean[i], r[i] = s.LayerNormRow(y[i*d:(i+1)*d], x[i*d:(i+1)*d], w[:d], b[:d], T(eps))
+		}
+	})
+}
+
+// LayerNormGrad is the VJP of LayerNorm: gx [n, d], gw [d], gb [d] are set. gx
+// may be gy.
+func LayerNormGrad[T Float](s *Set[T], gx, gw, gb, x, w, gy, mean, r []T, n, d int) {
+	checkRows("layernorm-grad", n, d, len(gx), len(x), len(gy))
+	shapeCheck(len(w) >= d && len(gw) >= d && len(gb) >= d && len(mean) >= n && len(r) >= n, "layernorm-grad", "short w, gw, gb, mean or r")
+	both := scratch[T](2 * d)
+	defer both.free()
+	reduceRows(s, both.mem, n, d, func(p []T, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			s.LayerNormGradRow(gx[i*d:(i+1)*d], p[:d], p[d:], x[i*d:(i+1)*d], w[:d], gy[i*d:(i+1)*d], mean[i], r[i])
+		}
+	})
+	copy(gw, both.mem[:d])
+	copy(gb, both.mem[d:])
+}
+
+// Softmax sets y[i,j] = e^(x[i,j]−m_i)/Σ_j e^(x[i,j]−m_i), m_i the row's maximum.
+//
+// Shapes: x, y [n, d] contiguous. Memory: y may be x.
+// Error: ≤ (d/16+16)·u relative + u·|x−m|.
+func Softmax[T Float](s *Set[T], y, x []T, n, d int) {
+	checkRows("softmax", n, d, len(y), len(x))
+	Rows(n, d, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			row := y[i*d : (i+1)*d]
+			sum := s.ExpSub(row, x[i*d:(i+1)*d], s.Max(x[i*d:(i+1)*d]))
+			s.Scale(row, row, 1/sum)
+		}
+	})
+}
+
+// SoftmaxGrad is the VJP of Softmax from its result: gx = y·(gy − Σ_j gy·y).
+// gx may be gy but not y.
+func SoftmaxGrad[T Float](s *Set[T], gx, y, gy []T, n, d int) {
+	checkRows("softmax-grad", n, d, len(gx), len(y), len(gy))
+	Rows(n, d, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			p, out := y[i*d:(i+1)*d], gx[i*d:(i+1)*d]
+			dot := s.Dot(p, gy[i*d:(i+1)*d])
+			s.Mul(out, p, gy[i*d:(i+1)*d])
+			s.Axpy(out, p, -dot)
+		}
+	})
+}
+
+// CrossEntropy sets lse[i] = ln Σ_j e^x[i,j] and loss[i] = lse[i] − x[i,target[i]],
+// or 0 where target[i] is negative (an ignored row).
+//
+// Shapes: x [n, d] contiguous; loss, lse, target [n].
+// Panics: *ShapeError if a target is d or more.
+func CrossEntropy[T Float](s *Set[T], loss, lse, x []T, target []int32, n, d int) {
+	checkRows("crossentropy", n, d, len(x))
+	shapeCheck(len(loss) >= n && len(lse) >= n && len(target) >= n, "crossentropy", "short loss, lse or target")
+	for i, t := range target[:n] {
+		shapeCheck(int(t) < d, "crossentropy", "target %d of row %d, but there are %d classes", t, i, d)
+	}
+	Rows(n, d, func(lo, hi int) {
+		e := scratch[T](d)
+		defer e.free()
+		for i := lo; i < hi; i++ {
+			row := x[i*d : (i+1)*d]
+			m := s.Max(row)
+			l := m + T(math.Log(float64(s.ExpSub(e.mem, row, m))))
+			lse[i], loss[i] = l, 0
+			if t := target[i]; t >= 0 {
+				loss[i] = l - row[t]
+			}
+		}
+	})
+}
+
+// CrossEntropyGrad is its VJP: gx[i,j] = gy[i]·(e^(x[i,j]−lse[i]) − [j = target[i]]),
+// and 0 in ignored rows. gx may be x.
+func CrossEntropyGrad[T Float](s *Set[T], gx, x, lse []T, target []int32, gy []T, n, d int) {
+	checkRows("crossentropy-grad", n, d, len(gx), len(x))
+	shapeCheck(len(gy) >= n && len(lse) >= n && len(target) >= n, "crossentropy-grad", "short gy, lse or target")
+	Rows(n, d, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			row := gx[i*d : (i+1)*d]
+			t := target[i]
+			if t < 0 {
+				clear(row)
+				continue
+			}
+			s.ExpSub(row, x[i*d:(i+1)*d], lse[i])
+			row[t]--
+			s.Scale(row, row, gy[i])
+		}
+	})
+}
+
+// GatherRows sets y[i,:] = w[id[i],:].
+//
+// Shapes: w [rows, d], y [len(id), d], both contiguous.
+// Panics: *ShapeError if an id is outside [0, rows).
+func GatherRows[E any](y, w []E, id []int32, rows, d int) {
+	checkIDs("gather", id, rows)
+	checkRows("gather", len(id), d, len(y))
+	Rows(len(id), d, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			copy(y[i*d:(i+1)*d], w[int(id[i])*d:][:d])
+		}
+	})
+}
+
+// ScatterAddRows sets gw to zero and adds gy[i,:] to gw[id[i],:] in order of i:
+// the VJP of GatherRows. Columns are split among the workers, never rows, so
+// that the order of each sum is fixed.
+func ScatterAddRows[T Float](s *Set[T], gw, gy []T, id []int32, rows, d int) {
+	checkIDs("scatter", id, rows)
+	checkRows("scatter", len(id), d, len(gy))
+	checkRows("scatter", rows, d, len(gw))
+	const cols = 64
+	Parallel((d+cols-1)/cols, func(t int) {
+		lo, hi := t*cols, min((t+1)*cols, d)
+		for r := range rows {
+			clear(gw[r*d+lo : r*d+hi])
+		}
+		for i, r := range id {
+			dst := gw[int(r)*d+lo : int(r)*d+hi]
+			s.Add(dst, dst, gy[i*d+lo:i*d+hi])
+		}
+	})
+}
+
+func checkIDs(op string, id []int32, rows int) {
+	for i, r := range id {
+		shapeCheck(r >= 0 && int(r) < rows, op, "id %d at %d, but there are %d rows", r, i, rows)
+	}
+}
+
+// checkRows panics unless every length holds an n×d matrix.
+func checkRows(op string, n, d int, lengths ...int) {
+	for _, l := range lengths {
+		shapeCheck(n >= 0 && d >= 1 && n <= l/d, op, "%d elements, too few for [%d %d]", l, n, d)
+	}
+}

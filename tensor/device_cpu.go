@@ -1,0 +1,207 @@
+package tensor
+
+import "fuerte/kernels"
+
+// CPU is the host: the vector kernels of package kernels on all cores, at
+// float64 the reference kernels. Storage dtypes can be copied, cast and
+// gathered.
+var CPU = newCPU()
+
+func newCPU() *Device {
+	pool := new(hostPool)
+	d := &Device{Name: "cpu", free: pool.put}
+	d.alloc = func(bytes int) *storage { return pool.alloc(d, bytes) }
+	d.upload = func(dst *Tensor, src []byte) { copy(dst.store.mem[dst.offset*dst.dtype.Size():], src) }
+	d.download = func(src *Tensor, dst []byte) { copy(dst, src.store.mem[src.offset*src.dtype.Size():]) }
+	for t := range d.tables {
+		d.tables[t] = &Ops{Copy: copyCPU, Fill: fillCPU, Gather: gatherCPU}
+	}
+	host[float32]{kernels.F32}.fill(d.tables[Float32])
+	host[float64]{kernels.F64}.fill(d.tables[Float64])
+	return d.complete()
+}
+
+// host fills the table of one compute dtype. The set is asked for at the first
+// use, so that a bad FUERTE_ISA is an error of kernels.Choose, not of start-up.
+type host[T kernels.Float] struct{ set func() *kernels.Set[T] }
+
+func (h host[T]) fill(o *Ops) {
+	o.Add = h.binary(func(s *kernels.Set[T]) func(y, a, b []T) { return s.Add })
+	o.Sub = h.binary(func(s *kernels.Set[T]) func(y, a, b []T) { return s.Sub })
+	o.Mul = h.binary(func(s *kernels.Set[T]) func(y, a, b []T) { return s.Mul })
+	o.Div = h.binary(func(s *kernels.Set[T]) func(y, a, b []T) { return s.Div })
+	o.Exp = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Exp })
+	o.Log = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Log })
+	o.Sqrt = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Sqrt })
+	o.Tanh = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Tanh })
+	o.SiLU = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.SiLU })
+	o.GELU = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.GELU })
+	o.SiLUGrad = h.vector3(func(s *kernels.Set[T]) func(a, b, c []T) { return s.SiLUGrad })
+	o.GELUGrad = h.vector3(func(s *kernels.Set[T]) func(a, b, c []T) { return s.GELUGrad })
+	o.SwiGLU = h.vector3(func(s *kernels.Set[T]) func(a, b, c []T) { return s.SwiGLU })
+	o.SwiGLUGrad = func(gg, gu, g, u, gy *Tensor) {
+		s, a, b, c, d, e := h.set(), Data[T](gg), Data[T](gu), Data[T](g), Data[T](u), Data[T](gy)
+		kernels.Chunks(len(a), func(lo, hi int) { s.SwiGLUGrad(a[lo:hi], b[lo:hi], c[lo:hi], d[lo:hi], e[lo:hi]) })
+	}
+	o.Scale = func(y, x *Tensor, alpha float64) {
+		s, a, b := h.set(), Data[T](y), Data[T](x)
+		kernels.Chunks(len(a), func(lo, hi int) { s.Scale(a[lo:hi], b[lo:hi], T(alpha)) })
+	}
+	o.Axpy = func(y, x *Tensor, alpha float64) {
+		s, a, b := h.set(), Data[T](y), Data[T](x)
+		kernels.Chunks(len(a), func(lo, hi int) { s.Axpy(a[lo:hi], b[lo:hi], T(alpha)) })
+	}
+	o.AddScalar = func(y, x *Tensor, alpha float64) {
+		a, b := Data[T](y), Data[T](x)
+		kernels.Chunks(len(a), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				a[i] = b[i] + T(alpha)
+			}
+		})
+	}
+	o.Sum = func(y, x *Tensor, outer, n, inner int) {
+		kernels.ReduceSum(h.set(), Data[T](y), Data[T](x), outer, n, inner)
+	}
+	o.Max = func(y, x *Tensor, outer, n, inner int) {
+		kernels.ReduceMax(h.set(), Data[T](y), Data[T](x), outer, n, inner)
+	}
+	o.MatMul = h.matmul
+	o.Softmax = func(y, x *Tensor) {
+		n, d := rows(x)
+		kernels.Softmax(h.set(), Data[T](y), Data[T](x), n, d)
+	}
+	o.SoftmaxGrad = func(gx, y, gy *Tensor) {
+		n, d := rows(y)
+		kernels.SoftmaxGrad(h.set(), Data[T](gx), Data[T](y), Data[T](gy), n, d)
+	}
+	o.RMSNorm = func(y, r, x, w *Tensor, eps float64) {
+		n, d := rows(x)
+		kernels.RMSNorm(h.set(), Data[T](y), Data[T](r), Data[T](x), Data[T](w), n, d, eps)
+	}
+	o.RMSNormGrad = func(gx, gw, x, w, gy, r *Tensor) {
+		n, d := rows(x)
+		kernels.RMSNormGrad(h.set(), Data[T](gx), Data[T](gw), Data[T](x), Data[T](w), Data[T](gy), Data[T](r), n, d)
+	}
+	o.LayerNorm = func(y, mean, r, x, w, b *Tensor, eps float64) {
+		n, d := rows(x)
+		kernels.LayerNorm(h.set(), Data[T](y), Data[T](mean), Data[T](r), Data[T](x), Data[T](w), Data[T](b), n, d, eps)
+	}
+	o.LayerNormGrad = func(gx, gw, gb, x, w, gy, mean, r *Tensor) {
+		n, d := rows(x)
+		kernels.LayerNormGrad(h.set(), Data[T](gx), Data[T](gw), Data[T](gb), Data[T](x), Data[T](w), Data[T](gy), Data[T](mean), Data[T](r), n, d)
+	}
+	o.CrossEntropy = func(loss, lse, x, target *Tensor) {
+		n, d := rows(x)
+		kernels.CrossEntropy(h.set(), Data[T](loss), Data[T](lse), Data[T](x), Data[int32](target), n, d)
+	}
+	o.CrossEntropyGrad = func(gx, x, lse, target, gy *Tensor) {
+		n, d := rows(x)
+		kernels.CrossEntropyGrad(h.set(), Data[T](gx), Data[T](x), Data[T](lse), Data[int32](target), Data[T](gy), n, d)
+	}
+	o.ScatterAdd = func(gw, gy, id *Tensor) {
+		n, d := rows(gw)
+		kernels.ScatterAddRows(h.set(), Data[T](gw), Data[T](gy), Data[int32](id), n, d)
+	}
+	o.Attention = h.attention
+	o.AttentionGrad = h.attentionGrad
+	o.AdamW = func(p, m, v, g *Tensor, step *kernels.AdamWStep[float64]) {
+		st := kernels.AdamWStep[T]{Clip: T(step.Clip), Beta1: T(step.Beta1), Beta2: T(step.Beta2), Keep: T(step.Keep),
+			Rate: T(step.Rate), RSqrtC2: T(step.RSqrtC2), Eps: T(step.Eps)}
+		kernels.AdamW(h.set(), Data[T](p), Data[T](m), Data[T](v), Data[T](g), &st)
+	}
+	o.SumSquares = func(x *Tensor) float64 { return kernels.SumSquares(h.set(), Data[T](x)) }
+}
+
+// rows returns the shape of x seen as a matrix of its last axis.
+func rows(x *Tensor) (n, d int) {
+	d = x.Dim(-1)
+	return x.Len() / max(d, 1), d
+}
+
+func (h host[T]) unary(pick func(*kernels.Set[T]) func(y, x []T)) func(y, x *Tensor) {
+	return func(y, x *Tensor) {
+		k, a, b := pick(h.set()), Data[T](y), Data[T](x)
+		kernels.Chunks(len(a), func(lo, hi int) { k(a[lo:hi], b[lo:hi]) })
+	}
+}
+
+func (h host[T]) vector3(pick func(*kernels.Set[T]) func(a, b, c []T)) func(a, b, c *Tensor) {
+	return func(at, bt, ct *Tensor) {
+		k, a, b, c := pick(h.set()), Data[T](at), Data[T](bt), Data[T](ct)
+		kernels.Chunks(len(a), func(lo, hi int) { k(a[lo:hi], b[lo:hi], c[lo:hi]) })
+	}
+}
+
+// binary runs a vector kernel over operands of any strides: in one piece where
+// both are contiguous, else row by row of the last axes that are; a repeated
+// scalar is spread into a buffer of one row.
+func (h host[T]) binary(pick func(*kernels.Set[T]) func(y, a, b []T)) func(y, a, b *Tensor) {
+	return func(y, a, b *Tensor) {
+		k, out := pick(h.set()), Data[T](y)
+		if len(out) == 0 {
+			return
+		}
+		if a.Contiguous() && b.Contiguous() {
+			x, z := Data[T](a), Data[T](b)
+			kernels.Chunks(len(out), func(lo, hi int) { k(out[lo:hi], x[lo:hi], z[lo:hi]) })
+			return
+		}
+		run := min(contiguousRun(a), contiguousRun(b))
+		if run == 1 && y.rank > 0 {
+			// A strided or repeated last axis: compact the operands and start again.
+			ac, bc := a.Clone(), b.Clone()
+			x, z := Data[T](ac), Data[T](bc)
+			kernels.Chunks(len(out), func(lo, hi int) { k(out[lo:hi], x[lo:hi], z[lo:hi]) })
+			ac.Release()
+			bc.Release()
+			return
+		}
+		x, z := raw[T](a), raw[T](b)
+		kernels.Rows(len(out)/run, run, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				p, q := a.position(i*run), b.position(i*run)
+				k(out[i*run:(i+1)*run], x[p:p+run], z[q:q+run])
+			}
+		})
+	}
+}
+
+// contiguousRun returns the largest product of trailing axes over which the
+// tensor is contiguous; 1 if even the last axis is not.
+func contiguousRun(t *Tensor) int {
+	run := 1
+	for i := t.rank - 1; i >= 0; i-- {
+		if t.dims[i] != 1 && t.steps[i] != run {
+			break
+		}
+		run *= t.dims[i]
+	}
+	return run
+}
+
+// position returns where element i, in row-major order, stands relative to the
+// first.
+func (t *Tensor) position(i int) int {
+	p := 0
+	for a := t.rank - 1; a >= 0 && i > 0; a-- {
+		p += i % t.dims[a] * t.steps[a]
+		i /= t.dims[a]
+	}
+	return p
+}
+
+func (h host[T]) matmul(c, a, b *Tensor, accumulate bool) {
+	m, k, n := a.dims[0], a.dims[1], b.dims[1]
+	ta, lda := matrixOrder(a)
+	tb, ldb := matrixOrder(b)
+	kernels.Gemm(h.set(), ta, tb, m, n, k, raw[T](a), lda, raw[T](b), ldb, raw[T](c), c.steps[0], accumulate)
+}
+
+// matrixOrder tells whether a matrix is stored transposed, and its row stride
+// as stored.
+func matrixOrder(t *Tensor) (transposed bool, ld int) {
+	if t.steps[1] == 1 || t.dims[1] == 1 {
+		return false, max(t.steps[0], t.dims[1])
+	}
+	return true, max(t.steps[1], t.dims[0])
+}

@@ -1,0 +1,186 @@
+package tensor
+
+import "fuerte/kernels"
+
+// copyCPU walks both views in row-major order, in runs over which both are
+// contiguous; a run of another dtype is converted through a buffer.
+func copyCPU(dst, src *Tensor) {
+	n := dst.Len()
+	if n == 0 {
+		return
+	}
+	run := min(contiguousRun(dst), contiguousRun(src))
+	if run == 1 && dst.rank > 0 && dst.dtype == src.dtype {
+		copyStrided(dst, src)
+		return
+	}
+	size := dst.dtype.Size()
+	kernels.Rows(n/run, run, func(lo, hi int) {
+		var buf convertBuffer
+		for i := lo; i < hi; i++ {
+			p, q := dst.position(i*run), src.position(i*run)
+			if dst.dtype == src.dtype {
+				p, q = (dst.offset+p)*size, (src.offset+q)*size
+				copy(dst.store.mem[p:p+run*size], src.store.mem[q:q+run*size])
+				continue
+			}
+			for at := 0; at < run; at += len(buf.floats) {
+				convert(dst, p+at, src, q+at, min(run-at, len(buf.floats)), &buf)
+			}
+		}
+	})
+}
+
+// copyStrided copies element by element along the last axis.
+func copyStrided(dst, src *Tensor) {
+	switch dst.dtype.Size() {
+	case 1:
+		copyLines[uint8](dst, src)
+	case 2:
+		copyLines[BF16](dst, src)
+	case 4:
+		copyLines[float32](dst, src)
+	case 8:
+		copyLines[float64](dst, src)
+	}
+}
+
+func copyLines[E Elem](dst, src *Tensor) {
+	last := dst.rank - 1
+	n := dst.dims[last]
+	d, s := raw[E](dst), raw[E](src)
+	ds, ss := dst.steps[last], src.steps[last]
+	kernels.Rows(dst.Len()/n, n, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			p, q := dst.position(i*n), src.position(i*n)
+			for range n {
+				d[p] = s[q]
+				p, q = p+ds, q+ss
+			}
+		}
+	})
+}
+
+// convertBuffer holds one piece of a run between two dtypes: integers pass
+// through int64 and the rest through float64, so nothing is rounded twice.
+type convertBuffer struct {
+	floats [256]float64
+	ints   [256]int64
+}
+
+func convert(dst *Tensor, p int, src *Tensor, q, n int, b *convertBuffer) {
+	integer := isInteger(dst.dtype) && isInteger(src.dtype)
+	switch src.dtype {
+	case Float32:
+		load(b, raw[float32](src)[q:q+n])
+	case Float64:
+		load(b, raw[float64](src)[q:q+n])
+	case Int32:
+		load(b, raw[int32](src)[q:q+n])
+	case Int64:
+		load(b, raw[int64](src)[q:q+n])
+	case Uint8:
+		load(b, raw[uint8](src)[q:q+n])
+	case Bool:
+		for i, v := range raw[bool](src)[q : q+n] {
+			b.ints[i] = 0
+			if v {
+				b.ints[i] = 1
+			}
+			b.floats[i] = float64(b.ints[i])
+		}
+	case BFloat16:
+		for i, v := range raw[BF16](src)[q : q+n] {
+			b.floats[i] = float64(v.Float32())
+		}
+	case Float16:
+		for i, v := range raw[F16](src)[q : q+n] {
+			b.floats[i] = float64(v.Float32())
+		}
+	}
+	switch dst.dtype {
+	case Float32:
+		store(raw[float32](dst)[p:p+n], b, integer)
+	case Float64:
+		store(raw[float64](dst)[p:p+n], b, integer)
+	case Int32:
+		store(raw[int32](dst)[p:p+n], b, integer)
+	case Int64:
+		store(raw[int64](dst)[p:p+n], b, integer)
+	case Uint8:
+		store(raw[uint8](dst)[p:p+n], b, integer)
+	case Bool:
+		for i, out := 0, raw[bool](dst)[p:p+n]; i < n; i++ {
+			out[i] = b.floats[i] != 0
+		}
+	case BFloat16:
+		for i, out := 0, raw[BF16](dst)[p:p+n]; i < n; i++ {
+			out[i] = ToBF16(float32(b.floats[i]))
+		}
+	case Float16:
+		for i, out := 0, raw[F16](dst)[p:p+n]; i < n; i++ {
+			out[i] = ToF16(float32(b.floats[i]))
+		}
+	}
+}
+
+func isInteger(t DType) bool { return t == Int32 || t == Int64 || t == Uint8 || t == Bool }
+
+type number interface {
+	float32 | float64 | int32 | int64 | uint8
+}
+
+func load[S number](b *convertBuffer, src []S) {
+	for i, v := range src {
+		b.floats[i], b.ints[i] = float64(v), int64(v)
+	}
+}
+
+func store[D number](dst []D, b *convertBuffer, integer bool) {
+	if integer {
+		for i := range dst {
+			dst[i] = D(b.ints[i])
+		}
+		return
+	}
+	for i := range dst {
+		dst[i] = D(b.floats[i])
+	}
+}
+
+func fillCPU(dst *Tensor, value float64) {
+	switch dst.dtype {
+	case Float32:
+		fillWith(dst, float32(value))
+	case Float64:
+		fillWith(dst, value)
+	case Int32:
+		fillWith(dst, int32(value))
+	case Int64:
+		fillWith(dst, int64(value))
+	case Uint8:
+		fillWith(dst, uint8(value))
+	case Bool:
+		fillWith(dst, value != 0)
+	case BFloat16:
+		fillWith(dst, ToBF16(float32(value)))
+	case Float16:
+		fillWith(dst, ToF16(float32(value)))
+	}
+}
+
+func fillWith[E Elem](dst *Tensor, v E) {
+	d := Data[E](dst)
+	kernels.Chunks(len(d), func(lo, hi int) {
+		for i := range d[lo:hi] {
+			d[lo+i] = v
+		}
+	})
+}
+
+func gatherCPU(y, w, id *Tensor) {
+	n, d := w.dims[0], w.Len()/max(w.dims[0], 1)
+	size := w.dtype.Size()
+	at := func(t *Tensor) []byte { return t.store.mem[t.offset*size:][:t.Len()*size] }
+	kernels.GatherRows(at(y), at(w), Data[int32](id), n, d*size)
+}

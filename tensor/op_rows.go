@@ -1,0 +1,206 @@
+package tensor
+
+import (
+	"fmt"
+
+	"fuerte/kernels"
+)
+
+// Softmax returns e^(x−m)/Σe^(x−m) over the last axis, m its maximum.
+func Softmax(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o.Softmax(y, x) }) }
+
+// SoftmaxGrad returns the VJP of Softmax from its result y: y·(gy − Σ gy·y).
+func SoftmaxGrad(y, gy *Tensor) *Tensor {
+	c := alike("softmax-grad", y, gy)
+	defer releaseAll(c)
+	gx := New(y.store.dev, y.dtype, y.Shape()...)
+	y.store.dev.ops(y.dtype).SoftmaxGrad(gx, c[0], c[1])
+	return gx
+}
+
+// rowWeights checks a normalisation's x [.., D] and its parameters [D].
+func rowWeights(op string, x *Tensor, ws ...*Tensor) *Device {
+	require(x.rank >= 1 && x.Dim(-1) > 0, op, "the last axis is empty", x)
+	for _, w := range ws {
+		require(w.rank == 1 && w.dims[0] == x.Dim(-1) && w.Contiguous(), op, "a weight does not match the last axis", x, w)
+		require(w.dtype == x.dtype, op, "dtypes differ", x, w)
+	}
+	return same(op, append(ws, x)...)
+}
+
+// perRow returns a tensor of one value for every row of x.
+func perRow(x *Tensor) *Tensor { return New(x.store.dev, x.dtype, x.dims[:x.rank-1]...) }
+
+// RMSNorm returns y = x·w·r with r = 1/√(mean x² + eps) over the last axis, and
+// r, which RMSNormGrad needs.
+func RMSNorm(x, w *Tensor, eps float64) (y, r *Tensor) {
+	dev := rowWeights("rmsnorm", x, w)
+	c := x.Compact()
+	defer c.Release()
+	y, r = New(dev, x.dtype, x.Shape()...), perRow(x)
+	if x.Len() > 0 {
+		dev.ops(x.dtype).RMSNorm(y, r, c, w, eps)
+	}
+	return y, r
+}
+
+// RMSNormGrad returns the VJPs of RMSNorm for x and w.
+func RMSNormGrad(x, w, r, gy *Tensor) (gx, gw *Tensor) {
+	dev := rowWeights("rmsnorm-grad", x, w)
+	c := alike("rmsnorm-grad", x, gy)
+	defer releaseAll(c)
+	gx, gw = New(dev, x.dtype, x.Shape()...), New(dev, x.dtype, w.Shape()...)
+	dev.ops(x.dtype).RMSNormGrad(gx, gw, c[0], w, c[1], r)
+	return gx, gw
+}
+
+// LayerNorm returns y = (x−mean)·r·w + b over the last axis, and mean and r.
+func LayerNorm(x, w, b *Tensor, eps float64) (y, mean, r *Tensor) {
+	dev := rowWeights("layernorm", x, w, b)
+	c := x.Compact()
+	defer c.Release()
+	y, mean, r = New(dev, x.dtype, x.Shape()...), perRow(x), perRow(x)
+	if x.Len() > 0 {
+		dev.ops(x.dtype).LayerNorm(y, mean, r, c, w, b, eps)
+	}
+	return y, mean, r
+}
+
+// LayerNormGrad returns the VJPs of LayerNorm for x, w and b.
+func LayerNormGrad(x, w, mean, r, gy *Tensor) (gx, gw, gb *Tensor) {
+	dev := rowWeights("layernorm-grad", x, w)
+	c := alike("layernorm-grad", x, gy)
+	defer releaseAll(c)
+	gx, gw, gb = New(dev, x.dtype, x.Shape()...), New(dev, x.dtype, w.Shape()...), New(dev, x.dtype, w.Shape()...)
+	dev.ops(x.dtype).LayerNormGrad(gx, gw, gb, c[0], w, c[1], mean, r)
+	return gx, gw, gb
+}
+
+// CrossEntropy returns, for logits x [n, V] and targets int32 [n], the loss
+// ln Σe^x − x[target] of every row (0 where the target is negative) and the
+// row's ln Σe^x.
+func CrossEntropy(x, target *Tensor) (loss, lse *Tensor) {
+	dev := same("crossentropy", x, target)
+	require(x.rank == 2 && target.rank == 1 && target.dims[0] == x.dims[0] && target.dtype == Int32 && x.dims[1] > 0,
+		"crossentropy", "logits [n V] and int32 targets [n] are needed", x, target)
+	c := x.Compact()
+	defer c.Release()
+	loss, lse = perRow(x), perRow(x)
+	dev.ops(x.dtype).CrossEntropy(loss, lse, c, target)
+	return loss, lse
+}
+
+// CrossEntropyGrad returns the VJP of CrossEntropy's loss for the logits.
+func CrossEntropyGrad(x, lse, target, gy *Tensor) *Tensor {
+	dev := same("crossentropy-grad", x, lse, target, gy)
+	require(gy.rank == 1 && gy.dims[0] == x.dims[0], "crossentropy-grad", "one upstream value a row is needed", x, gy)
+	c, g := x.Compact(), gy.Compact()
+	defer c.Release()
+	defer g.Release()
+	gx := New(dev, x.dtype, x.Shape()...)
+	dev.ops(x.dtype).CrossEntropyGrad(gx, c, lse, target, g)
+	return gx
+}
+
+// Gather returns the rows of w [n, …] named by id (int32, any shape):
+// y[i…] = w[id[i…]]. Panics: *kernels.ShapeError for an id outside [0, n).
+func Gather(w, id *Tensor) *Tensor {
+	dev := same("gather", w, id)
+	require(w.rank >= 1 && id.dtype == Int32, "gather", "int32 ids of rows are needed", w, id)
+	wc, ic := w.Compact(), id.Compact()
+	defer wc.Release()
+	defer ic.Release()
+	y := New(dev, w.dtype, append(append([]int{}, id.Shape()...), w.dims[1:w.rank]...)...)
+	if y.Len() > 0 {
+		dev.ops(w.dtype).Gather(y, wc, ic)
+	}
+	return y
+}
+
+// ScatterAdd returns [n, D] with gy's rows added at id: the VJP of Gather.
+func ScatterAdd(gy, id *Tensor, n int) *Tensor {
+	dev := same("scatter", gy, id)
+	d := gy.Dim(-1)
+	require(gy.Len() == id.Len()*d, "scatter", "rows and ids differ in number", gy, id)
+	c := gy.Compact()
+	defer c.Release()
+	gw := New(dev, gy.dtype, n, d)
+	dev.ops(gy.dtype).ScatterAdd(gw, c, id)
+	return gw
+}
+
+// Mask says which keys a query may attend to.
+type Mask uint8
+
+const (
+	// NoMask lets every query see every key.
+	NoMask Mask = iota
+	// Causal lets query i see key j if j ≤ i (counted from the last key, when
+	// there are more keys than queries) or if j is in the prefix.
+	Causal
+)
+
+// heads checks an attention operand and returns it with unit stride inside a
+// token.
+func heads(op string, t *Tensor) *Tensor {
+	require(t.rank == 4, op, "operands are [B T H dh]", t)
+	if (t.steps[3] == 1 || t.dims[3] == 1) && (t.steps[2] == t.dims[3] || t.dims[2] == 1) {
+		return t.view()
+	}
+	return t.Clone()
+}
+
+func attentionCheck(op string, q, k, v, prefix *Tensor, m Mask) *Device {
+	dev := same(op, q, k, v)
+	require(q.dims[0] == k.dims[0] && q.dims[2] == k.dims[2] && q.dims[3] == k.dims[3], op, "batch, heads and head size must agree", q, k, v)
+	for i := range 4 {
+		require(k.dims[i] == v.dims[i], op, "keys and values differ", q, k, v)
+	}
+	require(m == NoMask || k.dims[1] >= q.dims[1], op, "a causal mask needs at least as many keys as queries", q, k)
+	if prefix != nil {
+		same(op, q, prefix)
+		require(m == Causal && prefix.dtype == Int32 && prefix.rank == 1 && prefix.dims[0] == q.dims[0], op,
+			fmt.Sprintf("a prefix is int32 [%d] and needs the causal mask", q.dims[0]), prefix)
+	}
+	return dev
+}
+
+// Attention returns softmax(q·kᵀ/√dh + mask)·v for every batch entry and head,
+// and the log-sum-exp of its scores, which AttentionGrad needs.
+//
+// Shapes: q, o [B, Tq, H, dh]; k, v [B, Tk, H, dh]; lse [B, H, Tq]; prefix int32
+// [B] or nil: with Causal, the first prefix[b] keys are seen by every query.
+// Memory: O(T) besides the result.
+func Attention(q, k, v *Tensor, m Mask, prefix *Tensor) (o, lse *Tensor) {
+	qc, kc, vc := heads("attention", q), heads("attention", k), heads("attention", v)
+	dev := attentionCheck("attention", qc, kc, vc, prefix, m)
+	o = New(dev, q.dtype, q.Shape()...)
+	lse = New(dev, q.dtype, q.dims[0], q.dims[2], q.dims[1])
+	dev.ops(q.dtype).Attention(o, lse, qc, kc, vc, m, prefix)
+	releaseAll([]*Tensor{qc, kc, vc})
+	return o, lse
+}
+
+// AttentionGrad writes the VJPs of Attention into gq, gk and gv, which have the
+// strides of q, k and v: views of one fused gradient, if those are views of one
+// fused product.
+func AttentionGrad(gq, gk, gv, q, k, v, o, lse, gy *Tensor, m Mask, prefix *Tensor) {
+	dev := attentionCheck("attention-grad", q, k, v, prefix, m)
+	for _, p := range [][2]*Tensor{{gq, q}, {gk, k}, {gv, v}} {
+		require(p[0].dims == p[1].dims && p[0].steps == p[1].steps, "attention-grad", "a gradient is not laid out as its operand", p[0], p[1])
+	}
+	c := gy.Compact()
+	defer c.Release()
+	dev.ops(q.dtype).AttentionGrad(gq, gk, gv, q, k, v, o, lse, c, m, prefix)
+}
+
+// AdamW advances p, m, v (contiguous, changed in place) by the gradient g.
+func AdamW(p, m, v, g *Tensor, step *kernels.AdamWStep[float64]) {
+	dev := same("adamw", p, m, v, g)
+	for _, t := range []*Tensor{m, v, g} {
+		require(t.Len() == p.Len() && t.Contiguous(), "adamw", "moments and gradient must match the parameter", p, t)
+	}
+	if p.Len() > 0 {
+		dev.ops(p.dtype).AdamW(p, m, v, g, step)
+	}
+}

@@ -1,0 +1,98 @@
+package tensor
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// maxRank is the largest number of axes: patchify needs six, batches one more.
+const maxRank = 8
+
+// ShapeError is the panic of an op whose operands do not fit: a mistake of the
+// caller. It names the op, the shapes and the rule.
+type ShapeError struct {
+	Op     string
+	Shapes [][]int
+	Rule   string
+}
+
+func (e *ShapeError) Error() string {
+	s := "tensor: " + e.Op
+	for i, sh := range e.Shapes {
+		if i > 0 {
+			s += " ·"
+		}
+		s += " " + fmt.Sprint(sh)
+	}
+	return s + ": " + e.Rule
+}
+
+// require panics with a *ShapeError unless ok.
+func require(ok bool, op string, rule string, ts ...*Tensor) {
+	if !ok {
+		shapeFail(op, rule, ts...)
+	}
+}
+
+func shapeFail(op, rule string, ts ...*Tensor) {
+	e := &ShapeError{Op: op, Rule: rule}
+	for _, t := range ts {
+		e.Shapes = append(e.Shapes, slices.Clone(t.Shape()))
+	}
+	panic(e)
+}
+
+// count returns the number of elements of a shape; it panics on a negative
+// axis, a rank above maxRank, and a product that overflows.
+func count(op string, shape []int) int {
+	if len(shape) > maxRank {
+		panic(&ShapeError{op, [][]int{shape}, fmt.Sprintf("rank %d is above %d", len(shape), maxRank)})
+	}
+	n := 1
+	for _, d := range shape {
+		if d < 0 {
+			panic(&ShapeError{op, [][]int{shape}, "an axis is negative"})
+		}
+		if d > 0 && n > math.MaxInt/16/d {
+			panic(&ShapeError{op, [][]int{shape}, "the number of elements overflows"})
+		}
+		n *= d
+	}
+	return n
+}
+
+// Broadcast returns the common shape of NumPy's rule: axes are aligned at the
+// last, and sizes must agree or be 1.
+func Broadcast(op string, a, b *Tensor) []int {
+	if slices.Equal(a.Shape(), b.Shape()) {
+		return a.Shape()
+	}
+	n := max(a.Rank(), b.Rank())
+	out := make([]int, n)
+	for i := range out {
+		x, y := axisFromEnd(a, n-i), axisFromEnd(b, n-i)
+		require(x == y || x == 1 || y == 1, op, fmt.Sprintf("sizes %d and %d do not broadcast", x, y), a, b)
+		out[i] = x
+		if x == 1 {
+			out[i] = y
+		}
+	}
+	return out
+}
+
+func axisFromEnd(t *Tensor, back int) int {
+	if back > t.Rank() {
+		return 1
+	}
+	return t.Shape()[t.Rank()-back]
+}
+
+// axis resolves a possibly negative axis.
+func (t *Tensor) axis(op string, a int) int {
+	if a < 0 {
+		a += t.Rank()
+	}
+	require(a >= 0 && a < t.Rank(), op, fmt.Sprintf("axis %d is out of range", a), t)
+	return a
+}

@@ -1,0 +1,73 @@
+package tensor
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// storage is the memory that tensors view. Its references are counted so that
+// Release can hand the memory on to the next op; memory that is never released
+// is simply left to the garbage collector.
+type storage struct {
+	dev  *Device
+	size int // bytes
+	refs atomic.Int32
+	mem  []byte // host memory, 64-byte aligned; nil on other devices
+	peer any    // the device's own handle
+}
+
+func (s *storage) retain() { s.refs.Add(1) }
+
+func (s *storage) release() {
+	if s.refs.Add(-1) == 0 {
+		s.dev.free(s)
+	}
+}
+
+// hostPool keeps released host memory by size class: powers of two with a
+// midpoint, so that at most a third of a block is slack.
+type hostPool struct {
+	mu   sync.Mutex
+	free [128][]*storage
+}
+
+const cacheLine = 64
+
+func sizeClass(n int) (class, size int) {
+	class, size = 0, cacheLine
+	for size < n {
+		if size+size/2 >= n {
+			return class + 1, size + size/2
+		}
+		class, size = class+2, size*2
+	}
+	return class, size
+}
+
+// alloc returns n bytes of host memory with undefined content.
+func (p *hostPool) alloc(dev *Device, n int) *storage {
+	class, size := sizeClass(n)
+	p.mu.Lock()
+	if l := p.free[class]; len(l) > 0 {
+		s := l[len(l)-1]
+		p.free[class] = l[:len(l)-1]
+		p.mu.Unlock()
+		s.size = n
+		s.refs.Store(1)
+		return s
+	}
+	p.mu.Unlock()
+	raw := make([]byte, size+cacheLine)
+	skip := -int(uintptr(unsafe.Pointer(&raw[0]))) & (cacheLine - 1)
+	s := &storage{dev: dev, size: n, mem: raw[skip : skip+size : skip+size]}
+	s.refs.Store(1)
+	return s
+}
+
+func (p *hostPool) put(s *storage) {
+	class, _ := sizeClass(len(s.mem))
+	p.mu.Lock()
+	p.free[class] = append(p.free[class], s)
+	p.mu.Unlock()
+}
