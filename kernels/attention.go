@@ -4,12 +4,13 @@ import "math"
 
 // Blocking of attention, in rows; whole tiles of each are used.
 //
-// The forward pass keeps the scores of a query block (24×256 float32: 24 KB) in
+// The forward pass keeps the scores of a query block (12×256 float32: 12 KB) in
 // L1 between its two products. The backward pass adds up over the queries of a
 // block, so its blocks are taller: the gradient rows of the keys are read and
-// written once a block.
+// written once a block. Twice or half of each number costs up to 3 % at T = 256
+// and 1024.
 const (
-	attentionQueries     = 24
+	attentionQueries     = 12
 	attentionKeys        = 256
 	attentionGradQueries = 72
 	attentionGradKeys    = 256
@@ -235,12 +236,14 @@ func (f *attention[T]) forward(task int) {
 	q, k, v, o := f.q[b*a.BatchQ+h*a.Dh:], f.k[b*a.BatchK+h*a.Dh:], f.v[b*a.BatchV+h*a.Dh:], f.o[b*a.BatchO+h*a.Dh:]
 	dh, dn := a.Dh, roundUp(a.Dh, t.NR)
 	rows := min(f.block, roundUp(last-first, t.MR))
-	cols := keyBlock(keys, attentionKeys, t.NR)
-	m := cut[T](roundUp(keys, t.NR)*dh, keys*dn, rows*dh, rows*cols, rows*cols, rows*dn, rows, rows)
+	cols := min(wholeTiles(attentionKeys, t.NR), roundUp(keys, t.NR))
+	m := cut[T](roundUp(keys, t.NR)*dh, keys*dn, rows*dh, rows*cols, rows*cols, rows*dn, rows, rows, max(t.MR, t.NR)*dh)
 	defer m.free()
-	kT, vP, qT, sc, pT, acc, top, sum := m.take(), m.take(), m.take(), m.take(), m.take(), m.take(), m.take(), m.take()
+	kT, vP, qT := m.take(), m.take(), m.take()
+	sc, pT, acc := m.take(), m.take(), m.take()
+	top, sum, edge := m.take(), m.take(), m.take()
 
-	packTransposed(s, kT, k, a.LdK, keys, dh, dh, t.NR)
+	packTransposed(s, kT, k, a.LdK, keys, dh, dh, t.NR, edge)
 	packStraight(s, vP, v, a.LdV, keys, dh)
 	if a.Causal && !finite(s, vP) {
 		f.forwardRows(b, h, first, last) // 0·NaN would leave the mask
@@ -249,7 +252,7 @@ func (f *attention[T]) forward(task int) {
 	for i := first; i < last; i += rows {
 		n := min(rows, last-i)
 		tall := roundUp(n, t.MR)
-		packTransposed(s, qT, q[i*a.LdQ:], a.LdQ, n, dh, dh, t.MR)
+		packTransposed(s, qT, q[i*a.LdQ:], a.LdQ, n, dh, dh, t.MR, edge)
 		if a.Scale != 1 {
 			s.Scale(qT[:tall*dh], qT[:tall*dh], T(a.Scale))
 		}
@@ -280,8 +283,9 @@ func (f *attention[T]) forward(task int) {
 					sum[r] += s.ExpSub(x, x, top[r])
 				}
 			}
-			packTransposed(s, pT, sc, ld, n, w, w, t.MR)
-			multiplyPanels(t, tall, dn, w, pT, w, vP[j*t.NR:], keys, acc, dn, j > 0, nil)
+			deep := min(roundUp(w, 8), ld) // whole vectors pack faster; what is past w is not multiplied
+			packTransposed(s, pT, sc, ld, tall, deep, deep, t.MR, nil)
+			multiplyPanels(t, tall, dn, w, pT, deep, vP[j*t.NR:], keys, acc, dn, j > 0, nil)
 		}
 		for r := range n {
 			s.Scale(o[(i+r)*a.LdO:][:dh], acc[r*dn:], 1/sum[r])
@@ -348,17 +352,17 @@ func (f *attention[T]) backward(task int) {
 	gq, gk, gv := f.gq[qAt:], f.gk[kAt:], f.gv[vAt:]
 	lse := f.lse[(b*a.H+h)*a.Tq:][:a.Tq]
 	rows := min(f.block, roundUp(a.Tq, t.MR))
-	cols := keyBlock(keys, attentionGradKeys, t.NR)
+	cols := min(wholeTiles(attentionGradKeys, t.NR), roundUp(keys, t.NR))
 	wide := roundUp(keys, t.NR)
 	m := cut[T](wide*d1, wide*d1, keys*dn, rows*d1, rows*d1, rows*dn, rows*dn,
-		rows*cols, rows*cols, rows*max(cols, roundUp(cols, t.MR)), t.MR*t.NR)
+		rows*cols, rows*cols, t.MR*max(rows, cols), max(t.MR*t.NR, t.MR*dh, t.NR*dh))
 	defer m.free()
 	kT, vT, kP := m.take(), m.take(), m.take()
 	qT, gT, qP, gP := m.take(), m.take(), m.take(), m.take()
 	p, ds, pack, edge := m.take(), m.take(), m.take(), m.take()
 
-	packTransposed(s, kT, k, a.LdK, keys, dh, d1, t.NR)
-	packTransposed(s, vT, v, a.LdV, keys, dh, d1, t.NR)
+	packTransposed(s, kT, k, a.LdK, keys, dh, d1, t.NR, edge)
+	packTransposed(s, vT, v, a.LdV, keys, dh, d1, t.NR, edge)
 	packStraight(s, kP, k, a.LdK, keys, dh)
 	if a.Causal && !finite(s, kP) {
 		f.backwardRows(b, h)
@@ -377,8 +381,8 @@ func (f *attention[T]) backward(task int) {
 	for i := 0; i < a.Tq; i += rows {
 		n := min(rows, a.Tq-i)
 		tall := roundUp(n, t.MR)
-		packTransposed(s, qT, q[i*a.LdQ:], a.LdQ, n, dh, d1, t.MR)
-		packTransposed(s, gT, gO[i*a.LdO:], a.LdO, n, dh, d1, t.MR)
+		packTransposed(s, qT, q[i*a.LdQ:], a.LdQ, n, dh, d1, t.MR, edge)
+		packTransposed(s, gT, gO[i*a.LdO:], a.LdO, n, dh, d1, t.MR, edge)
 		packStraight(s, qP[:n*dn], q[i*a.LdQ:], a.LdQ, n, dh)
 		packStraight(s, gP[:n*dn], gO[i*a.LdO:], a.LdO, n, dh)
 		if a.Causal && !(finite(s, qP[:n*dn]) && finite(s, gP[:n*dn])) {
@@ -412,8 +416,8 @@ func (f *attention[T]) backward(task int) {
 					multiplyPanels(t, t.MR, roundUp(sees, t.NR), d1, gT[r*d1:], 0, vT[j*d1:], d1, ds[r*ld:], ld, false, nil)
 				}
 			}
-			s.Exp(p[:n*ld], p)
-			s.Mul(ds[:n*ld], ds, p)
+			s.Exp(p[:tall*ld], p)
+			s.Mul(ds[:tall*ld], ds, p)
 			all := a.limit(b, i) - j // keys of the block that every query sees
 			for r := 0; r < n && all < w; r++ {
 				if sees := a.limit(b, i+r) - j; sees < w {
@@ -431,16 +435,17 @@ func (f *attention[T]) backward(task int) {
 					}
 				}
 				high, deep := min(t.MR, w-c), n-from
-				s.PackRows(pack, p[from*ld+c:], ld, deep, high, t.MR)
+				whole := min(t.MR, ld-c) // whole panels pack faster; the product leaves out the rest
+				s.PackRows(pack, p[from*ld+c:], ld, deep, whole, t.MR)
 				multiplyPanels(t, high, dh, deep, pack, 0, gP[from*t.NR:], n, gv[(j+c)*a.LdV:], a.LdV, i > 0, edge)
-				s.PackRows(pack, ds[from*ld+c:], ld, deep, high, t.MR)
+				s.PackRows(pack, ds[from*ld+c:], ld, deep, whole, t.MR)
 				multiplyPanels(t, high, dh, deep, pack, 0, qP[from*t.NR:], n, gk[(j+c)*a.LdK:], a.LdK, i > 0, edge)
 			}
 			// gq += ds·k
 			for r := 0; r < n; r += t.MR {
 				high := min(t.MR, n-r)
 				if sees := min(a.limit(b, i+r+high-1)-j, w); sees > 0 {
-					s.PackCols(pack, ds[r*ld:], ld, sees, high, t.MR)
+					s.PackCols(pack, ds[r*ld:], ld, min(roundUp(sees, 8), ld), t.MR, t.MR)
 					multiplyPanels(t, high, dh, sees, pack, 0, kP[j*t.NR:], keys, gq[(i+r)*a.LdQ:], a.LdQ, j > 0, edge)
 				}
 			}
@@ -489,11 +494,22 @@ func keyBlock(keys, limit, nr int) int {
 }
 
 // packTransposed makes ⌈n/width⌉ micro-panels [k, width], step rows apart, from
-// n rows of k elements.
-func packTransposed[T Float](s *Set[T], dst, src []T, ld, n, k, step, width int) {
-	for i := 0; i < n; i += width {
-		s.PackCols(dst[i*step:], src[i*ld:], ld, k, min(width, n-i), width)
+// n rows of k elements. The panel that hangs over the edge, a large part of a
+// short sequence, is staged in edge (width rows of k; nil if there is none), for
+// whole panels are transposed by vectors; its lanes past n are undefined.
+func packTransposed[T Float](s *Set[T], dst, src []T, ld, n, k, step, width int, edge []T) {
+	i := 0
+	for ; i+width <= n; i += width {
+		s.PackCols(dst[i*step:], src[i*ld:], ld, k, width, width)
 	}
+	if i == n {
+		return
+	}
+	edge = edge[:width*k]
+	for r := i; r < n; r++ {
+		copy(edge[(r-i)*k:][:k], src[r*ld:])
+	}
+	s.PackCols(dst[i*step:], edge, k, k, width, width)
 }
 
 // packStraight makes ⌈n/NR⌉ micro-panels [k, NR] from k rows of n elements.

@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"strings"
+	"unsafe"
 
 	"github.com/klauspost/cpuid/v2"
 
@@ -23,10 +24,60 @@ func archSets() []*Set[float32] {
 	avx2.Name, avx2.Missing = "avx2", missing(avx2Features)
 	avx2.Tile = Tile[float32]{MR: 6, NR: 16, Run: amd64.GemmTile6x16AVX2}
 	avx2.PackRows, avx2.PackCols = packRows, packCols
+	avx2.Add = amd64.AddAVX2
+	avx2.Sub = amd64.SubAVX2
+	avx2.Mul = amd64.MulAVX2
+	avx2.Div = amd64.DivAVX2
+	avx2.Scale = amd64.ScaleAVX2
+	avx2.Axpy = amd64.AxpyAVX2
+	avx2.Exp = amd64.ExpAVX2
+	avx2.Log = amd64.LogAVX2
+	avx2.Sqrt = amd64.SqrtAVX2
+	avx2.Tanh = amd64.TanhAVX2
+	avx2.SiLU = amd64.SiLUAVX2
+	avx2.SiLUGrad = amd64.SiLUGradAVX2
+	avx2.SwiGLU = amd64.SwiGLUAVX2
+	avx2.SwiGLUGrad = amd64.SwiGLUGradAVX2
+	avx2.GELU = amd64.GELUAVX2
+	avx2.GELUGrad = amd64.GELUGradAVX2
+	avx2.Sum = amd64.SumAVX2
+	avx2.Dot = amd64.DotAVX2
+	avx2.Max = amd64.MaxAVX2
+	avx2.ExpSub = amd64.ExpSubAVX2
+	avx2.RMSNormRow = amd64.RMSNormRowAVX2
+	avx2.RMSNormGradRow = amd64.RMSNormGradRowAVX2
+	avx2.LayerNormRow = amd64.LayerNormRowAVX2
+	avx2.LayerNormGradRow = amd64.LayerNormGradRowAVX2
+	avx2.AdamW = adamW(amd64.AdamWAVX2)
 
 	avx512 := *avx2
 	avx512.Name, avx512.Missing = "avx512", missing(avx512Features)
 	avx512.Tile = Tile[float32]{MR: 14, NR: 32, Run: amd64.GemmTile14x32AVX512}
+	avx512.Add = amd64.AddAVX512
+	avx512.Sub = amd64.SubAVX512
+	avx512.Mul = amd64.MulAVX512
+	avx512.Div = amd64.DivAVX512
+	avx512.Scale = amd64.ScaleAVX512
+	avx512.Axpy = amd64.AxpyAVX512
+	avx512.Exp = amd64.ExpAVX512
+	avx512.Log = amd64.LogAVX512
+	avx512.Sqrt = amd64.SqrtAVX512
+	avx512.Tanh = amd64.TanhAVX512
+	avx512.SiLU = amd64.SiLUAVX512
+	avx512.SiLUGrad = amd64.SiLUGradAVX512
+	avx512.SwiGLU = amd64.SwiGLUAVX512
+	avx512.SwiGLUGrad = amd64.SwiGLUGradAVX512
+	avx512.GELU = amd64.GELUAVX512
+	avx512.GELUGrad = amd64.GELUGradAVX512
+	avx512.Sum = amd64.SumAVX512
+	avx512.Dot = amd64.DotAVX512
+	avx512.Max = amd64.MaxAVX512
+	avx512.ExpSub = amd64.ExpSubAVX512
+	avx512.RMSNormRow = amd64.RMSNormRowAVX512
+	avx512.RMSNormGradRow = amd64.RMSNormGradRowAVX512
+	avx512.LayerNormRow = amd64.LayerNormRowAVX512
+	avx512.LayerNormGradRow = amd64.LayerNormGradRowAVX512
+	avx512.AdamW = adamW(amd64.AdamWAVX512)
 
 	return []*Set[float32]{avx2, &avx512}
 }
@@ -40,6 +91,14 @@ func missing(features []cpuid.FeatureID) string {
 		}
 	}
 	return strings.Join(names, ", ")
+}
+
+// adamW passes the step to assembly, which cannot name its type, as the array
+// that it is.
+func adamW(run func(p, m, v, g []float32, s *[7]float32)) func(p, m, v, g []float32, s *AdamWStep[float32]) {
+	return func(p, m, v, g []float32, s *AdamWStep[float32]) {
+		run(p, m, v, g, (*[7]float32)(unsafe.Pointer(s)))
+	}
 }
 
 // packRows copies full micro-panels in assembly; those that hang over an edge

@@ -59,7 +59,8 @@ func reduceRows[T Float](s *Set[T], dst []T, n, d int, f func(partial []T, lo, h
 // ReduceSum sets y[o,i] = Σ_j x[o,j,i].
 //
 // Shapes: x [outer, n, inner], y [outer, inner], both contiguous.
-// Error: ≤ (n/16+16)·u·Σ|x|, the order fixed by the shape.
+// Error: ≤ (n/16+16)·u·Σ|x| for inner = 1, else ≤ (max(n/64, 16384/inner)+8)·u·Σ|x|
+// or, where that is less, (n+8)·u·Σ|x|; the order is fixed by the shape.
 func ReduceSum[T Float](s *Set[T], y, x []T, outer, n, inner int) {
 	if inner == 1 {
 		reduceLast(outer, n, func(o int) { y[o] = sumVector(s, x[o*n:(o+1)*n]) })

@@ -17,13 +17,33 @@ import (
 func Parallel(n int, task func(i int)) {
 	workers := min(runtime.GOMAXPROCS(0), n)
 	if workers <= 1 || !pool.busy.CompareAndSwap(false, true) {
-		for i := range n {
-			task(i)
-		}
+		serial(n, task)
 		return
 	}
 	defer pool.busy.Store(false)
 	pool.run(workers, n, task)
+}
+
+// serial runs the tasks on the caller. The panic is wrapped here too, so that
+// what a caller sees does not depend on GOMAXPROCS.
+func serial(n int, task func(i int)) {
+	defer func() {
+		if v := recover(); v != nil {
+			panic(taskPanic(v))
+		}
+	}()
+	for i := range n {
+		task(i)
+	}
+}
+
+// taskPanic wraps what a task panicked with; that of a nested call is wrapped
+// already.
+func taskPanic(v any) *TaskPanic {
+	if p, nested := v.(*TaskPanic); nested {
+		return p
+	}
+	return &TaskPanic{Value: v, Stack: debug.Stack()}
 }
 
 // TaskPanic carries a panic from a worker to the caller of Parallel.
@@ -93,11 +113,7 @@ func (w *workers) loop(start chan struct{}) {
 func (j *job) work() {
 	defer func() {
 		if v := recover(); v != nil {
-			p, nested := v.(*TaskPanic)
-			if !nested {
-				p = &TaskPanic{Value: v, Stack: debug.Stack()}
-			}
-			j.bad.CompareAndSwap(nil, p)
+			j.bad.CompareAndSwap(nil, taskPanic(v))
 			j.next.Store(int64(j.n))
 		}
 	}()

@@ -8,7 +8,7 @@ import "math"
 // Memory: y may be x. Error: as Set.RMSNormRow.
 func RMSNorm[T Float](s *Set[T], y, r, x, w []T, n, d int, eps float64) {
 	checkRows("rmsnorm", n, d, len(y), len(x))
-	shapeCheck(len(w) >= d && len(r) >= n, "rmsnorm", "w has %d of %d elements, r %d of %d", len(w), d, len(r), n)
+	shapeCheck(len(w) >= d && len(r) >= n, "rmsnorm", "short w or r")
 	Rows(n, d, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			r[i] = s.RMSNormRow(y[i*d:(i+1)*d], x[i*d:(i+1)*d], w[:d], T(eps))
@@ -94,9 +94,7 @@ func SoftmaxGrad[T Float](s *Set[T], gx, y, gy []T, n, d int) {
 func CrossEntropy[T Float](s *Set[T], loss, lse, x []T, target []int32, n, d int) {
 	checkRows("crossentropy", n, d, len(x))
 	shapeCheck(len(loss) >= n && len(lse) >= n && len(target) >= n, "crossentropy", "short loss, lse or target")
-	for i, t := range target[:n] {
-		shapeCheck(int(t) < d, "crossentropy", "target %d of row %d, but there are %d classes", t, i, d)
-	}
+	checkTargets("crossentropy", target[:n], d)
 	Rows(n, d, func(lo, hi int) {
 		e := scratch[T](d)
 		defer e.free()
@@ -113,10 +111,11 @@ func CrossEntropy[T Float](s *Set[T], loss, lse, x []T, target []int32, n, d int
 }
 
 // CrossEntropyGrad is its VJP: gx[i,j] = gy[i]·(e^(x[i,j]−lse[i]) − [j = target[i]]),
-// and 0 in ignored rows. gx may be x.
+// and 0 in ignored rows. gx may be x. Panics: as CrossEntropy.
 func CrossEntropyGrad[T Float](s *Set[T], gx, x, lse []T, target []int32, gy []T, n, d int) {
 	checkRows("crossentropy-grad", n, d, len(gx), len(x))
 	shapeCheck(len(gy) >= n && len(lse) >= n && len(target) >= n, "crossentropy-grad", "short gy, lse or target")
+	checkTargets("crossentropy-grad", target[:n], d)
 	Rows(n, d, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			row := gx[i*d : (i+1)*d]
@@ -168,13 +167,25 @@ func ScatterAddRows[T Float](s *Set[T], gw, gy []T, id []int32, rows, d int) {
 
 func checkIDs(op string, id []int32, rows int) {
 	for i, r := range id {
-		shapeCheck(r >= 0 && int(r) < rows, op, "id %d at %d, but there are %d rows", r, i, rows)
+		if r < 0 || int(r) >= rows { // guarded: the arguments of shapeCheck are allocated
+			shapeCheck(false, op, "id %d at %d, but there are %d rows", r, i, rows)
+		}
+	}
+}
+
+func checkTargets(op string, target []int32, d int) {
+	for i, t := range target {
+		if int(t) >= d {
+			shapeCheck(false, op, "target %d of row %d, but there are %d classes", t, i, d)
+		}
 	}
 }
 
 // checkRows panics unless every length holds an n×d matrix.
 func checkRows(op string, n, d int, lengths ...int) {
 	for _, l := range lengths {
-		shapeCheck(n >= 0 && d >= 1 && n <= l/d, op, "%d elements, too few for [%d %d]", l, n, d)
+		if n < 0 || d < 1 || n > l/d {
+			shapeCheck(false, op, "%d elements, too few for [%d %d]", l, n, d)
+		}
 	}
 }

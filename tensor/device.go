@@ -77,6 +77,19 @@ type Ops struct {
 	Attention     func(o, lse, q, k, v *Tensor, m Mask, prefix *Tensor)
 	AttentionGrad func(gq, gk, gv, q, k, v, o, lse, gy *Tensor, m Mask, prefix *Tensor)
 
+	// Where sets y = cond ? a : b; Less, LessEqual and Equal set a bool y. Their
+	// operands are expanded to y's shape, any strides. Those of one dtype stand in
+	// its table, and so below: results may be bool or int32.
+	Where                  func(y, cond, a, b *Tensor)
+	Less, LessEqual, Equal func(y, a, b *Tensor)
+	// Index ops see x and gx as [outer, n, inner]; y of ArgMax is int32 [outer,
+	// inner]. TopK sees x as [rows, n], y and id as [rows, k].
+	ArgMax      func(y, x *Tensor, outer, n, inner int)
+	TopK        func(y, id, x *Tensor)
+	CumSum      func(y, x *Tensor, outer, n, inner int, reverse bool)
+	TakeAlong   func(y, x, id *Tensor, outer, n, inner int)   // y, id [outer, m, inner]
+	PutAlongAdd func(gx, gy, id *Tensor, outer, n, inner int) // gx = 0, then += gy
+
 	AdamW      func(p, m, v, g *Tensor, step *kernels.AdamWStep[float64])
 	SumSquares func(x *Tensor) float64
 }

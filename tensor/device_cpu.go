@@ -3,19 +3,24 @@ package tensor
 import "fuerte/kernels"
 
 // CPU is the host: the vector kernels of package kernels on all cores, at
-// float64 the reference kernels. Storage dtypes can be copied, cast and
-// gathered.
+// float64 the reference kernels. Storage dtypes can be copied, cast, gathered
+// and picked from; integers can be compared and summed along too.
 var CPU = newCPU()
 
 func newCPU() *Device {
 	pool := new(hostPool)
 	d := &Device{Name: "cpu", free: pool.put}
 	d.alloc = func(bytes int) *storage { return pool.alloc(d, bytes) }
-	d.upload = func(dst *Tensor, src []byte) { copy(dst.store.mem[dst.offset*dst.dtype.Size():], src) }
-	d.download = func(src *Tensor, dst []byte) { copy(dst, src.store.mem[src.offset*src.dtype.Size():]) }
+	d.upload = func(dst *Tensor, src []byte) { copy(dst.bytes(), src) }
+	d.download = func(src *Tensor, dst []byte) { copy(dst, src.bytes()) }
 	for t := range d.tables {
-		d.tables[t] = &Ops{Copy: copyCPU, Fill: fillCPU, Gather: gatherCPU}
+		d.tables[t] = &Ops{Copy: copyCPU, Fill: fillCPU, Gather: gatherCPU, Where: whereCPU, TakeAlong: takeAlongCPU}
 	}
+	fillIndex[float32, float64](d.tables[Float32])
+	fillIndex[float64, float64](d.tables[Float64])
+	fillIndex[int32, int64](d.tables[Int32])
+	fillIndex[int64, int64](d.tables[Int64])
+	fillIndex[uint8, int64](d.tables[Uint8])
 	host[float32]{kernels.F32}.fill(d.tables[Float32])
 	host[float64]{kernels.F64}.fill(d.tables[Float64])
 	return d.complete()
@@ -133,8 +138,7 @@ func (h host[T]) vector3(pick func(*kernels.Set[T]) func(a, b, c []T)) func(a, b
 }
 
 // binary runs a vector kernel over operands of any strides: in one piece where
-// both are contiguous, else row by row of the last axes that are; a repeated
-// scalar is spread into a buffer of one row.
+// both are contiguous, else row by row of the last axes that are.
 func (h host[T]) binary(pick func(*kernels.Set[T]) func(y, a, b []T)) func(y, a, b *Tensor) {
 	return func(y, a, b *Tensor) {
 		k, out := pick(h.set()), Data[T](y)
@@ -194,7 +198,11 @@ func (h host[T]) matmul(c, a, b *Tensor, accumulate bool) {
 	m, k, n := a.dims[0], a.dims[1], b.dims[1]
 	ta, lda := matrixOrder(a)
 	tb, ldb := matrixOrder(b)
-	kernels.Gemm(h.set(), ta, tb, m, n, k, raw[T](a), lda, raw[T](b), ldb, raw[T](c), c.steps[0], accumulate)
+	ldc := c.steps[0]
+	if m == 1 {
+		ldc = n // the stride of a single row may be anything
+	}
+	kernels.Gemm(h.set(), ta, tb, m, n, k, raw[T](a), lda, raw[T](b), ldb, raw[T](c), ldc, accumulate)
 }
 
 // matrixOrder tells whether a matrix is stored transposed, and its row stride

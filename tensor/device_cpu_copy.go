@@ -1,6 +1,10 @@
 package tensor
 
-import "fuerte/kernels"
+import (
+	"math"
+
+	"fuerte/kernels"
+)
 
 // copyCPU walks both views in row-major order, in runs over which both are
 // contiguous; a run of another dtype is converted through a buffer.
@@ -61,15 +65,16 @@ func copyLines[E Elem](dst, src *Tensor) {
 	})
 }
 
-// convertBuffer holds one piece of a run between two dtypes: integers pass
-// through int64 and the rest through float64, so nothing is rounded twice.
+// convertBuffer holds one piece of a run between two dtypes: as int64 where the
+// source is an integer, and as float64 always. Nothing is rounded twice: numbers
+// on their way to a 16-bit float are rounded to odd before.
 type convertBuffer struct {
 	floats [256]float64
 	ints   [256]int64
 }
 
 func convert(dst *Tensor, p int, src *Tensor, q, n int, b *convertBuffer) {
-	integer := isInteger(dst.dtype) && isInteger(src.dtype)
+	integer := isInteger(src.dtype)
 	switch src.dtype {
 	case Float32:
 		load(b, raw[float32](src)[q:q+n])
@@ -78,7 +83,13 @@ func convert(dst *Tensor, p int, src *Tensor, q, n int, b *convertBuffer) {
 	case Int32:
 		load(b, raw[int32](src)[q:q+n])
 	case Int64:
-		load(b, raw[int64](src)[q:q+n])
+		for i, v := range raw[int64](src)[q : q+n] {
+			b.ints[i] = v
+			if v >= 1<<53 || v <= -1<<53 {
+				v = stickyBits(v)
+			}
+			b.floats[i] = float64(v)
+		}
 	case Uint8:
 		load(b, raw[uint8](src)[q:q+n])
 	case Bool:
@@ -115,11 +126,11 @@ func convert(dst *Tensor, p int, src *Tensor, q, n int, b *convertBuffer) {
 		}
 	case BFloat16:
 		for i, out := 0, raw[BF16](dst)[p:p+n]; i < n; i++ {
-			out[i] = ToBF16(float32(b.floats[i]))
+			out[i] = ToBF16(roundToOdd(b.floats[i]))
 		}
 	case Float16:
 		for i, out := 0, raw[F16](dst)[p:p+n]; i < n; i++ {
-			out[i] = ToF16(float32(b.floats[i]))
+			out[i] = ToF16(roundToOdd(b.floats[i]))
 		}
 	}
 }
@@ -132,8 +143,36 @@ type number interface {
 
 func load[S number](b *convertBuffer, src []S) {
 	for i, v := range src {
-		b.floats[i], b.ints[i] = float64(v), int64(v)
+		b.floats[i] = float64(v)
 	}
+	if S(1)/2 != 0 {
+		return
+	}
+	for i, v := range src {
+		b.ints[i] = int64(v)
+	}
+}
+
+// roundToOdd rounds to one of the two neighbouring float32, where there are
+// two, with a last bit of 1: a second rounding, to fewer bits, then gives what a
+// single one would have given. Source: Boldo & Melquiond 2008, doi:10.1109/TC.2007.70819.
+func roundToOdd(x float64) float32 {
+	f := float32(x)
+	b := math.Float32bits(f)
+	if d := float64(f); d == x || x != x || b&1 == 1 {
+		return f
+	} else if math.Abs(d) > math.Abs(x) {
+		return math.Float32frombits(b - 1)
+	}
+	return math.Float32frombits(b + 1)
+}
+
+// stickyBits rounds a large integer to odd, to as many bits as a float64 has.
+func stickyBits(v int64) int64 {
+	if v&0x7ff != 0 {
+		return v&^0x7ff | 0x800
+	}
+	return v
 }
 
 func store[D number](dst []D, b *convertBuffer, integer bool) {
@@ -144,8 +183,31 @@ func store[D number](dst []D, b *convertBuffer, integer bool) {
 		return
 	}
 	for i := range dst {
-		dst[i] = D(b.floats[i])
+		dst[i] = fromFloat[D](b.floats[i])
 	}
+}
+
+// fromFloat converts as Copy says. Go leaves it to the machine what a float
+// outside of an integer's range becomes.
+func fromFloat[D number](v float64) D {
+	var low, high float64
+	switch any(*new(D)).(type) {
+	case float32, float64:
+		return D(v)
+	case int32:
+		low, high = math.MinInt32, math.MaxInt32
+	case uint8:
+		low, high = 0, math.MaxUint8
+	case int64:
+		if top := int64(math.MaxInt64); v >= math.MaxInt64 { // as a float64 that is 2⁶³
+			return D(top)
+		}
+		low, high = math.MinInt64, math.MaxInt64
+	}
+	if v != v {
+		return 0
+	}
+	return D(min(max(v, low), high))
 }
 
 func fillCPU(dst *Tensor, value float64) {
@@ -155,17 +217,17 @@ func fillCPU(dst *Tensor, value float64) {
 	case Float64:
 		fillWith(dst, value)
 	case Int32:
-		fillWith(dst, int32(value))
+		fillWith(dst, fromFloat[int32](value))
 	case Int64:
-		fillWith(dst, int64(value))
+		fillWith(dst, fromFloat[int64](value))
 	case Uint8:
-		fillWith(dst, uint8(value))
+		fillWith(dst, fromFloat[uint8](value))
 	case Bool:
 		fillWith(dst, value != 0)
 	case BFloat16:
-		fillWith(dst, ToBF16(float32(value)))
+		fillWith(dst, ToBF16(roundToOdd(value)))
 	case Float16:
-		fillWith(dst, ToF16(float32(value)))
+		fillWith(dst, ToF16(roundToOdd(value)))
 	}
 }
 
@@ -181,6 +243,5 @@ func fillWith[E Elem](dst *Tensor, v E) {
 func gatherCPU(y, w, id *Tensor) {
 	n, d := w.dims[0], w.Len()/max(w.dims[0], 1)
 	size := w.dtype.Size()
-	at := func(t *Tensor) []byte { return t.store.mem[t.offset*size:][:t.Len()*size] }
-	kernels.GatherRows(at(y), at(w), Data[int32](id), n, d*size)
+	kernels.GatherRows(y.bytes()[:y.Len()*size], w.bytes()[:w.Len()*size], Data[int32](id), n, d*size)
 }

@@ -2,8 +2,11 @@ package tensor
 
 import "slices"
 
-// Copy sets dst = src: same shape, any strides and dtypes, the same device.
-// Floats are rounded to nearest; floats to integers are truncated.
+// Copy sets dst = src: same shape, any strides and dtypes, the same device. The
+// two do not overlap, and no element of dst stands for two.
+// Floats are rounded to nearest, once; floats to integers are truncated, then
+// clamped to the integer's range, NaN to 0; integers to shorter ones wrap; Bool
+// is x ≠ 0.
 func Copy(dst, src *Tensor) {
 	dev := same("copy", dst, src)
 	require(slices.Equal(dst.Shape(), src.Shape()), "copy", "shapes differ", dst, src)
@@ -27,7 +30,7 @@ func Fill(t *Tensor, value float64) {
 
 func binary(op string, a, b *Tensor, pick func(*Ops) func(y, a, b *Tensor)) *Tensor {
 	dev := same(op, a, b)
-	require(a.dtype == b.dtype, op, "dtypes "+a.dtype.String()+" and "+b.dtype.String()+" differ", a, b)
+	sameType(op, a, b)
 	shape := Broadcast(op, a, b)
 	y := New(dev, a.dtype, shape...)
 	if slices.Equal(a.Shape(), shape) && slices.Equal(b.Shape(), shape) {
@@ -61,9 +64,11 @@ func Div(a, b *Tensor) *Tensor {
 	return binary("div", a, b, func(o *Ops) func(y, a, b *Tensor) { return o.Div })
 }
 
-// AddInto sets y = y + x: same shape, y contiguous.
+// AddInto sets y = y + x: same shape and dtype, y contiguous. x is y or apart
+// from it.
 func AddInto(y, x *Tensor) {
 	dev := same("add", y, x)
+	sameType("add", y, x)
 	require(slices.Equal(y.Shape(), x.Shape()) && y.Contiguous(), "add", "the target must be contiguous and of the same shape", y, x)
 	dev.ops(y.dtype).Add(y, y, x)
 }
@@ -106,9 +111,11 @@ func SiLU(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o.Si
 // GELU returns the tanh form of GELU.
 func GELU(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o.GELU(y, x) }) }
 
-// Axpy sets y += alpha·x: same shape, y contiguous.
+// Axpy sets y += alpha·x: same shape and dtype, y contiguous. x is y or apart
+// from it.
 func Axpy(y, x *Tensor, alpha float64) {
 	dev := same("axpy", y, x)
+	sameType("axpy", y, x)
 	require(slices.Equal(y.Shape(), x.Shape()) && y.Contiguous(), "axpy", "the target must be contiguous and of the same shape", y, x)
 	c := x.Compact()
 	defer c.Release()

@@ -17,7 +17,9 @@ func Concat(axis int, ts ...*Tensor) *Tensor {
 	for _, t := range ts {
 		require(t.rank == len(shape) && t.dtype == ts[0].dtype, "concat", "ranks or dtypes differ", ts...)
 		for i, d := range t.Shape() {
-			require(i == a || d == ts[0].dims[i], "concat", fmt.Sprintf("axis %d differs", i), ts...)
+			if i != a && d != ts[0].dims[i] {
+				shapeFail("concat", fmt.Sprintf("axis %d differs", i), ts...)
+			}
 		}
 		shape[a] += t.dims[a]
 	}
@@ -48,12 +50,22 @@ func Stack(axis int, ts ...*Tensor) *Tensor {
 // which must add up to it.
 func (t *Tensor) Split(axis int, sizes ...int) []*Tensor {
 	a := t.axis("split", axis)
+	left := t.dims[a]
+	for _, n := range sizes {
+		if n < 0 || n > left {
+			left = -1
+			break
+		}
+		left -= n
+	}
+	if left != 0 {
+		shapeFail("split", fmt.Sprintf("parts %v do not fill axis %d", slices.Clone(sizes), a), t)
+	}
 	out := make([]*Tensor, len(sizes))
 	at := 0
 	for i, n := range sizes {
 		out[i] = t.Narrow(a, at, n)
 		at += n
 	}
-	require(at == t.dims[a], "split", fmt.Sprintf("parts %v do not fill axis %d", sizes, a), t)
 	return out
 }

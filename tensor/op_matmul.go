@@ -9,10 +9,12 @@ import (
 // leading axes broadcast. Transposed views cost nothing.
 func MatMul(a, b *Tensor) *Tensor {
 	dev := same("matmul", a, b)
-	require(a.dtype == b.dtype, "matmul", "dtypes differ", a, b)
+	sameType("matmul", a, b)
 	require(a.rank >= 2 && b.rank >= 2, "matmul", "both operands need two axes", a, b)
 	m, k, n := a.Dim(-2), a.Dim(-1), b.Dim(-1)
-	require(k == b.Dim(-2), "matmul", fmt.Sprintf("inner sizes %d and %d differ", k, b.Dim(-2)), a, b)
+	if k != b.Dim(-2) {
+		shapeFail("matmul", fmt.Sprintf("inner sizes %d and %d differ", k, b.Dim(-2)), a, b)
+	}
 	if a.rank == 2 && b.rank == 2 {
 		c := New(dev, a.dtype, m, n)
 		matmulInto(c, a, b, false)
@@ -37,9 +39,10 @@ func MatMul(a, b *Tensor) *Tensor {
 // MatMulAdd sets c += a·b for matrices; c has unit column stride.
 func MatMulAdd(c, a, b *Tensor) {
 	same("matmul", c, a, b)
+	sameType("matmul", c, a, b)
 	require(a.rank == 2 && b.rank == 2 && c.rank == 2 && a.dims[1] == b.dims[0] && c.dims[0] == a.dims[0] && c.dims[1] == b.dims[1],
 		"matmul", "sizes do not fit", a, b, c)
-	require(c.steps[1] == 1 || c.dims[1] == 1, "matmul", "the target has strided columns", c)
+	require((c.steps[1] == 1 || c.dims[1] == 1) && (c.steps[0] >= c.dims[1] || c.dims[0] == 1), "matmul", "the target has strided columns or repeated rows", c)
 	matmulInto(c, a, b, true)
 }
 

@@ -11,7 +11,9 @@ func reduce(op string, x *Tensor, keep bool, axes []int, run func(o *Ops, y, x *
 	gone := make([]bool, x.rank)
 	for _, a := range axes {
 		a = x.axis(op, a)
-		require(!gone[a], op, fmt.Sprintf("axis %d is named twice", a), x)
+		if gone[a] {
+			shapeFail(op, fmt.Sprintf("axis %d is named twice", a), x)
+		}
 		gone[a] = true
 	}
 	if len(axes) == 0 {
@@ -77,6 +79,11 @@ func SumTo(x *Tensor, shape []int) *Tensor {
 		return x.Retain()
 	}
 	lead := x.rank - len(shape)
+	for a, d := range x.Shape() {
+		if lead < 0 || a >= lead && shape[a-lead] != d && shape[a-lead] != 1 {
+			shapeFail("sumto", fmt.Sprintf("%v does not broadcast to the operand", slices.Clone(shape)), x)
+		}
+	}
 	var axes []int
 	for a := range x.rank {
 		if a < lead || shape[a-lead] == 1 && x.dims[a] != 1 {

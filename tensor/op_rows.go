@@ -1,7 +1,7 @@
 package tensor
 
 import (
-	"fmt"
+	"slices"
 
 	"fuerte/kernels"
 )
@@ -14,7 +14,9 @@ func SoftmaxGrad(y, gy *Tensor) *Tensor {
 	c := alike("softmax-grad", y, gy)
 	defer releaseAll(c)
 	gx := New(y.store.dev, y.dtype, y.Shape()...)
-	y.store.dev.ops(y.dtype).SoftmaxGrad(gx, c[0], c[1])
+	if y.Len() > 0 {
+		y.store.dev.ops(y.dtype).SoftmaxGrad(gx, c[0], c[1])
+	}
 	return gx
 }
 
@@ -22,8 +24,9 @@ func SoftmaxGrad(y, gy *Tensor) *Tensor {
 func rowWeights(op string, x *Tensor, ws ...*Tensor) *Device {
 	require(x.rank >= 1 && x.Dim(-1) > 0, op, "the last axis is empty", x)
 	for _, w := range ws {
-		require(w.rank == 1 && w.dims[0] == x.Dim(-1) && w.Contiguous(), op, "a weight does not match the last axis", x, w)
-		require(w.dtype == x.dtype, op, "dtypes differ", x, w)
+		require(w.rank == 1 && w.dims[0] == x.Dim(-1), op, "a weight does not match the last axis", x, w)
+		require(w.Contiguous(), op, "a weight is a strided view", x, w)
+		sameType(op, x, w)
 	}
 	return same(op, append(ws, x)...)
 }
@@ -83,22 +86,27 @@ func CrossEntropy(x, target *Tensor) (loss, lse *Tensor) {
 	dev := same("crossentropy", x, target)
 	require(x.rank == 2 && target.rank == 1 && target.dims[0] == x.dims[0] && target.dtype == Int32 && x.dims[1] > 0,
 		"crossentropy", "logits [n V] and int32 targets [n] are needed", x, target)
-	c := x.Compact()
+	c, t := x.Compact(), target.Compact()
 	defer c.Release()
+	defer t.Release()
 	loss, lse = perRow(x), perRow(x)
-	dev.ops(x.dtype).CrossEntropy(loss, lse, c, target)
+	dev.ops(x.dtype).CrossEntropy(loss, lse, c, t)
 	return loss, lse
 }
 
 // CrossEntropyGrad returns the VJP of CrossEntropy's loss for the logits.
 func CrossEntropyGrad(x, lse, target, gy *Tensor) *Tensor {
 	dev := same("crossentropy-grad", x, lse, target, gy)
-	require(gy.rank == 1 && gy.dims[0] == x.dims[0], "crossentropy-grad", "one upstream value a row is needed", x, gy)
-	c, g := x.Compact(), gy.Compact()
-	defer c.Release()
-	defer g.Release()
+	require(x.rank == 2 && x.dims[1] > 0, "crossentropy-grad", "logits [n V] are needed", x)
+	for _, t := range []*Tensor{lse, target, gy} {
+		require(t.rank == 1 && t.dims[0] == x.dims[0], "crossentropy-grad", "one value a row is needed", x, t)
+	}
+	sameType("crossentropy-grad", x, lse, gy)
+	require(target.dtype == Int32, "crossentropy-grad", "int32 targets are needed", target)
+	c, l, t, g := x.Compact(), lse.Compact(), target.Compact(), gy.Compact()
+	defer releaseAll([]*Tensor{c, l, t, g})
 	gx := New(dev, x.dtype, x.Shape()...)
-	dev.ops(x.dtype).CrossEntropyGrad(gx, c, lse, target, g)
+	dev.ops(x.dtype).CrossEntropyGrad(gx, c, l, t, g)
 	return gx
 }
 
@@ -120,12 +128,16 @@ func Gather(w, id *Tensor) *Tensor {
 // ScatterAdd returns [n, D] with gy's rows added at id: the VJP of Gather.
 func ScatterAdd(gy, id *Tensor, n int) *Tensor {
 	dev := same("scatter", gy, id)
+	require(gy.rank >= 1 && id.dtype == Int32, "scatter", "rows and int32 ids are needed", gy, id)
 	d := gy.Dim(-1)
 	require(gy.Len() == id.Len()*d, "scatter", "rows and ids differ in number", gy, id)
-	c := gy.Compact()
+	c, ic := gy.Compact(), id.Compact()
 	defer c.Release()
+	defer ic.Release()
 	gw := New(dev, gy.dtype, n, d)
-	dev.ops(gy.dtype).ScatterAdd(gw, c, id)
+	if d > 0 {
+		dev.ops(gy.dtype).ScatterAdd(gw, c, ic)
+	}
 	return gw
 }
 
@@ -140,18 +152,26 @@ const (
 	Causal
 )
 
-// heads checks an attention operand and returns it with unit stride inside a
-// token.
+// heads checks an attention operand and returns it laid out as the kernel asks.
 func heads(op string, t *Tensor) *Tensor {
 	require(t.rank == 4, op, "operands are [B T H dh]", t)
-	if (t.steps[3] == 1 || t.dims[3] == 1) && (t.steps[2] == t.dims[3] || t.dims[2] == 1) {
+	if headsApart(t) {
 		return t.view()
 	}
 	return t.Clone()
 }
 
+// headsApart reports whether [B, T, H, dh] has unit stride inside a token and no
+// two tokens in one place.
+func headsApart(t *Tensor) bool {
+	token := t.dims[2] * t.dims[3]
+	return (t.steps[3] == 1 || t.dims[3] == 1) && (t.steps[2] == t.dims[3] || t.dims[2] == 1) &&
+		(t.steps[1] >= token || t.dims[1] == 1) && (t.steps[0] >= token || t.dims[0] == 1)
+}
+
 func attentionCheck(op string, q, k, v, prefix *Tensor, m Mask) *Device {
 	dev := same(op, q, k, v)
+	sameType(op, q, k, v)
 	require(q.dims[0] == k.dims[0] && q.dims[2] == k.dims[2] && q.dims[3] == k.dims[3], op, "batch, heads and head size must agree", q, k, v)
 	for i := range 4 {
 		require(k.dims[i] == v.dims[i], op, "keys and values differ", q, k, v)
@@ -159,8 +179,8 @@ func attentionCheck(op string, q, k, v, prefix *Tensor, m Mask) *Device {
 	require(m == NoMask || k.dims[1] >= q.dims[1], op, "a causal mask needs at least as many keys as queries", q, k)
 	if prefix != nil {
 		same(op, q, prefix)
-		require(m == Causal && prefix.dtype == Int32 && prefix.rank == 1 && prefix.dims[0] == q.dims[0], op,
-			fmt.Sprintf("a prefix is int32 [%d] and needs the causal mask", q.dims[0]), prefix)
+		require(m == Causal && prefix.dtype == Int32 && prefix.rank == 1 && prefix.dims[0] == q.dims[0] && prefix.Contiguous(), op,
+			"a prefix is int32 [B], contiguous, and needs the causal mask", q, prefix)
 	}
 	return dev
 }
@@ -185,10 +205,16 @@ func Attention(q, k, v *Tensor, m Mask, prefix *Tensor) (o, lse *Tensor) {
 // strides of q, k and v: views of one fused gradient, if those are views of one
 // fused product.
 func AttentionGrad(gq, gk, gv, q, k, v, o, lse, gy *Tensor, m Mask, prefix *Tensor) {
-	dev := attentionCheck("attention-grad", q, k, v, prefix, m)
-	for _, p := range [][2]*Tensor{{gq, q}, {gk, k}, {gv, v}} {
-		require(p[0].dims == p[1].dims && p[0].steps == p[1].steps, "attention-grad", "a gradient is not laid out as its operand", p[0], p[1])
+	const op = "attention-grad"
+	for _, p := range [...][2]*Tensor{{gq, q}, {gk, k}, {gv, v}} {
+		require(p[1].rank == 4 && headsApart(p[1]), op, "operands are [B T H dh] with unit stride inside a token", p[1])
+		require(slices.Equal(p[0].Shape(), p[1].Shape()) && slices.Equal(p[0].Strides(), p[1].Strides()), op, "a gradient is not laid out as its operand", p[0], p[1])
 	}
+	dev := attentionCheck(op, q, k, v, prefix, m)
+	same(op, q, gq, gk, gv, o, lse, gy)
+	sameType(op, q, gq, gk, gv, o, lse, gy)
+	require(slices.Equal(o.Shape(), q.Shape()) && slices.Equal(gy.Shape(), q.Shape()) && o.Contiguous(), op, "o and gy are [B T H dh], o contiguous", q, o, gy)
+	require(lse.rank == 3 && lse.dims[0] == q.dims[0] && lse.dims[1] == q.dims[2] && lse.dims[2] == q.dims[1], op, "lse is [B H T]", q, lse)
 	c := gy.Compact()
 	defer c.Release()
 	dev.ops(q.dtype).AttentionGrad(gq, gk, gv, q, k, v, o, lse, c, m, prefix)
@@ -197,8 +223,9 @@ func AttentionGrad(gq, gk, gv, q, k, v, o, lse, gy *Tensor, m Mask, prefix *Tens
 // AdamW advances p, m, v (contiguous, changed in place) by the gradient g.
 func AdamW(p, m, v, g *Tensor, step *kernels.AdamWStep[float64]) {
 	dev := same("adamw", p, m, v, g)
-	for _, t := range []*Tensor{m, v, g} {
-		require(t.Len() == p.Len() && t.Contiguous(), "adamw", "moments and gradient must match the parameter", p, t)
+	sameType("adamw", p, m, v, g)
+	for _, t := range [...]*Tensor{p, m, v, g} {
+		require(t.Len() == p.Len() && t.Contiguous(), "adamw", "parameter, moments and gradient must match and be contiguous", p, t)
 	}
 	if p.Len() > 0 {
 		dev.ops(p.dtype).AdamW(p, m, v, g, step)

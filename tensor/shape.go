@@ -43,19 +43,28 @@ func shapeFail(op, rule string, ts ...*Tensor) {
 	panic(e)
 }
 
+// sameType requires operands of one dtype.
+func sameType(op string, ts ...*Tensor) {
+	for _, t := range ts[1:] {
+		if t.dtype != ts[0].dtype {
+			shapeFail(op, fmt.Sprintf("dtypes %s and %s differ", ts[0].dtype, t.dtype), ts...)
+		}
+	}
+}
+
 // count returns the number of elements of a shape; it panics on a negative
 // axis, a rank above maxRank, and a product that overflows.
 func count(op string, shape []int) int {
 	if len(shape) > maxRank {
-		panic(&ShapeError{op, [][]int{shape}, fmt.Sprintf("rank %d is above %d", len(shape), maxRank)})
+		panic(&ShapeError{op, [][]int{slices.Clone(shape)}, fmt.Sprintf("rank %d is above %d", len(shape), maxRank)})
 	}
 	n := 1
 	for _, d := range shape {
 		if d < 0 {
-			panic(&ShapeError{op, [][]int{shape}, "an axis is negative"})
+			panic(&ShapeError{op, [][]int{slices.Clone(shape)}, "an axis is negative"})
 		}
 		if d > 0 && n > math.MaxInt/16/d {
-			panic(&ShapeError{op, [][]int{shape}, "the number of elements overflows"})
+			panic(&ShapeError{op, [][]int{slices.Clone(shape)}, "the number of elements overflows"})
 		}
 		n *= d
 	}
@@ -72,7 +81,9 @@ func Broadcast(op string, a, b *Tensor) []int {
 	out := make([]int, n)
 	for i := range out {
 		x, y := axisFromEnd(a, n-i), axisFromEnd(b, n-i)
-		require(x == y || x == 1 || y == 1, op, fmt.Sprintf("sizes %d and %d do not broadcast", x, y), a, b)
+		if x != y && x != 1 && y != 1 {
+			shapeFail(op, fmt.Sprintf("sizes %d and %d do not broadcast", x, y), a, b)
+		}
 		out[i] = x
 		if x == 1 {
 			out[i] = y
@@ -90,9 +101,12 @@ func axisFromEnd(t *Tensor, back int) int {
 
 // axis resolves a possibly negative axis.
 func (t *Tensor) axis(op string, a int) int {
+	asked := a
 	if a < 0 {
 		a += t.Rank()
 	}
-	require(a >= 0 && a < t.Rank(), op, fmt.Sprintf("axis %d is out of range", a), t)
+	if a < 0 || a >= t.Rank() {
+		shapeFail(op, fmt.Sprintf("axis %d is out of range", asked), t)
+	}
 	return a
 }

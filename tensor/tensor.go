@@ -64,9 +64,13 @@ func From[E Elem](dev *Device, data []E, shape ...int) *Tensor {
 // the slice are writes to the tensor. Panics if E is not the dtype, or the
 // tensor is strided or on another device.
 func Data[E Elem](t *Tensor) []E {
-	require(TypeOf[E]() == t.dtype, "data", fmt.Sprintf("the tensor holds %s, not %s", t.dtype, TypeOf[E]()), t)
+	if TypeOf[E]() != t.dtype {
+		shapeFail("data", fmt.Sprintf("the tensor holds %s, not %s", t.dtype, TypeOf[E]()), t)
+	}
 	require(t.Contiguous(), "data", "the tensor is a strided view; call Compact first", t)
-	require(t.store.mem != nil || t.Len() == 0, "data", "the tensor is on "+t.store.dev.Name+"; call To(CPU) first", t)
+	if t.store.mem == nil && t.Len() > 0 {
+		shapeFail("data", "the tensor is on "+t.store.dev.Name+"; call To(CPU) first", t)
+	}
 	return raw[E](t)[:t.Len()]
 }
 
@@ -74,8 +78,18 @@ func Data[E Elem](t *Tensor) []E {
 // storage.
 func raw[E Elem](t *Tensor) []E {
 	var e E
-	all := unsafe.Slice((*E)(unsafe.Pointer(unsafe.SliceData(t.store.mem))), t.store.size/int(unsafe.Sizeof(e)))
-	return all[t.offset:]
+	b := t.bytes()
+	return unsafe.Slice((*E)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(e)))
+}
+
+// bytes is raw without a type. A view without elements may begin anywhere, also
+// past the end.
+func (t *Tensor) bytes() []byte {
+	s := t.store
+	if s.mem == nil {
+		return nil
+	}
+	return s.mem[min(t.offset*t.dtype.Size(), s.size):s.size]
 }
 
 func bytesOf[E Elem](x []E) []byte {
@@ -174,13 +188,13 @@ func (t *Tensor) To(dev *Device) *Tensor {
 	host := c
 	if t.store.dev != CPU {
 		host = New(CPU, t.dtype, t.Shape()...)
-		t.store.dev.download(c, host.store.mem[:host.Len()*host.dtype.Size()])
+		t.store.dev.download(c, host.bytes())
 	}
 	if dev == CPU {
 		return host
 	}
 	out := New(dev, t.dtype, t.Shape()...)
-	dev.upload(out, host.store.mem[host.offset*host.dtype.Size():][:host.Len()*host.dtype.Size()])
+	dev.upload(out, host.bytes()[:host.Len()*host.dtype.Size()])
 	if host != c {
 		host.Release()
 	}

@@ -1,6 +1,9 @@
 package tensor
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // view returns another tensor on the same storage.
 func (t *Tensor) view() *Tensor {
@@ -12,8 +15,14 @@ func (t *Tensor) view() *Tensor {
 
 // Narrow returns the view of n entries of an axis from start on.
 func (t *Tensor) Narrow(axis, start, n int) *Tensor {
-	a := t.axis("narrow", axis)
-	require(start >= 0 && n >= 0 && start <= t.dims[a]-n, "narrow", fmt.Sprintf("[%d, %d+%d) is outside axis %d", start, start, n, a), t)
+	return t.narrow("narrow", axis, start, n)
+}
+
+func (t *Tensor) narrow(op string, axis, start, n int) *Tensor {
+	a := t.axis(op, axis)
+	if start < 0 || n < 0 || start > t.dims[a]-n {
+		shapeFail(op, fmt.Sprintf("[%d, %d+%d) is outside axis %d", start, start, n, a), t)
+	}
 	v := t.view()
 	v.offset += start * t.steps[a]
 	v.dims[a] = n
@@ -23,7 +32,10 @@ func (t *Tensor) Narrow(axis, start, n int) *Tensor {
 // Slice returns the view of entries start, start+step, … below stop of an axis.
 func (t *Tensor) Slice(axis, start, stop, step int) *Tensor {
 	a := t.axis("slice", axis)
-	require(step > 0 && start >= 0 && start <= stop && stop <= t.dims[a], "slice", fmt.Sprintf("[%d:%d:%d] is outside axis %d", start, stop, step, a), t)
+	if step <= 0 || start < 0 || start > stop || stop > t.dims[a] {
+		shapeFail("slice", fmt.Sprintf("[%d:%d:%d] is outside axis %d", start, stop, step, a), t)
+	}
+	step = min(step, max(stop-start, 1)) // a longer one takes one entry too, and may overflow
 	v := t.view()
 	v.offset += start * t.steps[a]
 	v.dims[a], v.steps[a] = (stop-start+step-1)/step, t.steps[a]*step
@@ -33,7 +45,7 @@ func (t *Tensor) Slice(axis, start, stop, step int) *Tensor {
 // Index returns the view of one entry of an axis; the axis goes.
 func (t *Tensor) Index(axis, i int) *Tensor {
 	a := t.axis("index", axis)
-	v := t.Narrow(a, i, 1)
+	v := t.narrow("index", a, i, 1)
 	copy(v.dims[a:], v.dims[a+1:v.rank])
 	copy(v.steps[a:], v.steps[a+1:v.rank])
 	v.rank--
@@ -42,12 +54,16 @@ func (t *Tensor) Index(axis, i int) *Tensor {
 
 // Permute returns the view with axes in the given order.
 func (t *Tensor) Permute(axes ...int) *Tensor {
-	require(len(axes) == t.rank, "permute", fmt.Sprintf("%v does not name every axis", axes), t)
+	if len(axes) != t.rank {
+		shapeFail("permute", fmt.Sprintf("%v does not name every axis", slices.Clone(axes)), t)
+	}
 	v := t.view()
 	var seen [maxRank]bool
 	for i, a := range axes {
 		a = t.axis("permute", a)
-		require(!seen[a], "permute", fmt.Sprintf("%v names axis %d twice", axes, a), t)
+		if seen[a] {
+			shapeFail("permute", fmt.Sprintf("%v names axis %d twice", slices.Clone(axes), a), t)
+		}
 		seen[a] = true
 		v.dims[i], v.steps[i] = t.dims[a], t.steps[a]
 	}
@@ -68,14 +84,18 @@ func (t *Tensor) Transpose(a, b int) *Tensor {
 func (t *Tensor) Expand(shape ...int) *Tensor {
 	count("expand", shape)
 	lead := len(shape) - t.rank
-	require(lead >= 0, "expand", fmt.Sprintf("%v has fewer axes", shape), t)
+	if lead < 0 {
+		shapeFail("expand", fmt.Sprintf("%v has fewer axes", slices.Clone(shape)), t)
+	}
 	v := t.view()
 	v.rank = len(shape)
 	for i, d := range shape {
 		step := 0
 		if i >= lead {
 			j := i - lead
-			require(t.dims[j] == d || t.dims[j] == 1, "expand", fmt.Sprintf("axis %d of size %d does not repeat to %d", j, t.dims[j], d), t)
+			if t.dims[j] != d && t.dims[j] != 1 {
+				shapeFail("expand", fmt.Sprintf("axis %d of size %d does not repeat to %d", j, t.dims[j], d), t)
+			}
 			if t.dims[j] == d {
 				step = t.steps[j]
 			}
@@ -87,7 +107,9 @@ func (t *Tensor) Expand(shape ...int) *Tensor {
 
 // Unsqueeze returns the view with a new axis of size 1 before axis.
 func (t *Tensor) Unsqueeze(axis int) *Tensor {
-	require(axis >= 0 && axis <= t.rank && t.rank < maxRank, "unsqueeze", fmt.Sprintf("no place for an axis at %d", axis), t)
+	if axis < 0 || axis > t.rank || t.rank == maxRank {
+		shapeFail("unsqueeze", fmt.Sprintf("no place for an axis at %d", axis), t)
+	}
 	v := t.view()
 	v.rank++
 	copy(v.dims[axis+1:v.rank], t.dims[axis:t.rank])
@@ -103,17 +125,23 @@ func (t *Tensor) Reshape(shape ...int) *Tensor {
 	known, free := 1, -1
 	for i, d := range dims {
 		if d == -1 {
-			require(free < 0, "reshape", fmt.Sprintf("%v leaves two axes open", shape), t)
+			if free >= 0 {
+				shapeFail("reshape", fmt.Sprintf("%v leaves two axes open", slices.Clone(shape)), t)
+			}
 			free = i
 			continue
 		}
 		known *= d
 	}
 	if free >= 0 {
-		require(known > 0 && t.Len()%known == 0, "reshape", fmt.Sprintf("%d elements do not fill %v", t.Len(), shape), t)
+		if known <= 0 || t.Len()%known != 0 {
+			shapeFail("reshape", fmt.Sprintf("%d elements do not fill %v", t.Len(), slices.Clone(shape)), t)
+		}
 		dims[free] = t.Len() / known
 	}
-	require(count("reshape", dims) == t.Len(), "reshape", fmt.Sprintf("%d elements do not fill %v", t.Len(), shape), t)
+	if count("reshape", dims) != t.Len() {
+		shapeFail("reshape", fmt.Sprintf("%d elements do not fill %v", t.Len(), slices.Clone(shape)), t)
+	}
 	if v, ok := t.restride(dims); ok {
 		return v
 	}
@@ -132,43 +160,39 @@ func (t *Tensor) restride(dims []int) (*Tensor, bool) {
 		v.setShape(dims)
 		return v, true
 	}
-	v.rank = len(dims)
-	old := 0 // next axis of t to consume
-	for i := 0; i < len(dims); {
-		if dims[i] == 1 {
-			v.dims[i], v.steps[i] = 1, 0
-			i++
-			continue
-		}
-		for old < t.rank && t.dims[old] == 1 {
+	// Axes of size 1 say nothing, whatever their stride.
+	var size, step [maxRank]int
+	old := 0
+	for i, d := range t.Shape() {
+		if d != 1 {
+			size[old], step[old] = d, t.steps[i]
 			old++
 		}
-		if old == t.rank {
-			v.Release()
-			return nil, false
+	}
+	// From the last axis on, new axes eat up runs of old ones. The elements are
+	// as many, so neither runs out before the other.
+	v.rank = len(dims)
+	have, at := 1, 0 // what is left of the run, and the stride within it
+	for i := len(dims) - 1; i >= 0; i-- {
+		v.dims[i], v.steps[i] = dims[i], 0
+		if dims[i] == 1 {
+			continue
 		}
-		from, size := i, dims[i]
-		have, last := t.dims[old], old
-		i++
-		for size != have {
-			if size < have {
-				size *= dims[i]
-				i++
-				continue
-			}
-			last++
-			if t.steps[last-1] != t.steps[last]*t.dims[last] {
+		if have == 1 {
+			old--
+			have, at = size[old], step[old]
+		}
+		for have%dims[i] != 0 {
+			if old == 0 || step[old-1] != at*have {
 				v.Release()
 				return nil, false
 			}
-			have *= t.dims[last]
+			old--
+			have *= size[old]
 		}
-		step := t.steps[last]
-		for j := i - 1; j >= from; j-- {
-			v.dims[j], v.steps[j] = dims[j], step
-			step *= dims[j]
-		}
-		old = last + 1
+		v.steps[i] = at
+		at *= dims[i]
+		have /= dims[i]
 	}
 	return v, true
 }

@@ -69,11 +69,26 @@ func (t turned) Bounds() image.Rectangle {
 	return image.Rectangle{Max: size}
 }
 
-// At returns the pixel that lies at (x, y) once upright. In the words of the
-// EXIF standard: orientation 6 has its row 0 on the right-hand side and its
-// column 0 at the top; so upright (x, y) is stored in column y, and in row
-// height-1-x.
+// At returns the pixel that lies at (x, y) once upright.
 func (t turned) At(x, y int) color.Color {
+	x, y = t.stored(x, y)
+	return t.Image.At(x, y)
+}
+
+// RGBA64At is At without the allocation; it makes turned an image.RGBA64Image.
+func (t turned) RGBA64At(x, y int) color.RGBA64 {
+	x, y = t.stored(x, y)
+	if img, ok := t.Image.(image.RGBA64Image); ok {
+		return img.RGBA64At(x, y)
+	}
+	return color.RGBA64Model.Convert(t.Image.At(x, y)).(color.RGBA64)
+}
+
+// stored returns where the file holds the pixel that lies at (x, y) once
+// upright. In the words of the EXIF standard, orientation 6 has its row 0 on
+// the right-hand side and its column 0 at the top: so upright (x, y) is stored
+// in column y, and in row height-1-x.
+func (t turned) stored(x, y int) (int, int) {
 	b := t.Image.Bounds()
 	right, bottom := b.Dx()-1, b.Dy()-1
 	switch t.orientation {
@@ -92,5 +107,5 @@ func (t turned) At(x, y int) color.Color {
 	case 8:
 		x, y = right-y, x
 	}
-	return t.Image.At(b.Min.X+x, b.Min.Y+y)
+	return b.Min.X + x, b.Min.Y + y
 }

@@ -13,7 +13,10 @@ import (
 // emitter writes one generated file: avo's context and what the families share.
 type emitter struct {
 	*build.Context
-	labels int // used up in the current function
+	labels      int // used up in the current function
+	constants   map[uint32]op.Mem
+	prefixes    bool // prefixTable exists
+	prefixTable op.Mem
 }
 
 // text starts a leaf function that keeps no pointer.

@@ -25,9 +25,15 @@ var families = map[string]struct {
 	doc  string
 	emit func(*emitter)
 }{
-	"gemm": {"the GEMM micro-kernels", gemmFamily},
-	"pack": {"the packing of micro-panels", packFamily},
-	"peak": {"register-only loops that measure the ceiling", peakFamily},
+	"activation":  {"SiLU, SwiGLU, GELU, tanh and their gradients", activationFamily},
+	"adamw":       {"the optimiser step", adamwFamily},
+	"elementwise": {"arithmetic of vectors", elementwiseFamily},
+	"exp":         {"exponential and logarithm", expFamily},
+	"norm":        {"RMSNorm and LayerNorm rows and their gradients", normFamily},
+	"reduce":      {"sums and the maximum", reduceFamily},
+	"gemm":        {"the GEMM micro-kernels", gemmFamily},
+	"pack":        {"the packing of micro-panels", packFamily},
+	"peak":        {"register-only loops that measure the ceiling", peakFamily},
 }
 
 func main() {

@@ -6,6 +6,12 @@
 // gen/amd64, one file a family, and a test in gen finds a stale file.
 package amd64
 
+//go:generate go run -C ../../gen ./amd64 -family activation
+//go:generate go run -C ../../gen ./amd64 -family adamw
+//go:generate go run -C ../../gen ./amd64 -family elementwise
+//go:generate go run -C ../../gen ./amd64 -family exp
 //go:generate go run -C ../../gen ./amd64 -family gemm
+//go:generate go run -C ../../gen ./amd64 -family norm
 //go:generate go run -C ../../gen ./amd64 -family pack
 //go:generate go run -C ../../gen ./amd64 -family peak
+//go:generate go run -C ../../gen ./amd64 -family reduce

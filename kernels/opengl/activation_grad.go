@@ -14,11 +14,15 @@ var (
 
 // SiLUGrad sets gx = gy·σ(x)·(1 + x·(1−σ(x))) over gx.Len() elements. gx may be
 // x or gy. Model: kernels.refSiLUGrad. Error: ≤ 10 ULP of |gy|·max(1, |dy/dx|).
-func (c *Context) SiLUGrad(gx, x, gy Buffer) error { return c.activationGrad(siluGradShader, gx, x, gy) }
+func (c *Context) SiLUGrad(gx, x, gy Buffer) error {
+	return c.activationGrad(siluGradShader, gx, x, gy)
+}
 
 // GELUGrad sets gx = gy·dGELU/dx over gx.Len() elements. gx may be x or gy.
 // Model: kernels.refGELUGrad. Error: |err| ≤ 2e-6·|gy|·(1+|x|).
-func (c *Context) GELUGrad(gx, x, gy Buffer) error { return c.activationGrad(geluGradShader, gx, x, gy) }
+func (c *Context) GELUGrad(gx, x, gy Buffer) error {
+	return c.activationGrad(geluGradShader, gx, x, gy)
+}
 
 func (c *Context) activationGrad(s *shader, gx, x, gy Buffer) error {
 	if gx.n == 0 {

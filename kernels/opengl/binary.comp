@@ -10,10 +10,10 @@ layout(location = 1) uniform int a0;
 layout(location = 2) uniform int b0;
 layout(location = 3) uniform int n;
 layout(location = 4) uniform int rank;
-layout(location = 5) uniform int shape[6];
-layout(location = 11) uniform int ysteps[6];
-layout(location = 17) uniform int asteps[6];
-layout(location = 23) uniform int bsteps[6];
+layout(location = 5) uniform int shape[8];
+layout(location = 13) uniform int ysteps[8];
+layout(location = 21) uniform int asteps[8];
+layout(location = 29) uniform int bsteps[8];
 
 void main() {
     int step = int(gl_NumWorkGroups.x * gl_WorkGroupSize.x);

@@ -16,7 +16,7 @@ var (
 
 // Add sets y = a + b over shape. Model: kernels.refAdd.
 //
-// Shapes: strided views of rank ≤ 6 after merging; steps of 0 in a and b repeat.
+// Shapes: strided views of rank ≤ 8 after merging; steps of 0 in a and b repeat.
 // Memory: y may be a or b, exactly in place and with the same steps.
 // Error: correctly rounded.
 func (c *Context) Add(shape []int, y, a, b View) error { return c.strided(addShader, shape, y, a, b) }

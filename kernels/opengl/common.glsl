@@ -104,3 +104,8 @@ float maxLanes(float v) {
     barrier();
     return r;
 }
+
+// visible is the number of keys that query i of an entry sees.
+int visible(int i, int tq, int tk, bool causal, int prefix) {
+    return causal ? clamp(max(i + tk - tq + 1, prefix), 0, tk) : tk;
+}

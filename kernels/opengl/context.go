@@ -32,7 +32,6 @@ type Context struct {
 	done     chan struct{}    // closed when the owner has ended
 
 	compile sync.Mutex // one compiler at a time
-	partial Buffer     // SumSquares's first stage
 }
 
 // queueLimit bounds how far the callers may run ahead of the driver.

@@ -8,9 +8,9 @@ layout(location = 0) uniform int y0;
 layout(location = 1) uniform int x0;
 layout(location = 2) uniform int n;
 layout(location = 3) uniform int rank;
-layout(location = 4) uniform int shape[6];
-layout(location = 10) uniform int ysteps[6];
-layout(location = 16) uniform int xsteps[6];
+layout(location = 4) uniform int shape[8];
+layout(location = 12) uniform int ysteps[8];
+layout(location = 20) uniform int xsteps[8];
 
 void main() {
     int step = int(gl_NumWorkGroups.x * gl_WorkGroupSize.x);

@@ -14,7 +14,7 @@ var copyShader = newShader("copy", copySource, "")
 
 // maxRank is how many axes a strided kernel walks, after axes that are
 // contiguous among themselves in every operand were merged.
-const maxRank = 6
+const maxRank = 8
 
 // View is a strided view: element k₀…kᵣ stands at Σ k·Steps of Buf, in elements.
 // A step of 0 repeats an axis.
@@ -25,7 +25,7 @@ type View struct {
 
 // Copy sets y to x, over shape, moving 4-byte elements as they are.
 //
-// Shapes: rank ≤ 6 after merging; y.Steps and x.Steps as long as shape.
+// Shapes: rank ≤ 8 after merging; y.Steps and x.Steps as long as shape.
 // Memory: no step of y is 0 (unless its axis is 1); y may be x exactly.
 func (c *Context) Copy(shape []int, y, x View) error {
 	return c.strided(copyShader, shape, y, x)

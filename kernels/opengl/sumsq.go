@@ -21,16 +21,13 @@ func (c *Context) SumSquares(y, x Buffer) error {
 	if x.n == 0 {
 		return c.Fill(y.Slice(0, 1), 0)
 	}
-	part, err := c.partials()
+	run := max(4096, (x.n+sumsqParts-1)/sumsqParts)
+	parts := (x.n + run - 1) / run
+	part, err := c.Alloc(parts)
 	if err != nil {
 		return err
 	}
-	run := max(4096, (x.n+sumsqParts-1)/sumsqParts)
-	parts := (x.n + run - 1) / run
-	// The two dispatches share the partials with those of other callers: they
-	// must be neighbours in the queue.
-	c.compile.Lock()
-	defer c.compile.Unlock()
+	defer c.Free(part)
 	if err := c.dispatch(sumsqShader, parts, 1, 1, []Buffer{part, x}, integer(x.n), integer(run)); err != nil {
 		return err
 	}

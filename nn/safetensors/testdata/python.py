@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 import numpy as np
-from safetensors import safe_open, serialize_file
+from safetensors import TensorSpec, safe_open, serialize_file
 
 NUMBERS = [0.0, -1.5, 3.140625, 65504.0, -0.000030517578125, 1.0]  # exact in F16
 BF16 = [0.0, -1.5, 3.140625, 65536.0, -0.000030517578125, 1.0]  # exact in BF16
@@ -37,7 +37,10 @@ tensors = {  # name: (dtype, NumPy array of those bits)
 
 if len(sys.argv) == 1:
     serialize_file(
-        {k: {"dtype": d, "shape": list(a.shape), "data": a.tobytes()} for k, (d, a) in tensors.items()},
+        {
+            name: TensorSpec(dtype=dtype, shape=a.shape, data_ptr=a.ctypes.data, data_len=a.nbytes)
+            for name, (dtype, a) in tensors.items()
+        },
         str(pathlib.Path(__file__).with_suffix(".safetensors")),
         METADATA,
     )

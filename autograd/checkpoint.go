@@ -1,0 +1,40 @@
+package autograd
+
+import "fuerte/tensor"
+
+// Checkpoint returns f(x) and keeps nothing of the way there: the backward walk
+// runs f again. It trades one more forward pass for the memory of f's
+// intermediate results. f must be a function of x and of parameters (leaves
+// without a tape) alone, and give the same result both times.
+// Source: Chen et al. 2016, arXiv:1604.06174.
+func Checkpoint(x *Var, f func(x *Var) *Var) *Var {
+	if x.tape == nil {
+		panic(&Error{"checkpoint", "the operand is not on a tape"})
+	}
+	return apply(checkpointOp, f, true, []*Var{x})
+}
+
+// checkpointOp is not in Ops: its derivative is that of f.
+var checkpointOp = new(Op)
+
+func init() {
+	*checkpointOp = Op{
+		Name:  "checkpoint",
+		Fused: true,
+		Forward: func(c *Call) *tensor.Tensor {
+			t := NewInferenceTape()
+			y := c.Args.(func(*Var) *Var)(t.Input(c.x(0)))
+			v := y.Value.Retain()
+			t.Reset()
+			return v
+		},
+		VJP: func(c *Call, gy *Var) []*Var {
+			t := NewTape()
+			x := t.Variable(c.x(0))
+			y := c.Args.(func(*Var) *Var)(x)
+			t.BackwardFrom(y, gy.Value.Retain())
+			y.Value.Release()
+			return own(x.Grad)
+		},
+	}
+}

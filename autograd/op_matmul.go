@@ -1,0 +1,88 @@
+package autograd
+
+import (
+	"math/rand/v2"
+
+	"fuerte/tensor"
+)
+
+// matmul is C = A·B over the last two axes, leading axes broadcast:
+// gA = gC·Bᵀ, gB = Aᵀ·gC, summed over repeated leading axes.
+var matmulOp = new(Op)
+
+func init() {
+	*matmulOp = Op{
+		Name: "matmul",
+		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
+			return []*tensor.Tensor{normal(r, 2, 3, 5), normal(r, 5, 4)}, nil
+		},
+		Forward: func(c *Call) *tensor.Tensor { return tensor.MatMul(c.x(0), c.x(1)) },
+		VJP: func(c *Call, gy *Var) []*Var {
+			g := make([]*Var, 2)
+			if c.Needs(0) {
+				g[0] = sumTo(MatMul(gy, Transpose(c.In[1], -2, -1)), c.In[0])
+			}
+			if c.Needs(1) {
+				g[1] = sumTo(MatMul(Transpose(c.In[0], -2, -1), gy), c.In[1])
+			}
+			return g
+		},
+	}
+}
+
+// MatMul returns a·b over the last two axes; leading axes broadcast.
+func MatMul(a, b *Var) *Var { return Apply(matmulOp, nil, a, b) }
+
+// linear is y = x·Wᵀ (+ b), x [.., K], W [N, K], b [N]; with x and gy seen as
+// matrices of rows, gx = gy·W, gW = gyᵀ·x, gb = Σ_rows gy.
+var linearOp = new(Op)
+
+func init() {
+	*linearOp = Op{
+		Name: "linear",
+		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
+			return []*tensor.Tensor{normal(r, 2, 3, 5), normal(r, 4, 5), normal(r, 4)}, nil
+		},
+		Forward: func(c *Call) *tensor.Tensor {
+			x, w := c.x(0), c.x(1)
+			if x.Rank() < 1 || w.Rank() != 2 || x.Dim(-1) != w.Dim(1) || len(c.In) > 2 && c.x(2).Len() != w.Dim(0) {
+				panic(&tensor.ShapeError{Op: "linear", Shapes: [][]int{x.Shape(), w.Shape()}, Rule: "x [.., K], W [N, K] and b [N] are needed"})
+			}
+			shape := append(append([]int{}, x.Shape()[:x.Rank()-1]...), w.Dim(0))
+			rows, wt := x.Reshape(-1, x.Dim(-1)), w.Transpose(0, 1)
+			y := tensor.MatMul(rows, wt)
+			release([]*tensor.Tensor{rows, wt})
+			if len(c.In) > 2 {
+				b := c.x(2).Expand(y.Shape()...)
+				tensor.AddInto(y, b)
+				b.Release()
+			}
+			out := y.Reshape(shape...)
+			y.Release()
+			return out
+		},
+		VJP: func(c *Call, gy *Var) []*Var {
+			n := c.x(1).Dim(0)
+			rows := Reshape(gy, -1, n)
+			g := make([]*Var, len(c.In))
+			if c.Needs(0) {
+				g[0] = Reshape(MatMul(rows, c.In[1]), c.In[0].Shape()...)
+			}
+			if c.Needs(1) {
+				g[1] = MatMul(Transpose(rows, 0, 1), Reshape(c.In[0], -1, c.x(1).Dim(1)))
+			}
+			if len(g) > 2 && c.Needs(2) {
+				g[2] = Sum(rows, false, 0)
+			}
+			return g
+		},
+	}
+}
+
+// Linear returns x·wᵀ + b; b may be nil.
+func Linear(x, w, b *Var) *Var {
+	if b == nil {
+		return Apply(linearOp, nil, x, w)
+	}
+	return Apply(linearOp, nil, x, w, b)
+}

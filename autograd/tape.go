@@ -1,0 +1,289 @@
+// Package autograd records what is computed and walks it backwards.
+//
+// Words:
+//
+//   - Var: a tensor that may take part in a derivative.
+//   - tape: the ops in the order they ran; a node is one of them. Since an op's
+//     inputs stand before it, walking the tape backwards needs no sorting.
+//   - cotangent of v (prefix g): the gradient of the final scalar with respect
+//     to v, in the shape of v.
+//   - VJP: the function of an op that turns the cotangent of its result into
+//     those of its inputs, Jᵀ·g.
+//   - saved: what an op's forward keeps for its VJP.
+//
+// A tape owns the results of the ops recorded on it and hands their memory back
+// as the backward walk passes them, so a training step keeps reusing the same
+// storage. Call Keep on a result that must outlive the walk.
+package autograd
+
+import (
+	"fmt"
+
+	"fuerte/tensor"
+)
+
+// Var is a tensor in a computation. Parameters are leaves without a tape:
+// Backward leaves their gradient in Grad.
+type Var struct {
+	Value *tensor.Tensor
+	// Grad is the gradient of a leaf: nil, or a contiguous tensor that the next
+	// Backward adds to.
+	Grad *tensor.Tensor
+
+	needs bool
+	kept  bool
+	tape  *Tape
+	node  int
+	hooks []func(g *tensor.Tensor)
+}
+
+// Param returns a leaf whose gradient is wanted.
+func Param(t *tensor.Tensor) *Var { return &Var{Value: t, needs: true, node: -1} }
+
+// Needs reports whether a gradient flows to v.
+func (v *Var) Needs() bool { return v.needs }
+
+// Freeze stops (or allows again) gradients to a leaf.
+func (v *Var) Freeze(frozen bool) { v.needs = !frozen }
+
+// Shape returns the shape of the value.
+func (v *Var) Shape() []int { return v.Value.Shape() }
+
+// Keep makes the value outlive Backward and Reset; the caller may Release it.
+func (v *Var) Keep() *Var {
+	v.kept = true
+	return v
+}
+
+// Hook calls f with v's complete cotangent during Backward; f must not keep it.
+func (v *Var) Hook(f func(g *tensor.Tensor)) { v.hooks = append(v.hooks, f) }
+
+// Detach returns the value cut off from the computation that made it. It is on
+// the same tape, so further ops on it are cleaned up with the rest.
+func (v *Var) Detach() *Var { return &Var{Value: v.Value, tape: v.tape, node: -1} }
+
+// ZeroGrad drops the gradient.
+func (v *Var) ZeroGrad() {
+	v.Grad.Release()
+	v.Grad = nil
+}
+
+// Tape is one recorded computation. It is not for concurrent use.
+type Tape struct {
+	nodes  []node
+	noGrad bool
+	// During a backward walk nothing is recorded: ops inside a VJP are listed
+	// here, and what the VJP does not return is released after it.
+	walking bool
+	scratch []*tensor.Tensor
+	grads   []*tensor.Tensor // cotangent of each node's result
+}
+
+type node struct {
+	call *Call // nil where no gradient flows: kept only to release out
+	out  *Var
+}
+
+// NewTape returns an empty tape.
+func NewTape() *Tape { return &Tape{} }
+
+// NewInferenceTape returns a tape that never records derivatives; it only
+// releases results at Reset.
+func NewInferenceTape() *Tape { return &Tape{noGrad: true} }
+
+// Input returns t as a constant of the computation. The caller keeps t.
+func (t *Tape) Input(v *tensor.Tensor) *Var { return &Var{Value: v, tape: t, node: -1} }
+
+// Variable returns a leaf on the tape whose gradient is wanted, for inputs that
+// are not parameters.
+func (t *Tape) Variable(v *tensor.Tensor) *Var {
+	return &Var{Value: v, tape: t, needs: true, node: -1}
+}
+
+// Watch returns a parameter as a result on v's tape, for an op that takes
+// nothing but parameters.
+func (v *Var) Watch(p *Var) *Var { return Apply(identityOp, nil, p, v.With(p.Value)) }
+
+// Reset releases every result of the tape that is not kept and forgets them.
+func (t *Tape) Reset() {
+	for i := len(t.nodes) - 1; i >= 0; i-- {
+		t.drop(i)
+	}
+	t.nodes = t.nodes[:0]
+}
+
+// drop releases what a node holds.
+func (t *Tape) drop(i int) {
+	n := &t.nodes[i]
+	if n.call != nil {
+		for _, s := range n.call.Saved {
+			s.Release()
+		}
+	}
+	if !n.out.kept {
+		n.out.Value.Release()
+	}
+	*n = node{}
+}
+
+// Backward walks the tape from the scalar y, adds dy/dv to the Grad of every
+// leaf that needs one, and empties the tape. Panics: *tensor.ShapeError if y has
+// more than one element, *Error if y is not on this tape.
+func (t *Tape) Backward(y *Var) {
+	if y.Value.Len() != 1 {
+		panic(&tensor.ShapeError{Op: "backward", Shapes: [][]int{y.Shape()}, Rule: "the result is not a scalar; use BackwardFrom with a cotangent"})
+	}
+	t.BackwardFrom(y, tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...))
+}
+
+// BackwardFrom is Backward from the cotangent gy of y, of any shape. It takes gy
+// over.
+func (t *Tape) BackwardFrom(y *Var, gy *tensor.Tensor) {
+	t.check(y)
+	t.seed(len(t.nodes))
+	t.grads[y.node] = gy
+	y.kept = true
+	t.walking = true
+	defer func() { t.walking = false }()
+	for i := len(t.nodes) - 1; i >= 0; i-- {
+		t.step(i)
+		t.drop(i)
+	}
+	t.nodes = t.nodes[:0]
+}
+
+// step runs the VJP of one node and deposits what it returns.
+func (t *Tape) step(i int) {
+	n, g := &t.nodes[i], t.grads[i]
+	if g == nil {
+		return
+	}
+	for _, h := range n.out.hooks {
+		h(g)
+	}
+	t.scratch = t.scratch[:0]
+	gy := &Var{Value: g, tape: t, node: -1}
+	given := n.call.Op.VJP(n.call, gy)
+	checkVJP(n.call, given)
+	for j, gx := range given {
+		if in := n.call.In[j]; gx != nil && in.needs {
+			t.deposit(in, gx, g, given[:j])
+		} else if gx != nil && gx.Value != g && !t.inScratch(gx.Value) {
+			gx.Value.Release()
+		}
+	}
+	for _, s := range t.scratch {
+		s.Release()
+	}
+	g.Release()
+	t.grads[i] = nil
+}
+
+func (t *Tape) inScratch(v *tensor.Tensor) bool {
+	for _, s := range t.scratch {
+		if s == v {
+			return true
+		}
+	}
+	return false
+}
+
+// deposit adds a cotangent to where it belongs. A VJP may hand on the cotangent
+// it was given, or the same one for two inputs: those are shared, not moved.
+func (t *Tape) deposit(in, gx *Var, gy *tensor.Tensor, earlier []*Var) {
+	g := gx.Value
+	shared := g == gy
+	for _, e := range earlier {
+		shared = shared || e != nil && e.Value == g
+	}
+	if shared || t.inScratch(g) {
+		g = g.Retain() // the scratch list keeps its own claim
+	}
+	at := &in.Grad
+	if in.node >= 0 {
+		at = &t.grads[in.node]
+	}
+	*at = accumulate(*at, g, in.node < 0)
+}
+
+// accumulate returns sum + g and takes both over. A leaf's gradient must stand
+// in storage of its own, since optimisers write to it.
+func accumulate(sum, g *tensor.Tensor, leaf bool) *tensor.Tensor {
+	if sum == nil {
+		if leaf && !(g.Contiguous() && g.Exclusive()) {
+			c := g.Clone()
+			g.Release()
+			return c
+		}
+		return g
+	}
+	if sum.Exclusive() && sum.Contiguous() {
+		tensor.AddInto(sum, g)
+		g.Release()
+		return sum
+	}
+	s := tensor.Add(sum, g)
+	sum.Release()
+	g.Release()
+	return s
+}
+
+func (t *Tape) seed(n int) {
+	for len(t.grads) < n {
+		t.grads = append(t.grads, nil)
+	}
+	clear(t.grads)
+}
+
+func (t *Tape) check(y *Var) {
+	if y.tape != t || y.node < 0 || y.node >= len(t.nodes) || t.nodes[y.node].out != y {
+		panic(&Error{Op: "backward", Rule: "the result is not on this tape, or the tape was reset since"})
+	}
+	if t.nodes[y.node].call == nil {
+		panic(&Error{Op: "backward", Rule: "no gradient flows to the result"})
+	}
+}
+
+// Grad returns dy/dx for each x as new results on the tape, which stays whole:
+// they can be differentiated again. y must be a scalar. A nil entry means that y
+// does not depend on that x. Panics: *Error where an op on the way is fused and
+// has no second derivative.
+func (t *Tape) Grad(y *Var, xs ...*Var) []*Var {
+	t.check(y)
+	grads := map[*Var]*Var{y: t.Input(tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...))}
+	for i := y.node; i >= 0; i-- {
+		n := t.nodes[i]
+		gy := grads[n.out]
+		if n.call == nil || gy == nil {
+			continue
+		}
+		if n.call.Op.Fused {
+			panic(&Error{Op: n.call.Op.Name, Rule: "the VJP is a fused kernel and cannot be differentiated again"})
+		}
+		given := n.call.Op.VJP(n.call, gy)
+		checkVJP(n.call, given)
+		for j, gx := range given {
+			in := n.call.In[j]
+			switch {
+			case gx == nil || !in.needs:
+			case grads[in] == nil:
+				grads[in] = gx
+			default:
+				grads[in] = Add(grads[in], gx)
+			}
+		}
+	}
+	out := make([]*Var, len(xs))
+	for i, x := range xs {
+		out[i] = grads[x]
+	}
+	return out
+}
+
+// Error is the panic of a misuse of the tape.
+type Error struct{ Op, Rule string }
+
+func (e *Error) Error() string { return fmt.Sprintf("autograd: %s: %s", e.Op, e.Rule) }
+
+// With returns a constant on v's tape; the caller keeps t.
+func (v *Var) With(t *tensor.Tensor) *Var { return &Var{Value: t, tape: v.tape, node: -1} }

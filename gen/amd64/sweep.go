@@ -1,0 +1,382 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/gotypes"
+	op "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+type (
+	vec = reg.VecVirtual
+	ptr = reg.GPVirtual
+)
+
+// lanes writes one vector kernel for one level: arithmetic that reads the same
+// for both, constants, and the sweep over slices with its tail.
+//
+// Operands are in the order of the mathematics: sub(a, b) is a − b.
+type lanes struct {
+	*emitter
+	vectors
+	held map[uint32]vec // constants in registers, by their bits
+}
+
+// both emits a kernel for each level.
+func (e *emitter) both(kernel func(m *lanes)) {
+	for _, v := range []vectors{avx2, avx512} {
+		kernel(&lanes{emitter: e, vectors: v, held: map[uint32]vec{}})
+	}
+}
+
+// begin starts the kernel name+suffix. The formula completes "X sets …".
+func (m *lanes) begin(name, signature, formula string) {
+	m.text(name+m.suffix, signature,
+		fmt.Sprintf("%s%s %s", name, m.suffix, formula),
+		fmt.Sprintf("It works like kernels.ref%s.", name))
+}
+
+// base and length load a slice parameter.
+func (m *lanes) base(name string) ptr {
+	r := m.GP64()
+	m.Load(m.Param(name).Base(), r)
+	return r
+}
+
+func (m *lanes) bases(names ...string) []ptr {
+	r := make([]ptr, len(names))
+	for i, n := range names {
+		r[i] = m.base(n)
+	}
+	return r
+}
+
+func (m *lanes) length(name string) ptr {
+	r := m.GP64()
+	m.Load(m.Param(name).Len(), r)
+	return r
+}
+
+// spread loads a float parameter into all lanes.
+func (m *lanes) spread(name string) vec {
+	r := m.new()
+	m.VBROADCASTSS(m.address(m.Param(name)), r)
+	return r
+}
+
+// address is where a float parameter or result lies. avo's Load and Store would
+// take MOVSS, which on Intel CPUs waits for the dirty upper halves.
+func (m *lanes) address(c gotypes.Component) op.Mem {
+	b, err := c.Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}
+
+func (m *lanes) new() vec { return m.kind(m.Context) }
+
+// constant returns the address of sixteen copies of the float with these bits,
+// emitted at its first use in the file.
+func (e *emitter) constant(bits uint32) op.Mem {
+	if mem, ok := e.constants[bits]; ok {
+		return mem
+	}
+	mem := e.StaticGlobal(fmt.Sprintf("f%08x", bits))
+	e.DataAttributes(attr.RODATA | attr.NOPTR)
+	for i := range 16 {
+		e.AddDatum(4*i, op.U32(bits))
+	}
+	if e.constants == nil {
+		e.constants = map[uint32]op.Mem{}
+	}
+	e.constants[bits] = mem
+	return mem
+}
+
+// hold keeps constants in registers from here on; the others are read from
+// memory. AVX-512 kernels have room for most of theirs.
+func (m *lanes) hold(xs ...float32) {
+	for _, x := range xs {
+		bits := math.Float32bits(x)
+		if _, ok := m.held[bits]; !ok {
+			r := m.new()
+			m.VBROADCASTSS(m.constant(bits), r)
+			m.held[bits] = r
+		}
+	}
+}
+
+// holdWide is hold on AVX-512 and nothing on AVX2.
+func (m *lanes) holdWide(xs ...float32) {
+	if m.lanes == 16 {
+		m.hold(xs...)
+	}
+}
+
+// c is a constant as the last source of an instruction.
+func (m *lanes) c(x float32) op.Op {
+	bits := math.Float32bits(x)
+	if r, ok := m.held[bits]; ok {
+		return r
+	}
+	return m.constant(bits)
+}
+
+// copy returns a new register with a constant, or with another register.
+func (m *lanes) copy(x op.Op) vec {
+	r := m.new()
+	m.VMOVUPS(x, r)
+	return r
+}
+
+func (m *lanes) add(a vec, b op.Op) vec { r := m.new(); m.VADDPS(b, a, r); return r }
+func (m *lanes) sub(a vec, b op.Op) vec { r := m.new(); m.VSUBPS(b, a, r); return r }
+func (m *lanes) mul(a vec, b op.Op) vec { r := m.new(); m.VMULPS(b, a, r); return r }
+func (m *lanes) div(a vec, b op.Op) vec { r := m.new(); m.VDIVPS(b, a, r); return r }
+func (m *lanes) and(a vec, b op.Op) vec { r := m.new(); m.VANDPS(b, a, r); return r }
+func (m *lanes) xor(a vec, b op.Op) vec { r := m.new(); m.VXORPS(b, a, r); return r }
+func (m *lanes) or(a vec, b op.Op) vec  { r := m.new(); m.VORPS(b, a, r); return r }
+
+// max and min return b if either is NaN.
+func (m *lanes) max(a vec, b op.Op) vec { r := m.new(); m.VMAXPS(b, a, r); return r }
+func (m *lanes) min(a vec, b op.Op) vec { r := m.new(); m.VMINPS(b, a, r); return r }
+
+// horner sets p ← p·x + c for each c.
+func (m *lanes) horner(p, x vec, cs ...float32) {
+	for _, c := range cs {
+		m.VFMADD213PS(m.c(c), x, p)
+	}
+}
+
+// Comparisons, with the value for NaN where it is not false.
+const (
+	lt    = 0x11 // quiet
+	ge    = 0x1d
+	notLT = 0x15 // true for NaN
+	notLE = 0x16 // true for NaN
+	eq    = 0x00
+	unord = 0x03
+)
+
+// pick returns yes where a cmp b, no elsewhere.
+func (m *lanes) pick(a vec, cmp uint8, b op.Op, yes, no op.Op) vec {
+	r := m.new()
+	if m.lanes == 16 {
+		k := m.K()
+		m.VCMPPS(op.Imm(uint64(cmp)), b, a, k)
+		m.VBLENDMPS(yes, no, k, r)
+		return r
+	}
+	m.VCMPPS(op.Imm(uint64(cmp)), b, a, r)
+	m.VBLENDVPS(r, yes, no, r)
+	return r
+}
+
+// where clears the lanes of x except where a cmp b.
+func (m *lanes) where(a vec, cmp uint8, b op.Op, x vec) vec {
+	r := m.new()
+	if m.lanes == 16 {
+		k := m.K()
+		m.VCMPPS(op.Imm(uint64(cmp)), b, a, k)
+		m.VMOVAPS_Z(x, k, r)
+		return r
+	}
+	m.VCMPPS(op.Imm(uint64(cmp)), b, a, r)
+	m.VANDPS(x, r, r)
+	return r
+}
+
+// access is one vector of a sweep: the elements at an offset of every slice,
+// all lanes of it or the first rest of them.
+type access struct {
+	m      *lanes
+	index  ptr
+	floats int          // from index
+	rest   ptr          // the tail's length; nil: a whole vector
+	mask   reg.Register // of the tail: Y or K
+}
+
+func (a access) mem(base ptr) op.Mem {
+	return op.Mem{Base: base, Index: a.index, Scale: 4, Disp: 4 * a.floats}
+}
+
+// load returns the elements of a slice; lanes beyond the tail are 0.
+func (a access) load(base ptr) vec {
+	r := a.m.new()
+	switch {
+	case a.rest == nil:
+		a.m.VMOVUPS(a.mem(base), r)
+	case a.m.lanes == 16:
+		a.m.VMOVUPS_Z(a.mem(base), a.mask, r)
+	default:
+		a.m.VMASKMOVPS(a.mem(base), a.mask, r)
+	}
+	return r
+}
+
+// store writes x, in pieces on the tail of AVX2: VMASKMOVPS as a store takes
+// some 20 cycles on Zen. It may leave x undefined.
+func (a access) store(x vec, base ptr) {
+	m := a.m
+	switch {
+	case a.rest == nil:
+		m.VMOVUPS(x, a.mem(base))
+		return
+	case m.lanes == 16:
+		m.VMOVUPS(x, a.mask, a.mem(base))
+		return
+	}
+	p, half := m.GP64(), m.XMM()
+	m.LEAQ(a.mem(base), p)
+	m.VMOVAPS(x.AsX(), half)
+	for _, n := range []int{4, 2, 1} {
+		skip := m.label("skip")
+		m.TESTQ(op.U32(uint32(n)), a.rest)
+		m.JZ(op.LabelRef(skip))
+		switch n {
+		case 4:
+			m.VMOVUPS(half, at(p, 0))
+			m.VEXTRACTF128(op.Imm(1), x, half)
+			m.ADDQ(op.Imm(16), p)
+		case 2:
+			m.VMOVLPS(half, at(p, 0))
+			m.VMOVHLPS(half, half, half)
+			m.ADDQ(op.Imm(8), p)
+		case 1:
+			m.VMOVSS(half, at(p, 0))
+		}
+		m.Label(skip)
+	}
+}
+
+// keep clears the lanes of x beyond the tail, for sums.
+func (a access) keep(x vec) vec {
+	if a.rest == nil {
+		return x
+	}
+	r := a.m.new()
+	if a.m.lanes == 16 {
+		a.m.VMOVAPS_Z(x, a.mask, r)
+	} else {
+		a.m.VANDPS(a.mask, x, r)
+	}
+	return r
+}
+
+// fill sets the lanes of x beyond the tail to other.
+func (a access) fill(x, other vec) vec {
+	if a.rest == nil {
+		return x
+	}
+	r := a.m.new()
+	if a.m.lanes == 16 {
+		a.m.VBLENDMPS(x, other, a.mask, r)
+	} else {
+		a.m.VBLENDVPS(a.mask, x, other, r)
+	}
+	return r
+}
+
+// sweep emits body for all n elements: unroll vectors a pass with j counting
+// them, then single vectors, then the tail, both with j = 0. It keeps n. The
+// body loads before it stores, so that slices may be the same.
+func (m *lanes) sweep(n ptr, unroll int, body func(j int, a access)) {
+	index, rest := m.GP64(), m.GP64()
+	m.XORQ(index, index)
+	m.MOVQ(n, rest)
+	steps := []int{unroll, 1}
+	if unroll == 1 {
+		steps = steps[1:]
+	}
+	for _, u := range steps {
+		m.repeat(rest, u*m.lanes, func() {
+			for j := range u {
+				body(j, access{m: m, index: index, floats: j * m.lanes})
+			}
+			m.ADDQ(op.U32(uint32(u*m.lanes)), index)
+		})
+	}
+	end := m.label("end")
+	m.TESTQ(rest, rest)
+	m.JZ(op.LabelRef(end))
+	body(0, access{m: m, index: index, rest: rest, mask: m.prefix(rest)})
+	m.Label(end)
+}
+
+// prefix returns the mask of the first rest lanes.
+func (m *lanes) prefix(rest ptr) reg.Register {
+	if m.lanes == 16 {
+		k, bits := m.K(), m.GP32()
+		m.MOVL(rest.As32(), reg.ECX)
+		m.MOVL(op.I32(-1), bits)
+		m.SHLL(reg.CL, bits)
+		m.NOTL(bits)
+		m.KMOVW(bits, k)
+		return k
+	}
+	if !m.prefixes {
+		m.prefixes = true
+		m.prefixTable = m.StaticGlobal("prefix")
+		m.DataAttributes(attr.RODATA | attr.NOPTR)
+		for i := range 16 {
+			m.AddDatum(4*i, op.U32([]uint32{math.MaxUint32, 0}[i/8]))
+		}
+	}
+	table, back, mask := m.GP64(), m.GP64(), m.YMM()
+	m.LEAQ(m.prefixTable, table)
+	m.MOVQ(rest, back)
+	m.NEGQ(back)
+	m.VMOVUPS(op.Mem{Base: table, Index: back, Scale: 4, Disp: 32}, mask)
+	return mask
+}
+
+// total adds up the sums and their lanes, in a fixed order, into lane 0.
+func (m *lanes) total(sums ...vec) reg.VecVirtual {
+	for w := len(sums); w > 1; w /= 2 {
+		for i := range w / 2 {
+			m.VADDPS(sums[i+w/2], sums[i], sums[i])
+		}
+	}
+	return m.fold(sums[0], m.VADDPS)
+}
+
+// fold combines the halves of r until one lane is left.
+func (m *lanes) fold(r vec, combine func(...op.Op)) reg.VecVirtual {
+	if m.lanes == 16 {
+		y, low := m.YMM(), m.YMM()
+		m.VEXTRACTF64X4(op.Imm(1), r, y)
+		combine(y, r.AsY(), low)
+		r = low
+	}
+	x, low := m.XMM(), m.XMM()
+	m.VEXTRACTF128(op.Imm(1), r, x)
+	combine(x, r.AsX(), low)
+	m.VMOVHLPS(low, low, x)
+	combine(x, low, low)
+	m.VMOVSHDUP(low, x)
+	combine(x, low, low)
+	return low
+}
+
+// spreadLow copies lane 0 to all lanes.
+func (m *lanes) spreadLow(x reg.VecVirtual) vec {
+	r := m.new()
+	m.VBROADCASTSS(x.AsX(), r)
+	return r
+}
+
+// zeros returns n cleared registers.
+func (m *lanes) zeros(n int) []vec {
+	r := m.take(m.emitter, n)
+	for _, x := range r {
+		m.zero(m.emitter, x)
+	}
+	return r
+}
+
+// result stores lane 0 as the i-th result.
+func (m *lanes) result(x vec, i int) { m.VMOVSS(x.AsX(), m.address(m.ReturnIndex(i))) }

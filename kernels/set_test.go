@@ -1,0 +1,378 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	ulp1 = 0x1p-24 // u, the unit round-off of float32
+	// canary floats beside every fenced slice hold a NaN that no kernel makes.
+	canary     = 64
+	canaryBits = 0x7fc0dead
+)
+
+// TestSets holds every usable level to the contract of every field of Set. A
+// field without an entry in contracts fails, and so does a level that this CPU
+// lacks where FUERTE_REQUIRE names it.
+func TestSets(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	required := strings.FieldsFunc(os.Getenv("FUERTE_REQUIRE"), func(r rune) bool { return r == ',' })
+	for _, s := range Sets() {
+		i := slices.Index(required, s.Name)
+		if i >= 0 {
+			required = slices.Delete(required, i, i+1)
+		}
+		if s.Missing != "" {
+			fmt.Printf("%s: not run, this CPU lacks %s\n", s.Name, s.Missing)
+			if i >= 0 {
+				t.Errorf("FUERTE_REQUIRE=%s, but this CPU lacks %s", s.Name, s.Missing)
+			}
+			continue
+		}
+		t.Run(s.Name, func(t *testing.T) {
+			v := reflect.ValueOf(s).Elem()
+			for i := range v.NumField() {
+				field := v.Type().Field(i).Name
+				if field == "Name" || field == "Missing" {
+					continue
+				}
+				t.Run(field, func(t *testing.T) {
+					test, ok := contracts[field]
+					if !ok {
+						t.Fatalf("Set.%s has no entry in contracts: no test holds it to its comment", field)
+					}
+					test(t, s)
+				})
+			}
+		})
+	}
+	if len(required) > 0 {
+		t.Errorf("FUERTE_REQUIRE names %v, which this build does not have", required)
+	}
+}
+
+// contracts says for each field of Set how its comment is tested.
+var contracts = map[string]func(*testing.T, *Set[float32]){
+	"Tile":     testTile,
+	"PackRows": testPackRows,
+	"PackCols": testPackCols,
+}
+
+func init() {
+	for _, row := range vectorRows {
+		contracts[row.field] = row.test
+	}
+}
+
+// place returns n floats at the end (or, if not, at the start) of the fence, and
+// a check that what lies beside them is unchanged.
+func (f *fence) place(n int, end bool) (x []float32, intact func() bool) {
+	var band []float32
+	if end {
+		x = f.mem[len(f.mem)-n:]
+		band = f.mem[len(f.mem)-n-canary : len(f.mem)-n]
+	} else {
+		x, band = f.mem[:n:n], f.mem[n:n+canary]
+	}
+	for i := range band {
+		band[i] = math.Float32frombits(canaryBits)
+	}
+	return x, func() bool {
+		for _, v := range band {
+			if math.Float32bits(v) != canaryBits {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// vectorRow is the contract of one kernel on vectors, in a form that the test
+// can measure. The kernel reads in and writes (or reads and writes) out.
+type vectorRow struct {
+	field   string
+	in, out int
+	min     int // smallest length
+	// fill makes the operands where normal numbers of all sizes will not do.
+	fill func(r *rand.Rand, in, out [][]float32)
+	run  func(s *Set[float32], out, in [][]float32) []float32
+	// model turns want from the initial into the final outputs, sets the largest
+	// error of each element, and returns the same for the scalar results.
+	model func(want, tol, in [][]float64) (res, resTol []float64)
+	// inPlace lists pairs of an output and an input that may be the same memory.
+	inPlace [][2]int
+	// special: elementwise, also for NaN, ±Inf, −0, denormals and huge values.
+	special bool
+	skip    func(in []float64) bool // specials without a promise
+}
+
+func (row vectorRow) test(t *testing.T, s *Set[float32]) {
+	r := rand.New(rand.NewPCG(7, 11))
+	const most = 4099
+	fences := make([]*fence, row.in+row.out)
+	for i := range fences {
+		fences[i] = newFence(t, most)
+	}
+	lengths := []int{1000, most}
+	for n := row.min; n <= 130; n++ {
+		lengths = append(lengths, n)
+	}
+	for _, n := range lengths {
+		in, out := vectorsOf(row.in, n), vectorsOf(row.out, n)
+		if row.fill != nil {
+			row.fill(r, in, out)
+		} else {
+			for _, x := range append(slices.Clone(in), out...) {
+				mixed(r, x)
+			}
+		}
+		for _, end := range []bool{true, false} {
+			if !row.check(t, s, fences, in, out, end) {
+				return
+			}
+		}
+	}
+	if row.special {
+		row.testSpecial(t, s)
+	}
+}
+
+// check runs the kernel on fenced copies of the operands, then in place.
+func (row vectorRow) check(t *testing.T, s *Set[float32], fences []*fence, in, out [][]float32, end bool) bool {
+	t.Helper()
+	n := len(append(slices.Clone(in), out...)[0])
+	fencedIn, fencedOut := make([][]float32, row.in), make([][]float32, row.out)
+	var intact []func() bool
+	place := func(i int, x []float32) []float32 {
+		p, ok := fences[i].place(n, end)
+		copy(p, x)
+		intact = append(intact, ok)
+		return p
+	}
+	for i, x := range in {
+		fencedIn[i] = place(i, x)
+	}
+	for i, x := range out {
+		fencedOut[i] = place(row.in+i, x)
+	}
+	label := fmt.Sprintf("n=%d", n)
+	res, ok := row.guarded(t, s, label, fencedOut, fencedIn)
+	if !ok {
+		return false
+	}
+	for _, f := range intact {
+		if !f() {
+			t.Errorf("%s: wrote beside an operand", label)
+			return false
+		}
+	}
+	for i, x := range in {
+		if !same(x, fencedIn[i]) {
+			t.Errorf("%s: changed input %d", label, i)
+			return false
+		}
+	}
+	if !row.compare(t, label, in, out, fencedOut, res) {
+		return false
+	}
+	want := make([][]float32, row.out)
+	for k, x := range fencedOut {
+		want[k] = slices.Clone(x)
+	}
+	for _, pair := range row.inPlace {
+		o, i := pair[0], pair[1]
+		got := slices.Clone(fencedOut)
+		for k, x := range out {
+			copy(got[k], x)
+		}
+		for k, x := range in {
+			copy(fencedIn[k], x)
+		}
+		got[o] = fencedIn[i]
+		if _, ok := row.guarded(t, s, label, got, fencedIn); !ok {
+			return false
+		}
+		for k := range got {
+			if !same(got[k], want[k]) {
+				t.Errorf("%s: output %d in place of input %d: other bits in output %d", label, o, i, k)
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// guarded turns a fault of the kernel into a failure.
+func (row vectorRow) guarded(t *testing.T, s *Set[float32], label string, out, in [][]float32) (res []float32, ok bool) {
+	t.Helper()
+	defer func() {
+		if v := recover(); v != nil {
+			t.Errorf("%s: %v", label, v)
+		}
+	}()
+	return row.run(s, out, in), true
+}
+
+func (row vectorRow) compare(t *testing.T, label string, in, out, got [][]float32, res []float32) bool {
+	t.Helper()
+	want, in64 := widen(out), widen(in)
+	tol := widen(out)
+	wantRes, resTol := row.model(want, tol, in64)
+	good := true
+	for k := range got {
+		for i, g := range got[k] {
+			if !within(g, want[k][i], tol[k][i]) {
+				args := []float64{}
+				for _, x := range in64 {
+					args = append(args, x[i])
+				}
+				t.Errorf("%s: output %d[%d] = %g, want %g ± %g (%.2f ULP off), inputs %g, before %g",
+					label, k, i, g, want[k][i], tol[k][i], math.Abs(float64(g)-want[k][i])/ulp(want[k][i]), args, out[k][i])
+				good = false
+				break
+			}
+		}
+	}
+	for i, g := range res {
+		if !within(g, wantRes[i], resTol[i]) {
+			t.Errorf("%s: result %d = %g, want %g ± %g", label, i, g, wantRes[i], resTol[i])
+			good = false
+		}
+	}
+	return good
+}
+
+// specials are met by every elementwise kernel in every combination.
+var specials = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0.5, -2, 3, 1e-45, -1e-45, 1e-39, -1e-39, 0x1p-126, -0x1p-126,
+	1e-20, -1e-20, 10, -10, 20, -20, 50, -50, 86, -86, 87.3, -87.3, 88, -88, 88.72283, 88.72284, 89, -89, -103.9, -104, 110, -110,
+	1e5, -1e5, 1e19, -1e19, 1e30, -1e30, math.MaxFloat32, -math.MaxFloat32,
+	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+
+func (row vectorRow) testSpecial(t *testing.T, s *Set[float32]) {
+	t.Helper()
+	n := 1
+	for range row.in {
+		n *= len(specials)
+	}
+	if row.in > 2 { // too many: random combinations
+		n = 1 << 15
+	}
+	r := rand.New(rand.NewPCG(3, 5))
+	in, out := vectorsOf(row.in, n), vectorsOf(row.out, n)
+	for i := range n {
+		c := i
+		for k := range in {
+			if row.in > 2 {
+				c = r.IntN(len(specials))
+			}
+			in[k][i] = specials[c%len(specials)]
+			c /= len(specials)
+		}
+		args := make([]float64, row.in)
+		for k := range in {
+			args[k] = float64(in[k][i])
+		}
+		if row.skip != nil && row.skip(args) {
+			for k := range in {
+				in[k][i] = 1
+			}
+		}
+	}
+	got := make([][]float32, row.out)
+	for k := range got {
+		got[k] = slices.Clone(out[k])
+	}
+	row.compare(t, "special values", in, out, got, row.run(s, got, in))
+	if row.in != 1 {
+		return
+	}
+	// Unary: all exponents and signs, evenly spaced in the order of the bits.
+	const stride = 1<<16 - 15
+	x := make([]float32, 1<<32/stride)
+	for i := range x {
+		x[i] = math.Float32frombits(uint32(i * stride))
+		if row.skip != nil && row.skip([]float64{float64(x[i])}) {
+			x[i] = 1
+		}
+	}
+	y := make([]float32, len(x))
+	row.compare(t, "all exponents", [][]float32{x}, vectorsOf(1, len(x)), [][]float32{y}, row.run(s, [][]float32{y}, [][]float32{x}))
+	// And densely where the functions bend.
+	for i := range x {
+		x[i] = 180*float32(i)/float32(len(x)) - 90
+	}
+	row.compare(t, "−90…90", [][]float32{x}, vectorsOf(1, len(x)), [][]float32{y}, row.run(s, [][]float32{y}, [][]float32{x}))
+}
+
+func vectorsOf(count, n int) [][]float32 {
+	v := make([][]float32, count)
+	for i := range v {
+		v[i] = make([]float32, n)
+	}
+	return v
+}
+
+// mixed fills x with normal numbers of varied size, the sizes activations have.
+func mixed(r *rand.Rand, x []float32) {
+	for i := range x {
+		x[i] = float32(r.NormFloat64() * []float64{0.01, 1, 1, 10, 30}[r.IntN(5)])
+	}
+}
+
+func widen(v [][]float32) [][]float64 {
+	w := make([][]float64, len(v))
+	for i, x := range v {
+		w[i] = make([]float64, len(x))
+		for j := range x {
+			w[i][j] = float64(x[j])
+		}
+	}
+	return w
+}
+
+func same(x, y []float32) bool {
+	for i := range x {
+		if math.Float32bits(x[i]) != math.Float32bits(y[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// ulp is the spacing of float32 at x.
+func ulp(x float64) float64 {
+	x = math.Abs(x)
+	if x < 0x1p-126 || math.IsNaN(x) {
+		return 0x1p-149
+	}
+	return math.Ldexp(1, math.Ilogb(min(x, math.MaxFloat32))-23)
+}
+
+// within tells whether got is want to the tolerance; +Inf as tolerance promises
+// nothing.
+func within(got float32, want, tol float64) bool {
+	const overflow = 0x1p128 - 0x1p103 // rounds to Inf
+	g := float64(got)
+	switch {
+	case math.IsInf(tol, 1):
+		return true
+	case math.IsNaN(want):
+		return math.IsNaN(g)
+	case math.IsInf(g, 0):
+		return math.Signbit(g) == math.Signbit(want) && math.Abs(want)+tol >= overflow
+	case math.Abs(want)-tol >= overflow:
+		return false
+	}
+	return math.Abs(g-want) <= tol
+}
+
+// rounded is the error of one correct rounding.
+func rounded(x float64) float64 { return 0.500001 * ulp(x) }

@@ -1,0 +1,381 @@
+package kernels
+
+import (
+	"math"
+	"math/rand/v2"
+)
+
+// elementwise makes a row of y = f(inputs) with an error bound per element.
+func elementwise(field string, in int, run func(s *Set[float32], y []float32, in [][]float32), f func(x []float64) float64, tol func(y float64, x []float64) float64) vectorRow {
+	row := vectorRow{
+		field: field, in: in, out: 1, special: true,
+		run: func(s *Set[float32], out, in [][]float32) []float32 { run(s, out[0], in); return nil },
+		model: func(want, bound, in [][]float64) ([]float64, []float64) {
+			x := make([]float64, len(in))
+			for i := range want[0] {
+				for k := range in {
+					x[k] = in[k][i]
+				}
+				want[0][i] = f(x)
+				bound[0][i] = tol(want[0][i], x)
+			}
+			return nil, nil
+		},
+	}
+	for k := range in {
+		row.inPlace = append(row.inPlace, [2]int{0, k})
+	}
+	return row
+}
+
+func binaryRow(field string, kernel func(s *Set[float32]) func(y, a, b []float32), f func(a, b float64) float64) vectorRow {
+	return elementwise(field, 2,
+		func(s *Set[float32], y []float32, in [][]float32) { kernel(s)(y, in[0], in[1]) },
+		func(x []float64) float64 { return f(x[0], x[1]) },
+		func(y float64, _ []float64) float64 { return rounded(y) })
+}
+
+func unaryRow(field string, kernel func(s *Set[float32]) func(y, x []float32), f func(x float64) float64, tol func(y, x float64) float64) vectorRow {
+	return elementwise(field, 1,
+		func(s *Set[float32], y []float32, in [][]float32) { kernel(s)(y, in[0]) },
+		func(x []float64) float64 { return f(x[0]) },
+		func(y float64, x []float64) float64 { return tol(y, x[0]) })
+}
+
+func ulps(k float64) func(y, x float64) float64 {
+	return func(y, _ float64) float64 { return k * ulp(y) }
+}
+
+// promised is tol, or no promise where the scale of the bound overflows.
+func promised(scale, tol float64) float64 {
+	if !(math.Abs(scale) <= math.MaxFloat32) {
+		return math.Inf(1)
+	}
+	return tol
+}
+
+func siluModel(x float64) float64 { return x / (1 + math.Exp(-x)) }
+
+func siluGradModel(x float64) float64 {
+	if x < 0 { // 1−σ by itself, so that nothing cancels
+		s := 1 / (1 + math.Exp(-x))
+		return s * (1 + x/(1+math.Exp(x)))
+	}
+	return (1 + x/(1+math.Exp(x))) / (1 + math.Exp(-x))
+}
+
+func geluModel(x float64) float64 {
+	return x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+}
+
+func geluGradModel(x float64) float64 {
+	if math.Abs(x) > 40 { // 0·∞ below
+		return siluGradModel(math.Copysign(1e9, x)) + 0*x
+	}
+	const s = 0.79788456080286535588
+	t := math.Tanh(s * (x + 0.044715*x*x*x))
+	return 0.5*(1+t) + 0.5*x*(1-t*t)*s*(1+3*0.044715*x*x)
+}
+
+// siluTol is the bound of silu times u.
+func siluTol(k float64) func(y, x, u float64) float64 {
+	return func(y, x, u float64) float64 {
+		if x < -87 {
+			return promised(u, 1.1e-36*math.Abs(u)+ulp(y))
+		}
+		if math.Abs(siluModel(x)) < 0x1p-126 { // silu(x) rounds to a denormal first
+			return promised(u, 0x1p-149*math.Abs(u)+ulp(y))
+		}
+		return k * ulp(y)
+	}
+}
+
+// derivative is "8 ULP of |scale|·max(1, |d|)".
+func derivative(scale, d float64) float64 {
+	m := math.Abs(scale) * math.Max(1, math.Abs(d))
+	return promised(m, 8*ulp(m))
+}
+
+// stepModel is a step whose fields are all at work.
+var stepModel = AdamWStep[float32]{Clip: 0.75, Beta1: 0.9, Beta2: 0.95, Keep: 1 - 1e-4, Rate: 3e-3, RSqrtC2: 1.25, Eps: 1e-8}
+
+var vectorRows = []vectorRow{
+	binaryRow("Add", func(s *Set[float32]) func(y, a, b []float32) { return s.Add }, func(a, b float64) float64 { return a + b }),
+	binaryRow("Sub", func(s *Set[float32]) func(y, a, b []float32) { return s.Sub }, func(a, b float64) float64 { return a - b }),
+	binaryRow("Mul", func(s *Set[float32]) func(y, a, b []float32) { return s.Mul }, func(a, b float64) float64 { return a * b }),
+	binaryRow("Div", func(s *Set[float32]) func(y, a, b []float32) { return s.Div }, func(a, b float64) float64 { return a / b }),
+	elementwise("Scale", 1,
+		func(s *Set[float32], y []float32, in [][]float32) { s.Scale(y, in[0], -1.7) },
+		func(x []float64) float64 { return float64(float32(-1.7)) * x[0] },
+		func(y float64, _ []float64) float64 { return rounded(y) }),
+	{
+		field: "Axpy", in: 1, out: 1,
+		run: func(s *Set[float32], out, in [][]float32) []float32 { s.Axpy(out[0], in[0], -1.7); return nil },
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			for i, x := range in[0] {
+				want[0][i] += float64(float32(-1.7)) * x
+				tol[0][i] = rounded(want[0][i])
+			}
+			return nil, nil
+		},
+	},
+
+	unaryRow("Exp", func(s *Set[float32]) func(y, x []float32) { return s.Exp }, math.Exp, func(y, _ float64) float64 {
+		if y < 0x1p-126 {
+			return 0x1p-126
+		}
+		return 2 * ulp(y)
+	}),
+	unaryRow("Log", func(s *Set[float32]) func(y, x []float32) { return s.Log }, math.Log, ulps(2)),
+	unaryRow("Sqrt", func(s *Set[float32]) func(y, x []float32) { return s.Sqrt }, math.Sqrt, func(y, _ float64) float64 { return rounded(y) }),
+	unaryRow("Tanh", func(s *Set[float32]) func(y, x []float32) { return s.Tanh }, math.Tanh, ulps(2)),
+	unaryRow("SiLU", func(s *Set[float32]) func(y, x []float32) { return s.SiLU }, siluModel, func(y, x float64) float64 {
+		return siluTol(4)(y, x, 1)
+	}),
+	elementwise("SiLUGrad", 2,
+		func(s *Set[float32], y []float32, in [][]float32) { s.SiLUGrad(y, in[0], in[1]) },
+		func(x []float64) float64 { return x[1] * siluGradModel(x[0]) },
+		func(_ float64, x []float64) float64 { return derivative(x[1], siluGradModel(x[0])) }),
+	elementwise("SwiGLU", 2,
+		func(s *Set[float32], y []float32, in [][]float32) { s.SwiGLU(y, in[0], in[1]) },
+		func(x []float64) float64 { return siluModel(x[0]) * x[1] },
+		func(y float64, x []float64) float64 { return siluTol(5)(y, x[0], x[1]) }),
+	{
+		field: "SwiGLUGrad", in: 3, out: 2, special: true, inPlace: [][2]int{{0, 0}, {1, 1}, {1, 2}},
+		run: func(s *Set[float32], out, in [][]float32) []float32 {
+			s.SwiGLUGrad(out[0], out[1], in[0], in[1], in[2])
+			return nil
+		},
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			for i, g := range in[0] {
+				u, gy, d := in[1][i], in[2][i], siluGradModel(g)
+				want[0][i] = gy * u * d
+				tol[0][i] = derivative(gy*u, d)
+				if g := math.Abs(gy * u); g < 0x1p-126 { // gy·u may be denormal by itself
+					tol[0][i] += 0x1p-149 * math.Max(1, math.Abs(d))
+				}
+				want[1][i] = gy * siluModel(g)
+				tol[1][i] = promised(siluModel(g), siluTol(5)(want[1][i], g, gy))
+			}
+			return nil, nil
+		},
+	},
+	unaryRow("GELU", func(s *Set[float32]) func(y, x []float32) { return s.GELU }, geluModel, func(_, x float64) float64 {
+		return 1e-6*math.Min(math.Abs(x), math.MaxFloat32) + 0x1p-149
+	}),
+	{
+		field: "GELUGrad", in: 2, out: 1, special: true, inPlace: [][2]int{{0, 0}, {0, 1}},
+		skip: func(in []float64) bool { return math.IsInf(in[0], 0) }, // the formula says ∞·0
+		run:  func(s *Set[float32], out, in [][]float32) []float32 { s.GELUGrad(out[0], in[0], in[1]); return nil },
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			for i, x := range in[0] {
+				gy := in[1][i]
+				want[0][i] = gy * geluGradModel(x)
+				tol[0][i] = promised(gy, 2e-6*math.Abs(gy)*(1+math.Abs(x))+0x1p-149)
+				if math.IsNaN(x) || math.IsNaN(gy) {
+					tol[0][i] = 0
+				}
+			}
+			return nil, nil
+		},
+	},
+
+	{
+		field: "Sum", in: 1,
+		run: func(s *Set[float32], _, in [][]float32) []float32 { return []float32{s.Sum(in[0])} },
+		model: func(_, _, in [][]float64) ([]float64, []float64) {
+			var sum, size float64
+			for _, x := range in[0] {
+				sum, size = sum+x, size+math.Abs(x)
+			}
+			return []float64{sum}, []float64{sumBound(len(in[0])) * size}
+		},
+	},
+	{
+		field: "Dot", in: 2,
+		run: func(s *Set[float32], _, in [][]float32) []float32 { return []float32{s.Dot(in[0], in[1])} },
+		model: func(_, _, in [][]float64) ([]float64, []float64) {
+			var sum, size float64
+			for i, x := range in[0] {
+				p := x * in[1][i]
+				sum, size = sum+p, size+math.Abs(p)
+			}
+			return []float64{sum}, []float64{sumBound(len(in[0])) * size}
+		},
+	},
+	{
+		field: "Max", in: 1,
+		fill: func(r *rand.Rand, in, _ [][]float32) { // all negative, at times one NaN or −Inf
+			x := in[0]
+			for i := range x {
+				x[i] = -1 - r.Float32()
+			}
+			if len(x) > 0 && r.IntN(3) == 0 {
+				x[r.IntN(len(x))] = []float32{float32(math.NaN()), float32(math.Inf(-1)), float32(math.Inf(1))}[r.IntN(3)]
+			}
+		},
+		run: func(s *Set[float32], _, in [][]float32) []float32 { return []float32{s.Max(in[0])} },
+		model: func(_, _, in [][]float64) ([]float64, []float64) {
+			top := math.Inf(-1)
+			for _, x := range in[0] {
+				top = max(top, x)
+			}
+			return []float64{top}, []float64{0}
+		},
+	},
+	{
+		field: "ExpSub", in: 1, out: 1, inPlace: [][2]int{{0, 0}},
+		fill: func(r *rand.Rand, in, _ [][]float32) {
+			for i := range in[0] {
+				in[0][i] = 3.25 - float32(r.ExpFloat64())*10
+			}
+		},
+		run: func(s *Set[float32], out, in [][]float32) []float32 {
+			return []float32{s.ExpSub(out[0], in[0], 3.25)}
+		},
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			var sum, size float64
+			for i, x := range in[0] {
+				y := math.Exp(x - 3.25)
+				want[0][i] = y
+				tol[0][i] = 2*ulp(y) + ulp1*math.Abs(x-3.25)*y
+				if y < 0x1p-126 {
+					tol[0][i] = 0x1p-126
+				}
+				sum, size = sum+y, size+tol[0][i]
+			}
+			return []float64{sum}, []float64{sumBound(len(in[0]))*sum + size}
+		},
+	},
+
+	{
+		field: "RMSNormRow", in: 2, out: 1, min: 1, inPlace: [][2]int{{0, 0}, {0, 1}},
+		run: func(s *Set[float32], out, in [][]float32) []float32 {
+			return []float32{s.RMSNormRow(out[0], in[0], in[1], 1e-5)}
+		},
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			var ss float64
+			for _, x := range in[0] {
+				ss += x * x
+			}
+			d := float64(len(in[0]))
+			r := 1 / math.Sqrt(ss/d+float64(float32(1e-5)))
+			for i, x := range in[0] {
+				y := x * r * in[1][i]
+				want[0][i], tol[0][i] = y, 4*ulp(y)+d/32*ulp1*math.Abs(y)
+			}
+			return []float64{r}, []float64{4*ulp(r) + d/32*ulp1*r}
+		},
+	},
+	{
+		field: "RMSNormGradRow", in: 3, out: 2, min: 1, inPlace: [][2]int{{0, 2}},
+		run: func(s *Set[float32], out, in [][]float32) []float32 {
+			s.RMSNormGradRow(out[0], out[1], in[0], in[1], in[2], 0.3)
+			return nil
+		},
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			d, r := float64(len(in[0])), float64(float32(0.3))
+			var c, size float64
+			for i, x := range in[0] {
+				h := in[2][i] * in[1][i] * x * r
+				c, size = c+h/d, size+math.Abs(h)/d
+			}
+			for i, x := range in[0] {
+				xh, gy, w := r*x, in[2][i], in[1][i]
+				want[0][i] = r * (gy*w - xh*c)
+				tol[0][i] = (d/16 + 16) * ulp1 * r * (math.Abs(gy*w) + math.Abs(xh)*size)
+				want[1][i] += gy * xh
+				tol[1][i] = ulp(want[1][i]) + ulp(gy*xh)
+			}
+			return nil, nil
+		},
+	},
+	{
+		field: "LayerNormRow", in: 3, out: 1, min: 1, inPlace: [][2]int{{0, 0}, {0, 1}, {0, 2}},
+		run: func(s *Set[float32], out, in [][]float32) []float32 {
+			mean, r := s.LayerNormRow(out[0], in[0], in[1], in[2], 1e-5)
+			return []float32{mean, r}
+		},
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			d := float64(len(in[0]))
+			var mean, ss, top float64
+			for _, x := range in[0] {
+				mean, top = mean+x/d, max(top, math.Abs(x))
+			}
+			for _, x := range in[0] {
+				ss += (x - mean) * (x - mean)
+			}
+			r := 1 / math.Sqrt(ss/d+float64(float32(1e-5)))
+			k := (d/16 + 16) * ulp1
+			for i, x := range in[0] {
+				w, b := in[1][i], in[2][i]
+				want[0][i] = (x-mean)*r*w + b
+				tol[0][i] = k * (math.Abs((x-mean)*r*w) + math.Abs(b) + top*r*math.Abs(w))
+			}
+			return []float64{mean, r}, []float64{k * top, k * r * (1 + r*r*k*top*top)}
+		},
+	},
+	{
+		field: "LayerNormGradRow", in: 3, out: 3, min: 1, inPlace: [][2]int{{0, 2}},
+		run: func(s *Set[float32], out, in [][]float32) []float32 {
+			s.LayerNormGradRow(out[0], out[1], out[2], in[0], in[1], in[2], 0.7, 0.3)
+			return nil
+		},
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			d, mean, r := float64(len(in[0])), float64(float32(0.7)), float64(float32(0.3))
+			var a, c, sizeA, sizeC float64
+			for i, x := range in[0] {
+				h := in[2][i] * in[1][i]
+				a, sizeA = a+h/d, sizeA+math.Abs(h)/d
+				h *= (x - mean) * r
+				c, sizeC = c+h/d, sizeC+math.Abs(h)/d
+			}
+			for i, x := range in[0] {
+				xh, gy, h := (x-mean)*r, in[2][i], in[2][i]*in[1][i]
+				want[0][i] = r * (h - a - xh*c)
+				tol[0][i] = (d/16 + 16) * ulp1 * r * (math.Abs(h) + sizeA + math.Abs(xh)*sizeC)
+				want[1][i] += gy * xh
+				tol[1][i] = ulp(want[1][i]) + 2*ulp(gy*xh)
+				want[2][i] += gy
+				tol[2][i] = rounded(want[2][i])
+			}
+			return nil, nil
+		},
+	},
+
+	{
+		field: "AdamW", in: 1, out: 3,
+		fill: func(r *rand.Rand, in, out [][]float32) {
+			for _, x := range append(out, in...) {
+				mixed(r, x)
+			}
+			for i, v := range out[2] {
+				out[2][i] = v * v
+			}
+		},
+		run: func(s *Set[float32], out, in [][]float32) []float32 {
+			step := stepModel
+			s.AdamW(out[0], out[1], out[2], in[0], &step)
+			return nil
+		},
+		model: func(want, tol, in [][]float64) ([]float64, []float64) {
+			s := stepModel
+			b1, b2 := float64(s.Beta1), float64(s.Beta2)
+			for i, g := range in[0] {
+				g *= float64(s.Clip)
+				size := b1*math.Abs(want[1][i]) + (1-b1)*math.Abs(g) // m may cancel
+				m := b1*want[1][i] + (1-b1)*g
+				v := b2*want[2][i] + (1-b2)*g*g
+				den := math.Sqrt(v)*float64(s.RSqrtC2) + float64(s.Eps)
+				p := float64(s.Keep)*want[0][i] - float64(s.Rate)*m/den
+				want[0][i], tol[0][i] = p, rounded(p)+4*ulp(float64(s.Rate)*size/den)
+				want[1][i], tol[1][i] = m, 2*ulp(size)
+				want[2][i], tol[2][i] = v, 4*ulp(v)
+			}
+			return nil, nil
+		},
+	},
+}
+
+// sumBound is the relative bound of Sum and Dot.
+func sumBound(n int) float64 { return (float64(n)/16 + 8) * ulp1 }
