@@ -38,13 +38,11 @@ func (c oracleConfig) tokens() int    { return c.grid() * c.grid() }
 func (c oracleConfig) patchSize() int { return 3 * c.patch * c.patch }
 
 type oracleResult struct {
-	features []float64 // [B, N, D]: encoder output after post_trunk_norm
-	logits   []float64 // [B, J, V]: row j predicts targets[j]
-	pixels   []float64 // [B, N, E]: row k predicts patch k+1, in order (row, col, channel)
-
-	pixelLoss, textLoss, loss float64 // loss = 0.4·pixelLoss + 1.0·textLoss
-
-	grads map[string][]float64 // ∂loss/∂parameter, names and layout of the parameters
+	features                  []float64            // [B, N, D]: encoder output after post_trunk_norm
+	logits                    []float64            // [B, J, V]: row j predicts targets[j]
+	pixels                    []float64            // [B, N, E]: row k predicts patch k+1, in order (row, col, channel)
+	pixelLoss, textLoss, loss float64              // loss = 0.4·pixelLoss + 1.0·textLoss
+	grads                     map[string][]float64 // ∂loss/∂parameter, names and layout of the parameters
 }
 
 // Names of the parameters outside the blocks.
@@ -82,12 +80,9 @@ func oracleShapes(c oracleConfig) map[string][]int {
 	trunk := func(name string, depth, D, F int) {
 		for i := range depth {
 			b := fmt.Sprintf("%sblocks.%d.", name, i)
-			s[b+"norm_1.weight"] = []int{D}
-			s[b+"attn.qkv.weight"] = []int{3 * D, D}
-			s[b+"attn.proj.weight"] = []int{D, D}
-			s[b+"norm_2.weight"] = []int{D}
-			s[b+"mlp.fc1.weight"] = []int{F, D}
-			s[b+"mlp.fc3.weight"] = []int{F, D}
+			s[b+"norm_1.weight"], s[b+"norm_2.weight"] = []int{D}, []int{D}
+			s[b+"attn.qkv.weight"], s[b+"attn.proj.weight"] = []int{3 * D, D}, []int{D, D}
+			s[b+"mlp.fc1.weight"], s[b+"mlp.fc3.weight"] = []int{F, D}, []int{F, D}
 			s[b+"mlp.fc2.weight"] = []int{D, F}
 		}
 		s[name+"post_trunk_norm.weight"] = []int{D}
@@ -149,9 +144,7 @@ func oracleCount(shape []int) int {
 	return n
 }
 
-// oracleLinear is y[t,o] = Σ_i x[t,i]·w[o,i] + bias[o]; bias may be nil.
-//
-// Shapes: x [T, I], w [O, I], bias [O], y [T, O].
+// oracleLinear is y[t,o] = Σ_i x[t,i]·w[o,i] + bias[o]: x [T, I], w [O, I], bias [O] or nil, y [T, O].
 func oracleLinear(x, w, bias []float64, I, O int) []float64 {
 	y := make([]float64, len(x)/I*O)
 	for t := range len(x) / I {
@@ -186,12 +179,9 @@ func oracleLinearBackward(gy, x, w, gw, gbias []float64, I, O int) (gx []float64
 	return gx
 }
 
-// oracleRMSNorm is y[t,i] = x[t,i]·r[t]·w[i], r[t] = 1/√(mean_i x[t,i]² + eps).
-//
-// Shapes: x, y [T, D], w [D].
+// oracleRMSNorm is y[t,i] = x[t,i]·r[t]·w[i], r[t] = 1/√(mean_i x[t,i]² + eps): x, y [T, D], w [D].
 func oracleRMSNorm(x, w []float64, eps float64) []float64 {
-	D := len(w)
-	y := make([]float64, len(x))
+	D, y := len(w), make([]float64, len(x))
 	for t := range len(x) / D {
 		r := oracleRstd(x[t*D:(t+1)*D], eps)
 		for i := range D {
@@ -247,15 +237,14 @@ func oracleAttention(qkv []float64, prefix []int, T, D, H int) (o, p []float64) 
 		for i := range T {
 			q, row, sum := at(i, 0), p[(bh*T+i)*T:][:T], 0.0
 			for j := range T {
-				if j > i && j >= prefix[b] {
-					continue
+				if j <= i || j < prefix[b] {
+					s := 0.0
+					for e, k := range at(j, 1) {
+						s += q[e] * k / math.Sqrt(float64(dh))
+					}
+					row[j] = math.Exp(s) // s is far below 709: no shift by the maximum
+					sum += row[j]
 				}
-				s := 0.0
-				for e, k := range at(j, 1) {
-					s += q[e] * k / math.Sqrt(float64(dh))
-				}
-				row[j] = math.Exp(s) // s is far below 709: no shift by the maximum
-				sum += row[j]
 			}
 			for j := range T {
 				row[j] /= sum
@@ -273,9 +262,8 @@ func oracleAttention(qkv []float64, prefix []int, T, D, H int) (o, p []float64) 
 //	gs[i,j] = p[i,j]·(gp[i,j] − Σ_m p[i,m]·gp[i,m])      0 where i does not see j
 //	gq[i] = Σ_j gs[i,j]·k[j]/√dh    gk[j] = Σ_i gs[i,j]·q[i]/√dh    gv[j] = Σ_i p[i,j]·go[i]
 func oracleAttentionBackward(gout, qkv, p []float64, B, T, D, H int) (gqkv []float64) {
-	dh := D / H
+	dh, gp := D/H, make([]float64, T)
 	gqkv = make([]float64, len(qkv))
-	gp := make([]float64, T)
 	for bh := range B * H {
 		b, h := bh/H, bh%H
 		at := func(x []float64, t, part int) []float64 { return x[((b*T+t)*3+part)*D+h*dh:][:dh] }
@@ -414,9 +402,8 @@ func oraclePatches(c oracleConfig, images []float64, B int) []float64 {
 // oracleTarget is patch k of sample b, standardised: (x−mean)/√(var+1e-6), where
 // var = Σ(x−mean)²/(E−1). The order in a patch is (row, column, channel).
 func oracleTarget(c oracleConfig, images []float64, b, k int) []float64 {
-	E, P := c.patchSize(), c.patch
+	E, P, mean, variance := c.patchSize(), c.patch, 0.0, 0.0
 	x := make([]float64, E)
-	mean, variance := 0.0, 0.0
 	for e := range x {
 		x[e] = images[oraclePixel(c, b, k, e%3, e/3/P, e/3%P)]
 		mean += x[e] / float64(E)
@@ -460,32 +447,28 @@ func oraclePixelLoss(c oracleConfig, pixels, images []float64, prefix []int) (lo
 // 0 if there are none.
 //
 //	glogits[v] = 1.0·(softmax(logits)[v] − [v = target])/count      1.0: of the whole loss
-func oracleTextLoss(logits []float64, targets [][]int32, J, V int) (loss float64, glogits []float64) {
+func oracleTextLoss(logits []float64, targets [][]int32, V int) (loss float64, glogits []float64) {
 	glogits = make([]float64, len(logits))
-	count := 0
-	for _, row := range targets {
-		for _, id := range row {
-			if id >= 0 {
-				count++
-			}
+	flat, count := slices.Concat(targets...), 0
+	for _, id := range flat {
+		if id >= 0 {
+			count++
 		}
 	}
-	for b, row := range targets {
-		for j, id := range row {
-			if id < 0 {
-				continue
-			}
-			l, g := logits[(b*J+j)*V:][:V], glogits[(b*J+j)*V:][:V]
-			high, sum := slices.Max(l), 0.0
-			for _, v := range l {
-				sum += math.Exp(v - high)
-			}
-			loss += (high + math.Log(sum) - l[id]) / float64(count)
-			for v := range g {
-				g[v] = oracleTextWeight * math.Exp(l[v]-high) / sum / float64(count)
-			}
-			g[id] -= oracleTextWeight / float64(count)
+	for i, id := range flat {
+		if id < 0 {
+			continue
 		}
+		l, g := logits[i*V:][:V], glogits[i*V:][:V]
+		high, sum := slices.Max(l), 0.0
+		for _, v := range l {
+			sum += math.Exp(v - high)
+		}
+		loss += (high + math.Log(sum) - l[id]) / float64(count)
+		for v := range g {
+			g[v] = oracleTextWeight * math.Exp(l[v]-high) / sum / float64(count)
+		}
+		g[id] -= oracleTextWeight / float64(count)
 	}
 	return loss, glogits
 }
@@ -512,10 +495,8 @@ func oracle(c oracleConfig, params map[string][]float64, images []float64, ids, 
 	for i := range x {
 		x[i] += params[oracleImagePos][i%(N*D)]
 	}
-	encoder := oracleTrunk{
-		name: oracleEncoderName, T: N, D: D, H: c.heads, F: c.hidden, prefix: prefix, eps: c.eps,
-		params: params, grads: grads, blocks: make([]oracleBlock, c.depth),
-	}
+	encoder := oracleTrunk{name: oracleEncoderName, T: N, D: D, H: c.heads, F: c.hidden, prefix: prefix,
+		eps: c.eps, params: params, grads: grads, blocks: make([]oracleBlock, c.depth)}
 	features := encoder.forward(x)
 
 	// Decoder input. token is the tensor and the place in it that element i of text [B, J, Dd] reads.
@@ -532,17 +513,15 @@ func oracle(c oracleConfig, params map[string][]float64, images []float64, ids, 
 		name, at := token(i)
 		text[i] = params[name][at] + params[oracleTextPos][i%(J*Dd)]
 	}
-	decoder := oracleTrunk{
-		name: oracleDecoderName, T: N + J, D: Dd, H: c.decHeads, F: c.decHidden, prefix: make([]int, B), eps: c.eps,
-		params: params, grads: grads, blocks: make([]oracleBlock, c.decDepth),
-	}
+	decoder := oracleTrunk{name: oracleDecoderName, T: N + J, D: Dd, H: c.decHeads, F: c.decHidden, prefix: make([]int, B),
+		eps: c.eps, params: params, grads: grads, blocks: make([]oracleBlock, c.decDepth)}
 	outImage, outText := oracleSplit(decoder.forward(oracleJoin(joined, text, B)), B, N*Dd)
 
 	// Heads and losses.
 	pixels := oracleLinear(outImage, params[oraclePixelHead], nil, Dd, E)
 	logits := oracleLinear(outText, params[oracleTextHead], nil, Dd, V)
 	pixelLoss, gpixels := oraclePixelLoss(c, pixels, images, prefix)
-	textLoss, glogits := oracleTextLoss(logits, targets, J, V)
+	textLoss, glogits := oracleTextLoss(logits, targets, V)
 
 	// Backward, from the loss to the images, in the reverse order.
 	goutImage := oracleLinearBackward(gpixels, outImage, params[oraclePixelHead], grads[oraclePixelHead], nil, Dd, E)
@@ -561,11 +540,8 @@ func oracle(c oracleConfig, params map[string][]float64, images []float64, ids, 
 	gconv := oracleRMSNormBackward(gx, conv, params[oracleConvNorm], grads[oracleConvNorm], c.eps)
 	oracleLinearBackward(gconv, patches, params[oracleConvWeight], grads[oracleConvWeight], grads[oracleConvBias], E, D)
 
-	return oracleResult{
-		features: features, logits: logits, pixels: pixels,
-		pixelLoss: pixelLoss, textLoss: textLoss, loss: oraclePixelWeight*pixelLoss + oracleTextWeight*textLoss,
-		grads: grads,
-	}
+	loss := oraclePixelWeight*pixelLoss + oracleTextWeight*textLoss
+	return oracleResult{features, logits, pixels, pixelLoss, textLoss, loss, grads}
 }
 
 // oracleGrads checks the parameters against oracleShapes and makes their zero gradients.
@@ -613,6 +589,7 @@ func TestOracle(t *testing.T) {
 	t.Run("Gradients", testOracleGradients)
 	t.Run("Patches", testOraclePatches)
 	t.Run("Attention", testOracleAttention)
+	t.Run("Block", testOracleBlock)
 	t.Run("Losses", testOracleLosses)
 	t.Run("Dependence", testOracleDependence)
 }
@@ -628,9 +605,7 @@ func testOracleGradients(t *testing.T) {
 	params, prefix := oracleParams(c, rng), []int{1, 4, 8}
 	images, ids, targets := oracleBatch(c, len(prefix), rng)
 	grads := oracle(c, params, images, ids, targets, prefix).grads
-	names := slices.Sorted(maps.Keys(params))
-
-	worst := 0.0
+	names, worst := slices.Sorted(maps.Keys(params)), 0.0
 	check := func(what string, v map[string][]float64) {
 		along := func(step float64) float64 { // the loss at params + step·v
 			moved := maps.Clone(params)
@@ -655,13 +630,13 @@ func testOracleGradients(t *testing.T) {
 		}
 	}
 
-	// direction has ±1/√n at random in the n elements of each named tensor.
+	// direction has length 1 and the same share of it, with random signs, in each named tensor.
 	direction := func(names ...string) map[string][]float64 {
 		v := map[string][]float64{}
 		for _, name := range names {
 			v[name] = make([]float64, len(params[name]))
 			for i := range v[name] {
-				v[name][i] = float64(2*rng.IntN(2)-1) / math.Sqrt(float64(len(v[name])))
+				v[name][i] = float64(2*rng.IntN(2)-1) / math.Sqrt(float64(len(v[name])*len(names)))
 			}
 		}
 		return v
@@ -698,9 +673,7 @@ func testOraclePatches(t *testing.T) {
 	for k, want := range []float64{201, 203, 221, 223} {
 		oracleNear(t, fmt.Sprint("patch ", k), oraclePatches(c, images, 1)[k*12+9], want, 0)
 	}
-	for _, x := range oracleTarget(c, make([]float64, 3*4*4), 0, 0) {
-		oracleNear(t, "constant patch", x, 0, 0)
-	}
+	oracleNear(t, "constant patch", oracleTarget(c, make([]float64, 3*4*4), 0, 0)[5], 0, 0)
 }
 
 // testOracleAttention: two tokens, two heads of size 2. Token 1 weighs the keys
@@ -724,6 +697,26 @@ func testOracleAttention(t *testing.T) {
 			t.Errorf("query %d, key %d: weight %g, mask %c", i/5, i%5, p[i], want)
 		}
 	}
+}
+
+// testOracleBlock: one token x = (0, 4), normed with eps = 1: (0, 4/3). Attention adds
+// v = (3, 0). m = (3, 4) is normed by 1/√13.5; fc1 gives a = ln 3, so silu(a) = ¾·ln 3;
+// fc3 gives u = 2; fc2 adds (−3, 0). The last norm makes (0, 4/3), times its weight 6.
+func testOracleBlock(t *testing.T) {
+	rms, ln3 := math.Sqrt(13.5), math.Log(3)
+	trunk := oracleTrunk{T: 1, D: 2, H: 1, F: 1, eps: 1, prefix: []int{0}, blocks: make([]oracleBlock, 1), params: map[string][]float64{
+		"blocks.0.norm_1.weight":    {1, 1},
+		"blocks.0.attn.qkv.weight":  {7, 7, 7, 7 /* k */, 7, 7, 7, 7 /* v */, 0, 9.0 / 4, 0, 0},
+		"blocks.0.attn.proj.weight": {1, 0, 0, 1},
+		"blocks.0.norm_2.weight":    {2, 1},
+		"blocks.0.mlp.fc1.weight":   {rms / 6 * ln3, 0},
+		"blocks.0.mlp.fc3.weight":   {0, rms / 2},
+		"blocks.0.mlp.fc2.weight":   {-2 / ln3, 0},
+		"post_trunk_norm.weight":    {1, 6},
+	}}
+	y := trunk.forward([]float64{0, 4})
+	oracleNear(t, "y[0]", y[0], 0, 1e-12)
+	oracleNear(t, "y[1]", y[1], 8, 1e-12)
 }
 
 // testOracleLosses: with zero heads the text loss is ln V and the pixel loss that of
@@ -755,40 +748,45 @@ func testOracleLosses(t *testing.T) {
 	}
 
 	// Row 0 is (ln 2, 0, 0), target 0: −ln(2/4); row 1 is not counted; row 2 is flat: ln 3.
-	got, _ := oracleTextLoss([]float64{math.Ln2, 0, 0, 7, 8, 9, 0, 0, 0}, [][]int32{{0, -1, 2}}, 3, 3)
+	got, _ := oracleTextLoss([]float64{math.Ln2, 0, 0, 7, 8, 9, 0, 0, 0}, [][]int32{{0, -1, 2}}, 3)
 	oracleNear(t, "text loss", got, (math.Log(2)+math.Log(3))/2, 1e-12)
 }
 
-// testOracleDependence changes one patch or one id and looks which rows of the outputs move.
+// testOracleDependence changes one patch or one id and looks which rows of the outputs
+// move; once more without attention in the encoder, so that only the decoder mixes patches.
 func testOracleDependence(t *testing.T) {
 	c, rng := oracleTiny, rand.New(rand.NewPCG(5, 6))
 	N, J, prefix := c.tokens(), c.context, []int{4}
 	params := oracleParams(c, rng)
 	images, ids, targets := oracleBatch(c, 1, rng)
-	before := oracle(c, params, images, ids, targets, prefix)
-	check := func(what string, x, y []float64, rows int, want func(row int) bool) {
-		size := len(x) / rows
-		for i := range rows {
-			if moved := !slices.Equal(x[i*size:][:size], y[i*size:][:size]); moved != want(i) {
-				t.Errorf("%s moves row %d: %t, want %t", what, i, moved, want(i))
+	for _, mixing := range []bool{true, false} {
+		for i := 0; i < c.depth && !mixing; i++ {
+			clear(params[fmt.Sprintf("%sblocks.%d.attn.proj.weight", oracleEncoderName, i)])
+		}
+		x := oracle(c, params, images, ids, targets, prefix)
+		check := func(what string, x, y []float64, rows int, want func(row int) bool) {
+			size := len(x) / rows
+			for i := range rows {
+				if moved := !slices.Equal(x[i*size:][:size], y[i*size:][:size]); moved != want(i) {
+					t.Errorf("%s, encoder attention %t: moves row %d: %t, want %t", what, mixing, i, moved, want(i))
+				}
 			}
 		}
-	}
-	for k := range N {
-		changed := slices.Clone(images)
-		changed[oraclePixel(c, 0, k, 1, 1, 0)] += 0.5
-		after := oracle(c, params, changed, ids, targets, prefix)
-		later := func(i int) bool { return i >= k || k < prefix[0] }
-		check(fmt.Sprintf("patch %d: features", k), before.features, after.features, N, later)
-		check(fmt.Sprintf("patch %d: pixels", k), before.pixels, after.pixels, N, later)
-		check(fmt.Sprintf("patch %d: logits", k), before.logits, after.logits, J, func(int) bool { return true })
-	}
-	for j := range J {
-		changed := slices.Clone(ids[0])
-		changed[j] = (changed[j] + 1) % int32(c.vocab)
-		after := oracle(c, params, images, [][]int32{changed}, targets, prefix)
-		check(fmt.Sprintf("id %d: pixels", j), before.pixels, after.pixels, N, func(int) bool { return false })
-		check(fmt.Sprintf("id %d: logits", j), before.logits, after.logits, J, func(i int) bool { return i > j })
+		for k := range N {
+			changed := slices.Clone(images)
+			changed[oraclePixel(c, 0, k, 1, 1, 0)] += 0.5
+			y := oracle(c, params, changed, ids, targets, prefix)
+			check(fmt.Sprint("features, patch ", k), x.features, y.features, N, func(i int) bool { return i == k || mixing && (i > k || k < prefix[0]) })
+			check(fmt.Sprint("pixels, patch ", k), x.pixels, y.pixels, N, func(i int) bool { return i >= k || mixing && k < prefix[0] })
+			check(fmt.Sprint("logits, patch ", k), x.logits, y.logits, J, func(int) bool { return true })
+		}
+		for j := range J {
+			changed := slices.Clone(ids[0])
+			changed[j] = (changed[j] + 1) % int32(c.vocab)
+			y := oracle(c, params, images, [][]int32{changed}, targets, prefix)
+			check(fmt.Sprint("pixels, id ", j), x.pixels, y.pixels, N, func(int) bool { return false })
+			check(fmt.Sprint("logits, id ", j), x.logits, y.logits, J, func(i int) bool { return i > j })
+		}
 	}
 }
 

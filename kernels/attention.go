@@ -7,8 +7,8 @@ import "math"
 // The forward pass keeps the scores of a query block (12×256 float32: 12 KB) in
 // L1 between its two products. The backward pass adds up over the queries of a
 // block, so its blocks are taller: the gradient rows of the keys are read and
-// written once a block. Twice or half of each number costs up to 3 % at T = 256
-// and 1024.
+// written once a block. Half or twice of any of these changed the rate at T = 60,
+// 256 and 1024 by less than the noise of the machine it was tried on, 5 %.
 const (
 	attentionQueries     = 12
 	attentionKeys        = 256

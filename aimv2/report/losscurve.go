@@ -327,13 +327,13 @@ func roundTicks(lo, hi, least, unit float64, suffix string) []plot.Tick {
 }
 
 // logTicks marks 1 to 9 times each power of ten. It labels 1, 2 and 5, since a
-// loss seldom spans the decades that plot.LogTicks labels; from four decades on
+// loss seldom spans the decades that plot.LogTicks labels; from three decades on
 // only 1, and from eight on (a loss that explodes) not every decade.
 type logTicks struct{}
 
 func (logTicks) Ticks(lo, hi float64) []plot.Tick {
 	first, last := int(math.Floor(math.Log10(lo))), int(math.Ceil(math.Log10(hi)))
-	decades := last - first
+	decades := math.Log10(hi / lo)
 	var ticks []plot.Tick
 	for exp := first; exp <= last; exp++ {
 		for digit := 1; digit <= 9; digit++ {
@@ -344,7 +344,7 @@ func (logTicks) Ticks(lo, hi float64) []plot.Tick {
 				continue
 			}
 			tick := plot.Tick{Value: value}
-			if digit == 1 && exp%(1+decades/8) == 0 || (digit == 2 || digit == 5) && decades < 4 {
+			if digit == 1 && exp%(1+int(decades/8)) == 0 || (digit == 2 || digit == 5) && decades < 3 {
 				tick.Label = strconv.FormatFloat(value, 'g', -1, 64)
 			}
 			ticks = append(ticks, tick)

@@ -231,6 +231,8 @@ func (f *file) checkShape() error {
 		return fmt.Errorf("the end of a word is %q, not %q as in CLIP", m.EndOfWordSuffix, wordEnd)
 	case m.ContinuingSubwordPrefix != "":
 		return fmt.Errorf("words go on with %q; CLIP has no such prefix", m.ContinuingSubwordPrefix)
+	case len(m.Vocab) == 0:
+		return fmt.Errorf("there is no vocabulary")
 	case !f.Normalizer.equal(&clipNormalizer):
 		return fmt.Errorf("the normalizer is not CLIP's (NFC, white space, lower case)")
 	case !f.PreTokenizer.equal(&clipPreTokenizer):

@@ -15,9 +15,11 @@ float siluGrad(float v) {
     return s * (1.0 + v * r);
 }
 
+// With s = ½·(1 + tanh z) = σ(2z): 1 − tanh² z = 4·s·(1−s).
 float geluGrad(float v) {
-    float t = tanhf(0.7978845608 * (v + 0.044715 * v * v * v));
-    return 0.5 * (1.0 + t) + 0.5 * v * (1.0 - t * t) * 0.7978845608 * (1.0 + 3.0 * 0.044715 * v * v);
+    float z2 = 1.5957691216 * (v + 0.044715 * v * v * v);
+    float s = sigmoid(z2), r = sigmoid(-z2);
+    return s + v * s * r * 1.5957691216 * (1.0 + 3.0 * 0.044715 * v * v);
 }
 
 void main() {

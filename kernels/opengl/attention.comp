@@ -45,8 +45,7 @@ void main() {
         int kb = k0 + b * batchK + h * Dh, vb = v0 + b * batchV + h * Dh;
         for (int d = lane; d < Dh; d += LANES)
             query[d] = scale * q[q0 + b * batchQ + i * ldQ + h * Dh + d];
-        memoryBarrierShared();
-        barrier();
+        syncLanes();
         float m = -1e30, l = 0.0, acc[MAX_HEAD / LANES];
         for (int e = 0; e < MAX_HEAD / LANES; e++)
             acc[e] = 0.0;
@@ -81,6 +80,6 @@ void main() {
         }
         if (lane == 0 && hasLSE != 0)
             lse[lse0 + (b * H + h) * Tq + i] = limit > 0 ? m + logf(l) : -INF;
-        barrier(); // query is written again
+        syncLanes(); // query is written again
     }
 }

@@ -50,8 +50,7 @@ void main() {
             key[d] = k[k0 + kj + d];
             value[d] = v[v0 + vj + d];
         }
-        memoryBarrierShared();
-        barrier();
+        syncLanes();
         float accK[MAX_HEAD / LANES], accV[MAX_HEAD / LANES];
         for (int e = 0; e < MAX_HEAD / LANES; e++) {
             accK[e] = 0.0;
@@ -75,8 +74,7 @@ void main() {
             }
             weight[lane] = p;
             weightS[lane] = ds;
-            memoryBarrierShared();
-            barrier();
+            syncLanes();
             int count = min(LANES, Tq - i0);
             for (int e = 0; e < MAX_HEAD / LANES; e++) {
                 int d = lane + e * LANES;
@@ -86,7 +84,7 @@ void main() {
                         accK[e] += weightS[t] * q[qb + (i0 + t) * ldQ + d];
                     }
             }
-            barrier(); // weight is written again
+            syncLanes(); // weight is written again
         }
         for (int e = 0; e < MAX_HEAD / LANES; e++) {
             int d = lane + e * LANES;
@@ -95,6 +93,6 @@ void main() {
                 gv[gv0 + vj + d] = accV[e];
             }
         }
-        barrier(); // key and value are written again
+        syncLanes(); // key and value are written again
     }
 }

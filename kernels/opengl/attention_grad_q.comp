@@ -47,8 +47,7 @@ void main() {
             query[d] = scale * q[q0 + qi + d];
             gout[d] = gO[gO0 + b * batchO + i * ldO + h * Dh + d];
         }
-        memoryBarrierShared();
-        barrier();
+        syncLanes();
         float lse = stat[row], delta = stat[row + 1], acc[MAX_HEAD / LANES];
         for (int e = 0; e < MAX_HEAD / LANES; e++)
             acc[e] = 0.0;
@@ -64,8 +63,7 @@ void main() {
                 ds = expf(s - lse) * (dp - delta);
             }
             weight[lane] = ds;
-            memoryBarrierShared();
-            barrier();
+            syncLanes();
             int count = min(LANES, limit - j0);
             for (int e = 0; e < MAX_HEAD / LANES; e++) {
                 int d = lane + e * LANES;
@@ -73,12 +71,12 @@ void main() {
                     for (int t = 0; t < count; t++)
                         acc[e] += weight[t] * k[kb + (j0 + t) * ldK + d];
             }
-            barrier(); // weight is written again
+            syncLanes(); // weight is written again
         }
         for (int e = 0; e < MAX_HEAD / LANES; e++) {
             int d = lane + e * LANES;
             if (d < Dh) gq[gq0 + qi + d] = scale * acc[e];
         }
-        barrier(); // query and gout are written again
+        syncLanes(); // query and gout are written again
     }
 }

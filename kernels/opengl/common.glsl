@@ -70,6 +70,14 @@ float sigmoid(float x) {
     return (x < 0.0 ? e : 1.0) / (1.0 + e);
 }
 
+// syncLanes waits for the whole group: what was written to shared memory before
+// is seen, and what is read before is not overwritten. barrier() alone is not
+// enough: Mesa 22.3 moved a read of shared memory past it.
+void syncLanes() {
+    memoryBarrierShared();
+    barrier();
+}
+
 shared float lanes[LANES];
 
 // sumLanes returns the sum of v over the group, in a fixed tree. Every lane of
@@ -78,14 +86,12 @@ float sumLanes(float v) {
     uint l = gl_LocalInvocationIndex;
     lanes[l] = v;
     for (uint s = uint(LANES) / 2u; s > 0u; s >>= 1) {
-        memoryBarrierShared();
-        barrier();
+        syncLanes();
         if (l < s) lanes[l] += lanes[l + s];
     }
-    memoryBarrierShared();
-    barrier();
+    syncLanes();
     float r = lanes[0];
-    barrier(); // the next call writes lanes
+    syncLanes(); // the next call writes lanes
     return r;
 }
 
@@ -94,14 +100,12 @@ float maxLanes(float v) {
     uint l = gl_LocalInvocationIndex;
     lanes[l] = v;
     for (uint s = uint(LANES) / 2u; s > 0u; s >>= 1) {
-        memoryBarrierShared();
-        barrier();
+        syncLanes();
         if (l < s) lanes[l] = max(lanes[l], lanes[l + s]);
     }
-    memoryBarrierShared();
-    barrier();
+    syncLanes();
     float r = lanes[0];
-    barrier();
+    syncLanes();
     return r;
 }
 

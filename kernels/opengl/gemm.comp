@@ -56,8 +56,7 @@ void main() {
                 bs[p][j] = j0 + j < n && p0 + p < k ? b[bz + (p0 + p) * ldb + j0 + j] : 0.0;
 #endif
             }
-            memoryBarrierShared();
-            barrier();
+            syncLanes();
             for (int p = 0; p < DEPTH; p++) {
                 float av[4], bv[4];
                 for (int r = 0; r < 4; r++) {
@@ -68,12 +67,12 @@ void main() {
                     for (int s = 0; s < 4; s++)
                         acc[r][s] += av[r] * bv[s];
             }
-            barrier(); // as and bs are written again
+            syncLanes(); // as and bs are written again
         }
         for (int r = 0; r < 4; r++)
             for (int s = 0; s < 4; s++) {
                 int i = i0 + ty + 16 * r, j = j0 + tx + 16 * s;
-                if (i < m && j < n) {
+                if (i < m && j <= n) {
                     int at = cz + i * ldc + j;
                     c[at] = accumulate != 0 ? c[at] + acc[r][s] : acc[r][s];
                 }

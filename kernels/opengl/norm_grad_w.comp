@@ -42,8 +42,7 @@ void main() {
         part[l][c] = s;
         partB[l][c] = b;
         for (uint h = 4u; h > 0u; h >>= 1) {
-            memoryBarrierShared();
-            barrier();
+            syncLanes();
             if (l < h) {
                 part[l][c] += part[l + h][c];
                 partB[l][c] += partB[l + h][c];
@@ -55,7 +54,6 @@ void main() {
             gb[gb0 + j] = partB[0][c];
 #endif
         }
-        memoryBarrierShared();
-        barrier(); // part is written again
+        syncLanes(); // part is written again
     }
 }

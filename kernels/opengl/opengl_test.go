@@ -429,6 +429,9 @@ func TestShadersStandard(t *testing.T) {
 		if !strings.HasPrefix(s.source, "#version 430\n") {
 			t.Errorf("%s is not GLSL 4.30", s.name)
 		}
+		if strings.Contains(s.source, "barrier()") {
+			t.Errorf("%s calls barrier without syncLanes's memory barrier", s.name)
+		}
 		if strings.Contains(s.source, fmt.Sprintf("binding = %d)", maxBuffers)) {
 			t.Errorf("%s has more than %d buffers", s.name, maxBuffers)
 		}

@@ -31,12 +31,10 @@ void main() {
         }
         part[r][c] = s;
         for (uint h = uint(ROWS) / 2u; h > 0u; h >>= 1) {
-            memoryBarrierShared();
-            barrier();
+            syncLanes();
             if (r < h) part[r][c] = OP(part[r][c], part[r + h][c]);
         }
         if (r == 0u && out_i < total) y[y0 + out_i] = part[0][c];
-        memoryBarrierShared();
-        barrier(); // part is written again
+        syncLanes(); // part is written again
     }
 }

@@ -9,8 +9,9 @@ layout(location = 1) uniform int x0;
 layout(location = 2) uniform int n;
 layout(location = 3) uniform float alpha;
 
+// ½·(1 + tanh z) is σ(2z), without the cancellation.
 float gelu(float v) {
-    return 0.5 * v * (1.0 + tanhf(0.7978845608 * (v + 0.044715 * v * v * v)));
+    return v * sigmoid(1.5957691216 * (v + 0.044715 * v * v * v));
 }
 
 void main() {

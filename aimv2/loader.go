@@ -1,0 +1,202 @@
+package aimv2
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"math/rand/v2"
+	"sync"
+
+	"fuerte/aimv2/dataset"
+	"fuerte/aimv2/preprocess"
+	"fuerte/aimv2/tokenizer"
+	"fuerte/kernels"
+	"fuerte/tensor"
+)
+
+// Loader makes the batches of a run. Every batch is a function of the seed and
+// its step alone: which pictures, how they are cut, on which background, with
+// which words and which prefix. A run can go on at any step without a saved
+// generator, and no two samples share a draw.
+type Loader struct {
+	dev    *tensor.Device
+	config Config
+	source dataset.Source
+	tok    *tokenizer.Tokenizer
+	batch  int
+	seed   uint64
+	aug    preprocess.Augment
+
+	mu     sync.Mutex
+	order  []int // of one epoch
+	epoch  int
+	images map[int]image.Image // decoded pictures, as far as the budget goes
+	room   int
+}
+
+// Norm is the pixel normalisation of every model of this package: that of the
+// released training code.
+var Norm = preprocess.ImageNet
+
+// imageCache bounds the decoded pictures kept in memory: the embedded set takes
+// 25 MB of it.
+const imageCache = 256 << 20
+
+// NewLoader returns a loader of batches on a device.
+func NewLoader(dev *tensor.Device, c Config, src dataset.Source, tok *tokenizer.Tokenizer, batch int, seed uint64) *Loader {
+	return &Loader{dev: dev, config: c, source: src, tok: tok, batch: batch, seed: seed,
+		aug: preprocess.DefaultAugment(c.ImageSize, Norm), epoch: -1, images: map[int]image.Image{}, room: imageCache}
+}
+
+// Streams of random numbers, kept apart by the second half of a PCG seed.
+const (
+	orderStream  = 1 << 62
+	sampleStream = 2 << 62
+)
+
+// indices returns the pictures of a step: every epoch is a fresh permutation,
+// and batches run on across its end.
+func (l *Loader) indices(step int) []int {
+	n := l.source.Len()
+	out := make([]int, l.batch)
+	for i := range out {
+		at := step*l.batch + i
+		if e := at / n; e != l.epoch {
+			l.order = rand.New(rand.NewPCG(l.seed, orderStream|uint64(e))).Perm(n)
+			l.epoch = e
+		}
+		out[i] = l.order[at%n]
+	}
+	return out
+}
+
+// Batch returns the batch of a step, counted from 0.
+//
+// Errors: a picture that cannot be read; it names the file.
+func (l *Loader) Batch(step int) (*Batch, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.config
+	pixels := make([]float32, l.batch*3*c.ImageSize*c.ImageSize)
+	captions, prefix := make([][]int32, l.batch), make([]int32, l.batch)
+	var rgb preprocess.RGB
+	var scratch preprocess.Scratch
+	for i, at := range l.indices(step) {
+		r := rand.New(rand.NewPCG(l.seed, sampleStream|uint64(step*l.batch+i)))
+		img, err := l.image(at)
+		if err != nil {
+			return nil, err
+		}
+		rec := l.source.Record(at)
+		prefix[i] = 1 + int32(r.IntN(c.Tokens()-1))
+		captions[i] = l.tok.Encode(dataset.Text(rec, r))
+		preprocess.ToRGB(&rgb, img, background(r))
+		size := 3 * c.ImageSize * c.ImageSize
+		l.aug.Apply(pixels[i*size:(i+1)*size], rgb, rec.Caption, r, &scratch)
+	}
+	return NewBatch(l.dev, c, pixels, captions, prefix, l.tok.EOS()), nil
+}
+
+// background draws what shows through transparent pixels: white, as in
+// evaluation, half of the time, and else any colour, so that the drawing and not
+// its surroundings is learnt.
+func background(r *rand.Rand) preprocess.Color {
+	c := preprocess.Color{uint8(r.IntN(256)), uint8(r.IntN(256)), uint8(r.IntN(256))}
+	if r.IntN(2) == 0 {
+		return preprocess.White
+	}
+	return c
+}
+
+// image decodes a picture or finds it in the cache.
+func (l *Loader) image(i int) (image.Image, error) {
+	if img, ok := l.images[i]; ok {
+		return img, nil
+	}
+	img, err := l.source.Image(i)
+	if err != nil {
+		return nil, err
+	}
+	b := img.Bounds()
+	if size := 4 * b.Dx() * b.Dy(); size <= l.room { // four bytes a pixel at most, but for 16-bit pictures
+		l.room -= size
+		l.images[i] = img
+	}
+	return img, nil
+}
+
+// loaded is a batch or the reason that there is none.
+type loaded struct {
+	*Batch
+	err error
+}
+
+// Stream makes the batches from a step on, one ahead of its reader, until the
+// context ends. The reader releases them.
+func (l *Loader) stream(ctx context.Context, step int) <-chan loaded {
+	out := make(chan loaded, 1)
+	go func() {
+		defer close(out)
+		for ; ; step++ {
+			b, err := l.Batch(step)
+			select {
+			case out <- loaded{b, err}:
+			case <-ctx.Done():
+				b.Release()
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return out
+}
+
+// EvalImages prepares pictures for evaluation: on white, resized and cut from
+// the centre, normalised, as float32 [n, 3, S, S]. It works on all cores.
+//
+// Errors: the first picture that get cannot give.
+func EvalImages(c Config, n int, get func(i int) (image.Image, error)) ([]float32, error) {
+	size := 3 * c.ImageSize * c.ImageSize
+	out := make([]float32, n*size)
+	errs := make([]error, n)
+	eval := preprocess.Eval{Size: c.ImageSize, Norm: Norm}
+	const group = 16
+	kernels.Parallel((n+group-1)/group, func(t int) {
+		var rgb preprocess.RGB
+		var scratch preprocess.Scratch
+		for i := t * group; i < min((t+1)*group, n); i++ {
+			img, err := get(i)
+			if err != nil {
+				errs[i] = err
+				continue
+			}
+			preprocess.ToRGB(&rgb, img, preprocess.White)
+			eval.Apply(out[i*size:(i+1)*size], rgb, &scratch)
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// TrainTokenizer learns the byte-pair vocabulary of a source from every text
+// that training may draw from it.
+//
+// Errors: a vocabulary too small for the bytes.
+func TrainTokenizer(src dataset.Source, vocab int) (*tokenizer.Tokenizer, error) {
+	if vocab < tokenizer.MinVocab {
+		return nil, fmt.Errorf("aimv2: a vocabulary of %d is below the %d of bytes and special tokens", vocab, tokenizer.MinVocab)
+	}
+	texts := make([]string, 0, 2*src.Len())
+	r := rand.New(rand.NewPCG(0, 0))
+	for i := range src.Len() {
+		rec := src.Record(i)
+		texts = append(texts, rec.Caption, dataset.Text(rec, r))
+	}
+	return tokenizer.Train(texts, vocab), nil
+}

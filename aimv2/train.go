@@ -1,0 +1,217 @@
+package aimv2
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strconv"
+
+	"fuerte/aimv2/dataset"
+	"fuerte/aimv2/tokenizer"
+	"fuerte/autograd"
+	"fuerte/nn"
+	"fuerte/tensor"
+)
+
+// Recipe is everything that a run depends on besides its data.
+type Recipe struct {
+	Model     Config  `json:"model"`
+	Steps     int     `json:"steps"`
+	Batch     int     `json:"batch"`
+	Seed      uint64  `json:"seed"`
+	Peak      float64 `json:"peak_lr"`
+	Start     float64 `json:"start_lr"`
+	Floor     float64 `json:"floor_lr"`
+	Warmup    int     `json:"warmup_steps"`
+	Beta1     float64 `json:"beta1"`
+	Beta2     float64 `json:"beta2"`
+	AdamEps   float64 `json:"adam_eps"`
+	Decay     float64 `json:"weight_decay"` // fully decoupled: at the peak, per step
+	Clip      float64 `json:"clip_norm"`
+	Recompute bool    `json:"recompute"` // keep one activation a block, run blocks twice
+}
+
+// Published returns the released recipe for a model: AdamW with betas 0.9 and
+// 0.95, decoupled decay 1e-4, warm-up from 1e-6 over 1 % of the steps, cosine to
+// 1e-5, clipping at 1. The peak is that of the published size nearest in width;
+// models below those take the largest.
+func Published(c Config, steps, batch int, seed uint64) Recipe {
+	peak := 1e-3
+	switch {
+	case c.Encoder.Width >= 3072:
+		peak = 4e-4
+	case c.Encoder.Width >= 1536:
+		peak = 8e-4
+	}
+	return Recipe{Model: c, Steps: steps, Batch: batch, Seed: seed, Peak: peak, Start: 1e-6, Floor: 1e-5,
+		Warmup: max(1, steps/100), Beta1: 0.9, Beta2: 0.95, AdamEps: 1e-8, Decay: 1e-4, Clip: 1}
+}
+
+// Validate reports the first setting that no run can have.
+func (r Recipe) Validate() error {
+	positive := func(x float64) bool { return x > 0 && !math.IsInf(x, 0) }
+	switch {
+	case r.Steps < 1 || r.Batch < 1 || r.Warmup < 0:
+		return fmt.Errorf("aimv2: %d steps of %d images with %d of warm-up make no run", r.Steps, r.Batch, r.Warmup)
+	case !positive(r.Peak) || r.Start < 0 || r.Floor < 0 || !positive(r.Clip) || !positive(r.AdamEps) || r.Decay < 0 || r.Decay >= 1:
+		return errors.New("aimv2: learning rates, clip and epsilon must be positive, and the decay in [0, 1)")
+	case !(r.Beta1 >= 0 && r.Beta1 < 1 && r.Beta2 >= 0 && r.Beta2 < 1):
+		return fmt.Errorf("aimv2: betas %g and %g must be in [0, 1)", r.Beta1, r.Beta2)
+	}
+	return r.Model.Validate()
+}
+
+// Names of the files in an output folder.
+const (
+	ModelFile     = "model.safetensors"
+	StateFile     = "state.safetensors" // weights, moments and step: what -resume reads
+	ConfigFile    = "config.json"
+	TokenizerFile = "tokenizer.json"
+	MetricsFile   = "metrics.jsonl"
+)
+
+// Trainer runs a recipe.
+type Trainer struct {
+	Recipe Recipe
+	Model  *Model
+	Tok    *tokenizer.Tokenizer
+	Step   int // steps taken
+	opt    *nn.AdamW
+	loader *Loader
+	tape   *autograd.Tape
+}
+
+// NewTrainer prepares a fresh run. Errors: those of Recipe.Validate; an empty
+// source.
+func NewTrainer(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer.Tokenizer) (*Trainer, error) {
+	if src.Len() == 0 {
+		return nil, errors.New("aimv2: there is nothing to train on")
+	}
+	if tok.Vocab() > r.Model.Vocab {
+		return nil, fmt.Errorf("aimv2: the tokenizer has %d tokens, the model room for %d", tok.Vocab(), r.Model.Vocab)
+	}
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	m, err := New(dev, r.Model, r.Seed)
+	if err != nil {
+		return nil, err
+	}
+	m.Encoder.Trunk.Recompute, m.Decoder.Trunk.Recompute = r.Recompute, r.Recompute
+	return &Trainer{Recipe: r, Model: m, Tok: tok, tape: autograd.NewTape(),
+		opt:    nn.NewAdamW(m.Params(), r.Peak, r.Beta1, r.Beta2, r.AdamEps, r.Decay, NoDecay),
+		loader: NewLoader(dev, r.Model, src, tok, r.Batch, r.Seed)}, nil
+}
+
+// Metrics is what one step reports; its JSON form is a line of metrics.jsonl.
+type Metrics struct {
+	Step     int     `json:"step"`
+	Pixel    float64 `json:"pixel"`
+	Text     float64 `json:"text"`
+	Total    float64 `json:"total"`
+	Rate     float64 `json:"lr"`
+	GradNorm float64 `json:"grad_norm"` // before clipping
+}
+
+// DivergedError reports a loss that is not finite. The weights are those before
+// the step.
+type DivergedError struct{ Metrics }
+
+func (e *DivergedError) Error() string {
+	return fmt.Sprintf("aimv2: step %d: the loss is not finite (pixel %g, text %g)", e.Step, e.Pixel, e.Text)
+}
+
+// Run takes steps until the recipe's last or until the context ends, and calls
+// each after every step; an error from it ends the run. A step that has begun is
+// finished, so the trainer can be saved in whatever way Run returns.
+//
+// Errors: that of each; a picture that cannot be read; *DivergedError. The end
+// of the context is none.
+func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	batches := t.loader.stream(ctx, t.Step)
+	defer func() {
+		cancel()
+		for b := range batches { // let the loader go
+			b.Release()
+		}
+	}()
+	for t.Step < t.Recipe.Steps && ctx.Err() == nil {
+		b := <-batches
+		if b.err != nil {
+			return b.err
+		}
+		m, err := t.take(b.Batch)
+		b.Release()
+		if err != nil {
+			return err
+		}
+		if err := each(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Trainer) take(b *Batch) (Metrics, error) {
+	r := t.Recipe
+	l, _, _ := t.Model.Loss(t.tape, b)
+	m := Metrics{Step: t.Step, Pixel: l.Pixel.Value.Item(), Text: l.Text.Value.Item(), Total: l.Total.Value.Item()}
+	if math.IsNaN(m.Total) || math.IsInf(m.Total, 0) {
+		t.tape.Reset()
+		return m, &DivergedError{m}
+	}
+	t.tape.Backward(l.Total)
+	l.Total.Value.Release()
+	s := nn.WarmupCosine{Start: r.Start, Peak: r.Peak, Floor: r.Floor, Warmup: r.Warmup, Total: r.Steps}
+	m.Rate = s.At(t.Step)
+	m.GradNorm = t.opt.Step(m.Rate, r.Clip)
+	t.Step++
+	return m, nil
+}
+
+// Batch returns the training batch of a step, for looking at; the caller
+// releases it.
+func (t *Trainer) Batch(step int) (*Batch, error) { return t.loader.Batch(step) }
+
+// SaveState writes what Resume needs into dir: one file, whole or not at all,
+// so that a run killed at any moment goes on from the last one.
+func (t *Trainer) SaveState(dir string) error {
+	recipe, err := json.Marshal(t.Recipe)
+	if err != nil {
+		return err
+	}
+	meta := map[string]string{"format": "pt", "step": strconv.Itoa(t.Step), "recipe": string(recipe)}
+	return nn.Save(filepath.Join(dir, StateFile), "F32", meta, append(t.Model.Params(), t.opt.State()...))
+}
+
+// Resume continues the run saved in dir. A positive steps replaces the recipe's
+// number of steps; then the schedule, too, is that of the new number.
+//
+// Errors: a state that is missing, damaged or of another model.
+func Resume(dev *tensor.Device, dir string, steps int, src dataset.Source) (*Trainer, error) {
+	path := filepath.Join(dir, StateFile)
+	recipe, step, err := readState(path)
+	if err != nil {
+		return nil, err
+	}
+	if steps > 0 {
+		recipe.Steps = steps
+	}
+	tok, err := tokenizer.Load(filepath.Join(dir, TokenizerFile))
+	if err != nil {
+		return nil, err
+	}
+	t, err := NewTrainer(dev, recipe, src, tok)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := nn.Load(path, append(t.Model.Params(), t.opt.State()...)); err != nil {
+		return nil, err
+	}
+	t.Step, t.opt.Steps = step, step
+	return t, nil
+}

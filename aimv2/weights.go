@@ -1,0 +1,89 @@
+package aimv2
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"fuerte/aimv2/tokenizer"
+	"fuerte/nn"
+	"fuerte/nn/atomicfile"
+	"fuerte/nn/safetensors"
+	"fuerte/tensor"
+
+	"io"
+)
+
+// readState reads the recipe and the step out of a state file's metadata.
+func readState(path string) (r Recipe, step int, err error) {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return r, 0, err
+	}
+	defer f.Close()
+	meta := f.Metadata()
+	if step, err = strconv.Atoi(meta["step"]); err != nil || step < 0 {
+		return r, 0, fmt.Errorf("%s: its metadata has no step, so this is no state of a run", path)
+	}
+	if err := json.Unmarshal([]byte(meta["recipe"]), &r); err != nil {
+		return r, 0, fmt.Errorf("%s: the recipe in its metadata: %w", path, err)
+	}
+	return r, step, nil
+}
+
+// SaveModel writes a folder that Load reads: weights in dtype "F32" or "BF16",
+// configuration and tokenizer.
+func (t *Trainer) SaveModel(dir, dtype string) error {
+	if err := t.SaveSetup(dir); err != nil {
+		return err
+	}
+	return nn.Save(filepath.Join(dir, ModelFile), dtype, map[string]string{"format": "pt"}, t.Model.Params())
+}
+
+// SaveSetup writes what does not change in a run: configuration and tokenizer.
+func (t *Trainer) SaveSetup(dir string) error {
+	if err := t.Tok.Save(filepath.Join(dir, TokenizerFile)); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(t.Recipe, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFileAtomic(filepath.Join(dir, ConfigFile), func(w io.Writer) error {
+		_, err := w.Write(append(data, '\n'))
+		return err
+	})
+}
+
+// Load reads a model and its tokenizer from a folder that SaveModel wrote.
+//
+// Errors name the file and the cause: one that is missing or damaged, weights
+// that do not fit the configuration.
+func Load(dev *tensor.Device, dir string) (*Model, *tokenizer.Tokenizer, error) {
+	path := filepath.Join(dir, ConfigFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var r Recipe
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	tok, err := tokenizer.Load(filepath.Join(dir, TokenizerFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := newEmpty(dev, r.Model)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if tok.Vocab() > r.Model.Vocab {
+		return nil, nil, fmt.Errorf("%s: %d tokens, but the model has room for %d", filepath.Join(dir, TokenizerFile), tok.Vocab(), r.Model.Vocab)
+	}
+	if _, err := nn.Load(filepath.Join(dir, ModelFile), m.Params()); err != nil {
+		return nil, nil, err
+	}
+	return m, tok, nil
+}
