@@ -23,6 +23,7 @@ func archSets() []*Set[float32] {
 	avx2 := Reference[float32]()
 	avx2.Name, avx2.Missing = "avx2", missing(avx2Features)
 	avx2.Tile = Tile[float32]{MR: 6, NR: 16, Run: amd64.GemmTile6x16AVX2}
+	avx2.FMALoop, avx2.FMALoopFLOP = amd64.FMAPeakAVX2, 192
 	avx2.PackRows, avx2.PackCols = packRows, packCols
 	avx2.Add = amd64.AddAVX2
 	avx2.Sub = amd64.SubAVX2
@@ -53,6 +54,7 @@ func archSets() []*Set[float32] {
 	avx512 := *avx2
 	avx512.Name, avx512.Missing = "avx512", missing(avx512Features)
 	avx512.Tile = Tile[float32]{MR: 14, NR: 32, Run: amd64.GemmTile14x32AVX512}
+	avx512.FMALoop, avx512.FMALoopFLOP = amd64.FMAPeakAVX512, 768
 	avx512.Add = amd64.AddAVX512
 	avx512.Sub = amd64.SubAVX512
 	avx512.Mul = amd64.MulAVX512

@@ -57,6 +57,11 @@ type Set[T Float] struct {
 
 	// Tile is the GEMM micro-kernel.
 	Tile Tile[T]
+	// FMALoop runs n passes of independent fused multiply-adds on registers, or
+	// the nearest that the level has; FMALoopFLOP is the FLOP of a pass. Its rate
+	// is the ceiling of every kernel of the level; see Peak.
+	FMALoop     func(n int)
+	FMALoopFLOP float64
 
 	// PackRows sets dst[p·width+j] = src[p·ld+j] for p < k, j < w, and 0 for
 	// w ≤ j < width: a micro-panel whose source rows are contiguous.

@@ -9,6 +9,8 @@ func Reference[T Float]() *Set[T] {
 	return &Set[T]{
 		Name:             "reference",
 		Tile:             Tile[T]{MR: 4, NR: 4, Run: refTile4x4[T]},
+		FMALoop:          refFMALoop[T],
+		FMALoopFLOP:      refFMALoopFLOP,
 		PackRows:         refPackRows[T],
 		PackCols:         refPackCols[T],
 		Add:              refAdd[T],

@@ -258,7 +258,7 @@ func spread(dev *Device, t DType, a array, axis, step int) *Tensor {
 
 // repeat makes the array constant along an axis.
 func repeat(a array, axis int) {
-	if axis < 0 {
+	if axis < 0 || axis >= len(a.shape) {
 		return
 	}
 	each(a.shape, func(ix []int) {
@@ -269,7 +269,7 @@ func repeat(a array, axis int) {
 }
 
 func expanded(dev *Device, t DType, a array, axis int) *Tensor {
-	if axis < 0 || a.shape[axis] == 0 {
+	if axis < 0 || axis >= len(a.shape) || a.shape[axis] == 0 {
 		return put(dev, t, a)
 	}
 	one := array{shape: slices.Clone(a.shape)}

@@ -9,9 +9,10 @@
 //
 // Every text has ids: what is unknown falls apart into bytes.
 //
-// It is written by hand because no Go library seen (sugarme/tokenizer,
-// daulet/tokenizers, tiktoken-go, pkoukk) both trains a BPE and encodes CLIP's
-// in pure Go, and the whole is shorter than the adapter to one would be.
+// It is written by hand, as no Go library seen would do. sugarme/tokenizer
+// v0.3.0 trains and encodes, but leaves out </w> (its issue 65), and so cannot
+// read CLIP's file; daulet/tokenizers needs cgo and a Rust library; tiktoken-go
+// encodes OpenAI's chat vocabularies and does not train.
 package tokenizer
 
 import (

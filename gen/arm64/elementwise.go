@@ -1,10 +1,10 @@
 package main
 
 func elementwiseFamily(file *File) {
-	binary(file, "Add", "y = a + b", (*Func).FADD)
-	binary(file, "Sub", "y = a − b", (*Func).FSUB)
-	binary(file, "Mul", "y = a·b", (*Func).FMUL)
-	binary(file, "Div", "y = a/b", (*Func).FDIV)
+	twoInputs(file, "Add", "y = a + b", (*Func).FADD)
+	twoInputs(file, "Sub", "y = a − b", (*Func).FSUB)
+	twoInputs(file, "Mul", "y = a·b", (*Func).FMUL)
+	twoInputs(file, "Div", "y = a/b", (*Func).FDIV)
 
 	f := file.Func("ScaleNEON", "func(y, x []float32, alpha float32)",
 		"ScaleNEON sets y = alpha·x. Contract: kernels.Set.Scale.")
@@ -29,8 +29,8 @@ func elementwiseFamily(file *File) {
 	f.RET()
 }
 
-// binary emits y = op(a, b), 16 floats a pass.
-func binary(file *File, name, formula string, op func(f *Func, d, n, m V)) {
+// twoInputs emits y = op(a, b), 16 floats a pass.
+func twoInputs(file *File, name, formula string, op func(f *Func, d, n, m V)) {
 	f := file.Func(name+"NEON", "func(y, a, b []float32)",
 		name+"NEON sets "+formula+". Contract: kernels.Set."+name+".")
 	y, a, b, n := f.Ptr("y"), f.Ptr("a"), f.Ptr("b"), f.Len("y")

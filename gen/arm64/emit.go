@@ -231,10 +231,10 @@ type operand struct {
 
 func use(v V, form string) operand    { return operand{v: v, form: form, read: true} }
 func def(v V, form string) operand    { return operand{v: v, form: form, write: true} }
-func update(v V, form string) operand { return operand{v: v, form: form, read: true, write: true} }
+func modify(v V, form string) operand { return operand{v: v, form: form, read: true, write: true} }
 func useR(r R) operand                { return operand{r: r, form: "R%d", read: true} }
 func defR(r R) operand                { return operand{r: r, form: "R%d", write: true} }
-func updateR(r R) operand             { return operand{r: r, form: "R%d", read: true, write: true} }
+func modifyR(r R) operand             { return operand{r: r, form: "R%d", read: true, write: true} }
 
 func (o operand) number(g *registers) int {
 	if o.v != 0 {

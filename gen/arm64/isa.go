@@ -50,20 +50,20 @@ func (f *Func) FMULE(d, n, m V, i int) {
 }
 
 func (f *Func) FMLAE(d, n, m V, i int) {
-	f.word(element(0x4f801000, i), fmt.Sprintf("fmla v%%d.4s, v%%d.4s, v%%d.s[%d]", i), update(d, ""), use(n, ""), use(m, ""))
+	f.word(element(0x4f801000, i), fmt.Sprintf("fmla v%%d.4s, v%%d.4s, v%%d.s[%d]", i), modify(d, ""), use(n, ""), use(m, ""))
 }
 
 func (f *Func) FMLSE(d, n, m V, i int) {
-	f.word(element(0x4f805000, i), fmt.Sprintf("fmls v%%d.4s, v%%d.4s, v%%d.s[%d]", i), update(d, ""), use(n, ""), use(m, ""))
+	f.word(element(0x4f805000, i), fmt.Sprintf("fmls v%%d.4s, v%%d.4s, v%%d.s[%d]", i), modify(d, ""), use(n, ""), use(m, ""))
 }
 
 // FMLA sets d += n·m, FMLS d −= n·m, each rounded once.
 func (f *Func) FMLA(d, n, m V) {
-	f.ins("VFMLA %[3]s, %[2]s, %[1]s", update(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
+	f.ins("VFMLA %[3]s, %[2]s, %[1]s", modify(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
 }
 
 func (f *Func) FMLS(d, n, m V) {
-	f.ins("VFMLS %[3]s, %[2]s, %[1]s", update(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
+	f.ins("VFMLS %[3]s, %[2]s, %[1]s", modify(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
 }
 
 // ADD4 adds int32 lanes; SHL shifts them left.
@@ -77,7 +77,7 @@ func (f *Func) SHL(d, n V, bits int) {
 
 // BIT copies to d the bits of n that are set in m.
 func (f *Func) BIT(d, n, m V) {
-	f.ins("VBIT %[3]s, %[2]s, %[1]s", update(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
+	f.ins("VBIT %[3]s, %[2]s, %[1]s", modify(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
 }
 
 // TRN1 and TRN2 take the even and the odd float32 lanes of n and m in turn;
@@ -175,7 +175,7 @@ func (f *Func) LoadQ(p R, off int) V {
 
 func (f *Func) LoadQP(p R) V {
 	d := f.V()
-	f.ins("FMOVQ.P 16(%s), %s", updateR(p), def(d, "F%d"))
+	f.ins("FMOVQ.P 16(%s), %s", modifyR(p), def(d, "F%d"))
 	return d
 }
 
@@ -188,7 +188,7 @@ func (f *Func) LoadPair(p R, off int) (V, V) {
 
 func (f *Func) LoadPairP(p R) (V, V) {
 	d, e := f.V(), f.V()
-	f.ins("FLDPQ.P 32(%s), (%s, %s)", updateR(p), def(d, "F%d"), def(e, "F%d"))
+	f.ins("FLDPQ.P 32(%s), (%s, %s)", modifyR(p), def(d, "F%d"), def(e, "F%d"))
 	return d, e
 }
 
@@ -201,14 +201,14 @@ func (f *Func) LoadS(p R) V {
 
 func (f *Func) LoadSP(p R) V {
 	d := f.V()
-	f.ins("FMOVS.P 4(%s), %s", updateR(p), def(d, "F%d"))
+	f.ins("FMOVS.P 4(%s), %s", modifyR(p), def(d, "F%d"))
 	return d
 }
 
 // LoadDup loads one float into all lanes and steps past it.
 func (f *Func) LoadDup(p R) V {
 	d := f.V()
-	f.ins("VLD1R.P 4(%s), [%s]", updateR(p), def(d, "V%d.S4"))
+	f.ins("VLD1R.P 4(%s), [%s]", modifyR(p), def(d, "V%d.S4"))
 	return d
 }
 
@@ -216,21 +216,21 @@ func (f *Func) StoreQ(p R, off int, v V) {
 	f.ins(fmt.Sprintf("FMOVQ %%s, %d(%%s)", off), use(v, "F%d"), useR(p))
 }
 
-func (f *Func) StoreQP(p R, v V) { f.ins("FMOVQ.P %s, 16(%s)", use(v, "F%d"), updateR(p)) }
+func (f *Func) StoreQP(p R, v V) { f.ins("FMOVQ.P %s, 16(%s)", use(v, "F%d"), modifyR(p)) }
 
 func (f *Func) StorePair(p R, off int, v, w V) {
 	f.ins(fmt.Sprintf("FSTPQ (%%s, %%s), %d(%%s)", off), use(v, "F%d"), use(w, "F%d"), useR(p))
 }
 
 func (f *Func) StorePairP(p R, v, w V) {
-	f.ins("FSTPQ.P (%s, %s), 32(%s)", use(v, "F%d"), use(w, "F%d"), updateR(p))
+	f.ins("FSTPQ.P (%s, %s), 32(%s)", use(v, "F%d"), use(w, "F%d"), modifyR(p))
 }
 
 func (f *Func) StoreS(p R, off int, v V) {
 	f.ins(fmt.Sprintf("FMOVS %%s, %d(%%s)", off), use(v, "F%d"), useR(p))
 }
 
-func (f *Func) StoreSP(p R, v V) { f.ins("FMOVS.P %s, 4(%s)", use(v, "F%d"), updateR(p)) }
+func (f *Func) StoreSP(p R, v V) { f.ins("FMOVS.P %s, 4(%s)", use(v, "F%d"), modifyR(p)) }
 
 // Integers.
 
@@ -262,12 +262,12 @@ func (f *Func) Diff(n, m R) R {
 }
 
 // Add adds m to d, AddImm a constant.
-func (f *Func) Add(d, m R) { f.ins("ADD %[2]s, %[1]s, %[1]s", updateR(d), useR(m)) }
+func (f *Func) Add(d, m R) { f.ins("ADD %[2]s, %[1]s, %[1]s", modifyR(d), useR(m)) }
 
-func (f *Func) AddImm(d R, c int) { f.ins(fmt.Sprintf("ADD $%d, %%[1]s, %%[1]s", c), updateR(d)) }
+func (f *Func) AddImm(d R, c int) { f.ins(fmt.Sprintf("ADD $%d, %%[1]s, %%[1]s", c), modifyR(d)) }
 
 // SUBS takes a constant off d and sets the flags.
-func (f *Func) SUBS(d R, c int) { f.ins(fmt.Sprintf("SUBS $%d, %%[1]s, %%[1]s", c), updateR(d)) }
+func (f *Func) SUBS(d R, c int) { f.ins(fmt.Sprintf("SUBS $%d, %%[1]s, %%[1]s", c), modifyR(d)) }
 
 // Branch jumps on a condition of the flags (BLT, BGE, …); BranchZero if r is 0.
 func (f *Func) Branch(condition string, to Label) {

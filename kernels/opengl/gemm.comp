@@ -72,7 +72,7 @@ void main() {
         for (int r = 0; r < 4; r++)
             for (int s = 0; s < 4; s++) {
                 int i = i0 + ty + 16 * r, j = j0 + tx + 16 * s;
-                if (i < m && j <= n) {
+                if (i < m && j < n) {
                     int at = cz + i * ldc + j;
                     c[at] = accumulate != 0 ? c[at] + acc[r][s] : acc[r][s];
                 }
