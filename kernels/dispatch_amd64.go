@@ -124,27 +124,38 @@ func packRows(dst, src []float32, ld, k, w, width int) {
 	}
 }
 
-// packCols transposes full micro-panels in assembly, in blocks of 8 columns.
+// packCols transposes in assembly, in blocks of 8 columns: full micro-panels at
+// once, those that hang over an edge in groups of 8 rows.
 func packCols(dst, src []float32, ld, k, w, width int) {
 	blocks := k / 8
-	if w != width {
-		blocks = 0
-	}
-	if blocks > 0 {
-		switch width {
-		case 6:
-			amd64.PackCols6AVX2(&dst[0], &src[0], ld, blocks)
-		case 14:
-			amd64.PackCols14AVX2(&dst[0], &src[0], ld, blocks)
-		case 16:
-			amd64.PackCols16AVX2(&dst[0], &src[0], ld, blocks)
-		case 32:
-			amd64.PackCols32AVX2(&dst[0], &src[0], ld, blocks)
-		default:
-			blocks = 0
+	rows := w // done by assembly
+	switch {
+	case blocks == 0:
+	case w == width && width == 6:
+		amd64.PackCols6AVX2(&dst[0], &src[0], ld, blocks)
+	case w == width && width == 14:
+		amd64.PackCols14AVX2(&dst[0], &src[0], ld, blocks)
+	case w == width && width == 16:
+		amd64.PackCols16AVX2(&dst[0], &src[0], ld, blocks)
+	case w == width && width == 32:
+		amd64.PackCols32AVX2(&dst[0], &src[0], ld, blocks)
+	default:
+		for rows = 0; rows+8 <= w; rows += 8 {
+			amd64.PackCols8AVX2(&dst[rows], &src[rows*ld], ld, blocks, width)
 		}
 	}
-	if done := 8 * blocks; done < k {
+	done := 8 * blocks
+	if rows < width && done > 0 { // the rows left, and the zeros
+		for p := range done {
+			d := dst[p*width+rows : (p+1)*width]
+			for i := range d {
+				if d[i] = 0; rows+i < w {
+					d[i] = src[(rows+i)*ld+p]
+				}
+			}
+		}
+	}
+	if done < k {
 		refPackCols(dst[done*width:], src[done:], ld, k-done, w, width)
 	}
 }

@@ -23,7 +23,6 @@ const (
 // field without an entry in contracts fails, and so does a level that this CPU
 // lacks where FUERTE_REQUIRE names it.
 func TestSets(t *testing.T) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	required := strings.FieldsFunc(os.Getenv("FUERTE_REQUIRE"), func(r rune) bool { return r == ',' })
 	for _, s := range Sets() {
 		i := slices.Index(required, s.Name)
@@ -45,6 +44,7 @@ func TestSets(t *testing.T) {
 					continue
 				}
 				t.Run(field, func(t *testing.T) {
+					debug.SetPanicOnFault(true) // for this goroutine, which is this test's
 					test, ok := contracts[field]
 					if !ok {
 						t.Fatalf("Set.%s has no entry in contracts: no test holds it to its comment", field)
@@ -64,6 +64,16 @@ var contracts = map[string]func(*testing.T, *Set[float32]){
 	"Tile":     testTile,
 	"PackRows": testPackRows,
 	"PackCols": testPackCols,
+	"FMALoop": func(_ *testing.T, s *Set[float32]) {
+		for _, n := range []int{1, 2, 1000} {
+			s.FMALoop(n) // it has no result: that it ends is all there is to see
+		}
+	},
+	"FMALoopFLOP": func(t *testing.T, s *Set[float32]) {
+		if !(s.FMALoopFLOP > 0) {
+			t.Errorf("a pass of FMALoop is %g FLOP", s.FMALoopFLOP)
+		}
+	},
 }
 
 func init() {

@@ -55,9 +55,9 @@ type gpuCase struct {
 	run    func(x []*Tensor) []*Tensor
 }
 
-func one(t *Tensor) []*Tensor { return []*Tensor{t} }
+func gpuOne(t *Tensor) []*Tensor { return []*Tensor{t} }
 
-func ids(dev *Device, n, below int) *Tensor {
+func gpuIDs(dev *Device, n, below int) *Tensor {
 	id := make([]int32, n)
 	for i := range id {
 		id[i] = int32((i*7 + 3) % below)
@@ -69,10 +69,10 @@ func gpuCases() []gpuCase {
 	both := [][]int{{6, 5, 33}, {6, 5, 33}}
 	three := [][]int{{6, 5, 33}, {6, 5, 33}, {6, 5, 33}}
 	map1 := func(name string, lo, hi, tol float64, f func(x *Tensor) *Tensor) gpuCase {
-		return gpuCase{name, [][]int{{6, 5, 33}}, lo, hi, tol, true, func(x []*Tensor) []*Tensor { return one(f(x[0])) }}
+		return gpuCase{name, [][]int{{6, 5, 33}}, lo, hi, tol, true, func(x []*Tensor) []*Tensor { return gpuOne(f(x[0])) }}
 	}
 	map2 := func(name string, shapes [][]int, lo, hi, tol float64, f func(a, b *Tensor) *Tensor) gpuCase {
-		return gpuCase{name, shapes, lo, hi, tol, true, func(x []*Tensor) []*Tensor { return one(f(x[0], x[1])) }}
+		return gpuCase{name, shapes, lo, hi, tol, true, func(x []*Tensor) []*Tensor { return gpuOne(f(x[0], x[1])) }}
 	}
 	step := &kernels.AdamWStep[float64]{Clip: 0.5, Beta1: 0.9, Beta2: 0.95, Keep: 0.999, Rate: 0.01, RSqrtC2: 3, Eps: 1e-8}
 	attention := func(name string, q, k []int, m Mask, prefix []int32) gpuCase {
@@ -126,13 +126,13 @@ func gpuCases() []gpuCase {
 		{"MatMulAdd", [][]int{{21, 40}, {40, 23}, {21, 23}}, -1, 1, 1e-5, true, func(x []*Tensor) []*Tensor {
 			c := x[2].Clone()
 			MatMulAdd(c, x[0], x[1])
-			return one(c)
+			return gpuOne(c)
 		}},
 		{"Axpy", both, -1, 1, 1e-6, true, func(x []*Tensor) []*Tensor {
 			y := x[0].Clone()
 			Axpy(y, x[1], 0.7)
 			AddInto(y, x[1])
-			return one(y)
+			return gpuOne(y)
 		}},
 		{"SwiGLUGrad", three, -5, 5, 5e-6, true, func(x []*Tensor) []*Tensor {
 			gg, gu := SwiGLUGrad(x[0], x[1], x[2])
@@ -158,7 +158,7 @@ func gpuCases() []gpuCase {
 			return []*Tensor{loss, lse, CrossEntropyGrad(x[0], lse, ids, x[1])}
 		}},
 		{"Gather", [][]int{{9, 5}, {12, 5}}, -5, 5, 1e-6, true, func(x []*Tensor) []*Tensor {
-			id := ids(x[0].Device(), 12, 9)
+			id := gpuIDs(x[0].Device(), 12, 9)
 			return []*Tensor{Gather(x[0], id), ScatterAdd(x[1], id, 9)}
 		}},
 		{"AdamW", [][]int{{100}, {100}, {100}, {100}}, 0, 1, 1e-6, false, func(x []*Tensor) []*Tensor {

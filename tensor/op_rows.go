@@ -165,7 +165,7 @@ func heads(op string, t *Tensor) *Tensor {
 // two tokens in one place.
 func headsApart(t *Tensor) bool {
 	token := t.dims[2] * t.dims[3]
-	return (t.steps[3] == 1 || t.dims[3] == 1) && (t.steps[2] == t.dims[3] || t.dims[2] == 1) &&
+	return t.Len() == 0 || (t.steps[3] == 1 || t.dims[3] == 1) && (t.steps[2] == t.dims[3] || t.dims[2] == 1) &&
 		(t.steps[1] >= token || t.dims[1] == 1) && (t.steps[0] >= token || t.dims[0] == 1)
 }
 

@@ -93,7 +93,7 @@ func (a array) rounded(t DType) array {
 		case Float32:
 			a.v[i] = float64(float32(v))
 		case Int32, Int64, Uint8:
-			a.v[i] = math.Trunc(v)
+			a.v[i] = math.Trunc(v) + 0 // +0, not −0
 		case Bool:
 			a.v[i] = 0
 			if v != 0 {

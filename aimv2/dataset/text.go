@@ -11,12 +11,14 @@ import (
 var templates = []string{"a picture of ", "a drawing of ", "an image of ", "an emoji of ", "this is "}
 
 // Text draws a text to train on for a record; the same record and state of r
-// give the same text. With equal chance it is
+// give the same text:
 //
-//   - the caption:                              "fox"
-//   - the caption and 1 to 3 shuffled keywords: "fox: animal, face"
-//   - the caption in a template:                "a picture of a fox"
+//   - half of the time the caption:                       "fox"
+//   - a quarter, with 1 to 3 of its keywords, shuffled:   "fox: animal, face"
+//   - a quarter, in a template:                           "a picture of a fox"
 //
+// The caption alone leads, so that the most probable text for a picture is its
+// plain name.
 // Captions alone are two words long on average, too little for a decoder to
 // learn from. A record without keywords is not the name of a thing but a text
 // of its own, and is used as it stands. Evaluate with the plain caption.
@@ -24,10 +26,10 @@ func Text(rec Record, r *rand.Rand) string {
 	if len(rec.Keywords) == 0 {
 		return rec.Caption
 	}
-	switch r.IntN(3) {
-	case 0:
+	switch r.IntN(4) {
+	case 0, 1:
 		return rec.Caption
-	case 1:
+	case 2:
 		return withKeywords(rec, r)
 	default:
 		return templates[r.IntN(len(templates))] + withArticle(rec.Caption)

@@ -294,6 +294,7 @@ func TestTruncatedAnywhere(t *testing.T) {
 	}
 }
 
+// Run it with -fuzzminimizetime 1x: Go would spend its time on shortening pictures.
 func FuzzDecode(f *testing.F) {
 	f.Add(withOrientation(read(f, "video-001.jpeg"), binary.BigEndian, 6))
 	for _, name := range []string{"basn3p08-trns.png", "gopher-doc.4bpp.lossless.webp", "video-001.interlaced.gif"} {

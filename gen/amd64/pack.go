@@ -17,6 +17,7 @@ func packFamily(e *emitter) {
 	for _, w := range packWidths {
 		e.packCols(w)
 	}
+	e.packGroup()
 }
 
 // pieces cuts n floats into vectors that memory moves can carry exactly.
@@ -138,6 +139,34 @@ func (e *emitter) packCols(width int) {
 			}
 			e.ADDQ(op.U32(uint32(32*n)), src)
 			e.ADDQ(op.U32(uint32(32*n*width)), dst)
+		})
+	}
+	e.ret()
+}
+
+// packGroup emits the transposing copy of 8 rows into micro-panels of any width:
+// for panels that hang over an edge of the matrix.
+//
+// Contract:  as packCols for 8 rows, dst in rows of width ≥ 8 floats of which it
+// writes 8. Loop: two 8-column blocks a pass, then one. Needs: AVX.
+func (e *emitter) packGroup() {
+	e.text("PackCols8AVX2", "func(dst, src *float32, ld, blocks, width int)",
+		"PackCols8AVX2 sets dst[p·width+i] = src[i·ld+p], p < 8·blocks, i < 8.",
+		"It works like kernels.refPackCols with w = 8 and k a multiple of 8, but leaves the rest of dst.")
+	dst, src, ld, blocks, width := e.gp("dst"), e.gp("src"), e.gp("ld"), e.gp("blocks"), e.gp("width")
+	e.SHLQ(op.Imm(2), ld)
+	e.SHLQ(op.Imm(2), width)
+	ld3 := e.GP64()
+	e.LEAQ(op.Mem{Base: ld, Index: ld, Scale: 2}, ld3)
+	for _, n := range []int{2, 1} {
+		e.repeat(blocks, n, func() {
+			for c := range n {
+				for _, y := range e.transpose(src, ld, ld3, 8*c, 8) {
+					e.VMOVUPS(y, at(dst, 0))
+					e.ADDQ(width, dst)
+				}
+			}
+			e.ADDQ(op.U32(uint32(32*n)), src)
 		})
 	}
 	e.ret()

@@ -51,3 +51,9 @@ func PackCols16AVX2(dst *float32, src *float32, ld int, blocks int)
 //
 //go:noescape
 func PackCols32AVX2(dst *float32, src *float32, ld int, blocks int)
+
+// PackCols8AVX2 sets dst[p·width+i] = src[i·ld+p], p < 8·blocks, i < 8.
+// It works like kernels.refPackCols with w = 8 and k a multiple of 8, but leaves the rest of dst.
+//
+//go:noescape
+func PackCols8AVX2(dst *float32, src *float32, ld int, blocks int, width int)
