@@ -21,11 +21,13 @@ func archSets() []*Set[float32] {
 		neon.Missing = "ASIMD"
 	}
 	neon.Tile = Tile[float32]{MR: 8, NR: 12, Run: arm64.GemmTile8x12NEON}
+	neon.FMALoop, neon.FMALoopFLOP = arm64.FMAPeakNEON, 192
 	neon.PackRows, neon.PackCols = arm64.PackRowsNEON, arm64.PackColsNEON
 
 	neon.Add, neon.Sub, neon.Mul, neon.Div = arm64.AddNEON, arm64.SubNEON, arm64.MulNEON, arm64.DivNEON
 	neon.Scale, neon.Axpy = arm64.ScaleNEON, arm64.AxpyNEON
 	neon.Sqrt, neon.Exp = arm64.SqrtNEON, arm64.ExpNEON
+	neon.Log, neon.Tanh = arm64.LogNEON, arm64.TanhNEON
 	neon.SiLU, neon.SiLUGrad = arm64.SiLUNEON, arm64.SiLUGradNEON
 	neon.SwiGLU, neon.SwiGLUGrad = arm64.SwiGLUNEON, arm64.SwiGLUGradNEON
 	neon.GELU, neon.GELUGrad = arm64.GELUNEON, arm64.GELUGradNEON

@@ -8,6 +8,8 @@ const activationBlock = 2
 
 func activationFamily(file *File) {
 	expKernel(file)
+	logKernel(file)
+	tanhKernel(file)
 	silu(file)
 	siluGrad(file)
 	swiGLU(file)
@@ -153,6 +155,45 @@ func geluGrad(file *File) {
 		w := f.each((*Func).FMUL, v, f.each((*Func).FMUL, s, rest))
 		f.eachTo((*Func).FMLA, s, w, slope)
 		b.store(gx, f.each((*Func).FMUL, s, b.load(gy)))
+	})
+	f.RET()
+}
+
+// tanhPoly is Cephes' tanhf (Moshier) for |x| ≤ tanhSmall, x + x³·P(x²), from the
+// constant up.
+var tanhPoly = []float32{-3.33332819422e-1, 1.33314422036e-1, -5.37397155531e-2, 2.06390887954e-2, -5.70498872745e-3}
+
+const tanhSmall = 0.625
+
+// tanhKernel emits 1 − 2e/(1+e), e = e^−2|x|, with the sign of x, or the odd
+// polynomial where that would cancel. NaN takes the polynomial, which keeps it.
+func tanhKernel(file *File) {
+	f := file.Func("TanhNEON", "func(y, x []float32)",
+		"TanhNEON sets y = tanh x. Contract: kernels.Set.Tanh.")
+	y, x, n := f.Ptr("y"), f.Ptr("x"), f.Len("y")
+	e, more := f.exponential(append([]float32{tanhSmall, float32(math.Copysign(0, -1))}, tanhPoly...)...)
+	small, sign, c := more[0], more[1], more[2:]
+	last := len(c) - 1
+	f.blocks(n, activationBlock, func(b block) {
+		v := b.load(x)
+		size := f.map1((*Func).FABS, v)
+		d, em := f.onePlusExp(e, f.each((*Func).FADD, size, size))
+		large := f.each((*Func).FDIV, f.each((*Func).FADD, em, em), d)
+		square := f.each((*Func).FMUL, v, v)
+		p := f.fill(c[last], len(v))
+		f.horner(p, square, c[:last])
+		p = f.each((*Func).FMUL, p, square)
+		for i, a := range v {
+			far, t, q := f.V(), f.V(), f.V()
+			f.FSUB(t, e.one()[0], large[i])
+			f.BIT(t, a, sign)
+			f.MOV(q, a)
+			f.FMLA(q, a, p[i])
+			f.FCMGT(far, size[i], small)
+			f.BIT(q, t, far)
+			p[i] = q
+		}
+		b.store(y, p)
 	})
 	f.RET()
 }

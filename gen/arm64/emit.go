@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/parser"
+	"math"
 	"slices"
 	"strings"
 )
@@ -175,26 +176,40 @@ func (f *Func) Result(name string, v V) {
 	f.ins(fmt.Sprintf("FMOVS %%s, %s+%d(FP)", name, f.param(name).offset), use(v, "F%d"))
 }
 
-// Consts loads float32 bit patterns, each into all lanes of a register. A
-// function loads its constants at one place.
-func (f *Func) Consts(bits ...uint32) []V {
-	p := f.table(bits)
-	v := make([]V, len(bits))
+// Consts loads constants: four into the lanes of one register, for by-element
+// instructions, and each of the others into all lanes of its own. A function
+// loads all of its constants at once.
+func (f *Func) Consts(lanes [4]float32, others ...float32) (packed V, v []V) {
+	p := f.table(append(lanes[:], others...))
+	packed = f.LoadQP(p)
+	return packed, f.dups(p, len(others))
+}
+
+// Broadcasts loads constants, each into all lanes of a register.
+func (f *Func) Broadcasts(x ...float32) []V { return f.dups(f.table(x), len(x)) }
+
+// table makes x the function's constants and returns their address.
+func (f *Func) table(x []float32) R {
+	if f.consts != nil {
+		panic(f.name + " loads constants twice")
+	}
+	for _, v := range x {
+		f.consts = append(f.consts, math.Float32bits(v))
+	}
+	r := f.R()
+	f.ins(fmt.Sprintf("MOVD $%s(SB), %%s", f.tableName()), defR(r))
+	return r
+}
+
+func (f *Func) dups(p R, n int) []V {
+	v := make([]V, n)
 	for i := range v {
 		v[i] = f.LoadDup(p)
 	}
 	return v
 }
 
-// table appends bits to the function's constants and returns their address.
-func (f *Func) table(bits []uint32) R {
-	r, at := f.R(), 4*len(f.consts)
-	f.consts = append(f.consts, bits...)
-	f.ins(fmt.Sprintf("MOVD $%s+%d(SB), %%s", f.tableName(), at), defR(r))
-	return r
-}
-
-func (f *Func) tableName() string { return "const" + f.name + "<>" }
+func (f *Func) tableName() string { return "constants" + f.name + "<>" }
 
 // NewLabel makes a label from a word; Here places it.
 func (f *Func) NewLabel(word string) Label {
@@ -369,7 +384,10 @@ func (f *Func) map1(op func(f *Func, d, n V), n []V) []V {
 	return d
 }
 
+// clone returns a copy of each block, to be updated.
+func (f *Func) clone(n []V) []V { return f.map1((*Func).MOV, n) }
+
 // fill returns n copies of v, to be updated.
 func (f *Func) fill(v V, n int) []V {
-	return f.map1((*Func).MOV, slices.Repeat([]V{v}, n))
+	return f.clone(slices.Repeat([]V{v}, n))
 }

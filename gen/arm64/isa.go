@@ -23,11 +23,20 @@ func (f *Func) FMAX(d, n, m V)  { f.three(0x4e20f400, "fmax", d, n, m) }
 func (f *Func) FMIN(d, n, m V)  { f.three(0x4ea0f400, "fmin", d, n, m) }
 func (f *Func) FADDP(d, n, m V) { f.three(0x6e20d400, "faddp", d, n, m) }
 func (f *Func) FCMGT(d, n, m V) { f.three(0x6ea0e400, "fcmgt", d, n, m) }
+func (f *Func) FCMEQ(d, n, m V) { f.three(0x4e20e400, "fcmeq", d, n, m) }
 
+func (f *Func) FABS(d, n V)   { f.two(0x4ea0f800, "fabs", d, n) }
 func (f *Func) FNEG(d, n V)   { f.two(0x6ea0f800, "fneg", d, n) }
 func (f *Func) FSQRT(d, n V)  { f.two(0x6ea1f800, "fsqrt", d, n) }
 func (f *Func) FRINTN(d, n V) { f.two(0x4e218800, "frintn", d, n) }
 func (f *Func) FCVTNS(d, n V) { f.two(0x4e21a800, "fcvtns", d, n) }
+
+func (f *Func) SCVTF(d, n V)  { f.two(0x4e21d800, "scvtf", d, n) }
+
+// SSHR shifts int32 lanes right, keeping their sign.
+func (f *Func) SSHR(d, n V, bits int) {
+	f.word(0x4f000400|uint32(64-bits)<<16, fmt.Sprintf("sshr v%%d.4s, v%%d.4s, #%d", bits), def(d, ""), use(n, ""))
+}
 
 // FMAXV sets lane 0 of d to the largest lane of n.
 func (f *Func) FMAXV(d, n V) {
@@ -66,18 +75,31 @@ func (f *Func) FMLS(d, n, m V) {
 	f.ins("VFMLS %[3]s, %[2]s, %[1]s", modify(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
 }
 
-// ADD4 adds int32 lanes; SHL shifts them left.
+// ADD4 and SUB4 add and subtract int32 lanes; SHL shifts them left.
 func (f *Func) ADD4(d, n, m V) {
 	f.ins("VADD %[3]s, %[2]s, %[1]s", def(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
+}
+
+func (f *Func) SUB4(d, n, m V) {
+	f.ins("VSUB %[3]s, %[2]s, %[1]s", def(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
 }
 
 func (f *Func) SHL(d, n V, bits int) {
 	f.ins(fmt.Sprintf("VSHL $%d, %%[2]s, %%[1]s", bits), def(d, "V%d.S4"), use(n, "V%d.S4"))
 }
 
-// BIT copies to d the bits of n that are set in m.
+// AND sets d = n and m, bit by bit.
+func (f *Func) AND(d, n, m V) {
+	f.ins("VAND %[3]s, %[2]s, %[1]s", def(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
+}
+
+// BIT copies to d the bits of n that are set in m, BIF those that are not.
 func (f *Func) BIT(d, n, m V) {
 	f.ins("VBIT %[3]s, %[2]s, %[1]s", modify(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
+}
+
+func (f *Func) BIF(d, n, m V) {
+	f.ins("VBIF %[3]s, %[2]s, %[1]s", modify(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
 }
 
 // TRN1 and TRN2 take the even and the odd float32 lanes of n and m in turn;
@@ -98,11 +120,12 @@ func (f *Func) ZIP2D(d, n, m V) {
 	f.ins("VZIP2 %[3]s, %[2]s, %[1]s", def(d, "V%d.D2"), use(n, "V%d.D2"), use(m, "V%d.D2"))
 }
 
-// MOV copies a vector; ZERO clears one; DUP copies a lane to all lanes.
+// MOV copies a vector; ZERO clears one.
 func (f *Func) MOV(d, n V) { f.ins("VMOV %[2]s, %[1]s", def(d, "V%d.B16"), use(n, "V%d.B16")) }
 
 func (f *Func) ZERO(d V) { f.ins("VEOR %[1]s, %[1]s, %[1]s", def(d, "V%d.B16")) }
 
+// DUP copies a lane of n to all lanes.
 func (f *Func) DUP(n V, lane int) V {
 	d := f.V()
 	f.ins(fmt.Sprintf("VDUP %%[2]s[%d], %%[1]s", lane), def(d, "V%d.S4"), use(n, "V%d.S"))

@@ -30,6 +30,7 @@ var families = []struct {
 	{"reduce", reduceFamily},
 	{"norm", normFamily},
 	{"optimizer", optimizerFamily},
+	{"peak", peakFamily},
 }
 
 func main() {

@@ -1,7 +1,5 @@
 package main
 
-import "math"
-
 func optimizerFamily(file *File) { adamW(file) }
 
 // adamW emits one AdamW step, eight floats a pass; the model is
@@ -17,7 +15,7 @@ func adamW(file *File) {
 		c[i] = []V{f.LoadDup(s)}
 	}
 	clip, beta1, beta2, keep, rate, scale, eps := c[0], c[1], c[2], c[3], c[4], c[5], c[6]
-	one := f.Consts(math.Float32bits(1))
+	one := f.Broadcasts(1)
 	rest1, rest2 := f.each((*Func).FSUB, one, beta1), f.each((*Func).FSUB, one, beta2)
 	minus := f.map1((*Func).FNEG, rate)
 	f.blocks(n, 2, func(b block) {

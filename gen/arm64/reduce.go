@@ -95,7 +95,7 @@ func maxKernel(file *File) {
 	f := file.Func("MaxNEON", "func(x []float32) float32",
 		"MaxNEON returns the largest element. Contract: kernels.Set.Max.")
 	x, n := f.Ptr("x"), f.Len("x")
-	inf := f.Consts(math.Float32bits(float32(math.Inf(-1))))[0]
+	inf := f.Broadcasts(float32(math.Inf(-1)))[0]
 	m, tail := f.fill(inf, 4), f.fill(inf, 1)[0]
 	f.blocks(n, 4, func(b block) {
 		v := b.load(x)

@@ -9,6 +9,16 @@ package arm64
 //go:noescape
 func ExpNEON(y, x []float32)
 
+// LogNEON sets y = ln x. Contract: kernels.Set.Log.
+//
+//go:noescape
+func LogNEON(y, x []float32)
+
+// TanhNEON sets y = tanh x. Contract: kernels.Set.Tanh.
+//
+//go:noescape
+func TanhNEON(y, x []float32)
+
 // SiLUNEON sets y = x·σ(x). Contract: kernels.Set.SiLU.
 //
 //go:noescape

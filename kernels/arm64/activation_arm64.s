@@ -4,27 +4,27 @@
 
 #include "textflag.h"
 
-DATA constExpNEON<>+0(SB)/4, $0x3fb8aa3b
-DATA constExpNEON<>+4(SB)/4, $0x3f317200
-DATA constExpNEON<>+8(SB)/4, $0x35bfbe8e
-DATA constExpNEON<>+12(SB)/4, $0x00000000
-DATA constExpNEON<>+16(SB)/4, $0x3f800000
-DATA constExpNEON<>+20(SB)/4, $0x3f000001
-DATA constExpNEON<>+24(SB)/4, $0x3e2aa9e0
-DATA constExpNEON<>+28(SB)/4, $0x3d2aa8ae
-DATA constExpNEON<>+32(SB)/4, $0x3c094852
-DATA constExpNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constExpNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constExpNEON<>+44(SB)/4, $0x42b17217
-DATA constExpNEON<>+48(SB)/4, $0x7f800000
-GLOBL constExpNEON<>(SB), RODATA|NOPTR, $52
+DATA constantsExpNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsExpNEON<>+4(SB)/4, $0x3f317200
+DATA constantsExpNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsExpNEON<>+12(SB)/4, $0x00000000
+DATA constantsExpNEON<>+16(SB)/4, $0x3f800000
+DATA constantsExpNEON<>+20(SB)/4, $0x3f000001
+DATA constantsExpNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsExpNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsExpNEON<>+32(SB)/4, $0x3c094852
+DATA constantsExpNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsExpNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsExpNEON<>+44(SB)/4, $0x42b17217
+DATA constantsExpNEON<>+48(SB)/4, $0x7f800000
+GLOBL constantsExpNEON<>(SB), RODATA|NOPTR, $52
 
 // func ExpNEON(y, x []float32)
 TEXT ·ExpNEON(SB), NOSPLIT, $0-48
 	MOVD y_base+0(FP), R0
 	MOVD x_base+24(FP), R1
 	MOVD y_len+8(FP), R2
-	MOVD $constExpNEON<>+0(SB), R3
+	MOVD $constantsExpNEON<>(SB), R3
 	FMOVQ.P 16(R3), F0
 	VLD1R.P 4(R3), [V1.S4]
 	VLD1R.P 4(R3), [V2.S4]
@@ -172,27 +172,553 @@ loop5:
 done6:
 	RET
 
-DATA constSiLUNEON<>+0(SB)/4, $0x3fb8aa3b
-DATA constSiLUNEON<>+4(SB)/4, $0x3f317200
-DATA constSiLUNEON<>+8(SB)/4, $0x35bfbe8e
-DATA constSiLUNEON<>+12(SB)/4, $0x00000000
-DATA constSiLUNEON<>+16(SB)/4, $0x3f800000
-DATA constSiLUNEON<>+20(SB)/4, $0x3f000001
-DATA constSiLUNEON<>+24(SB)/4, $0x3e2aa9e0
-DATA constSiLUNEON<>+28(SB)/4, $0x3d2aa8ae
-DATA constSiLUNEON<>+32(SB)/4, $0x3c094852
-DATA constSiLUNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constSiLUNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constSiLUNEON<>+44(SB)/4, $0x42b17217
-DATA constSiLUNEON<>+48(SB)/4, $0x7f800000
-GLOBL constSiLUNEON<>(SB), RODATA|NOPTR, $52
+DATA constantsLogNEON<>+0(SB)/4, $0x3f000000
+DATA constantsLogNEON<>+4(SB)/4, $0x3f318000
+DATA constantsLogNEON<>+8(SB)/4, $0xb95e8083
+DATA constantsLogNEON<>+12(SB)/4, $0x4b000000
+DATA constantsLogNEON<>+16(SB)/4, $0x3eaaaaaa
+DATA constantsLogNEON<>+20(SB)/4, $0xbe7ffffc
+DATA constantsLogNEON<>+24(SB)/4, $0x3e4cceac
+DATA constantsLogNEON<>+28(SB)/4, $0xbe2aae50
+DATA constantsLogNEON<>+32(SB)/4, $0x3e11e9bf
+DATA constantsLogNEON<>+36(SB)/4, $0xbdfe5d4f
+DATA constantsLogNEON<>+40(SB)/4, $0x3def251a
+DATA constantsLogNEON<>+44(SB)/4, $0xbdebd1b8
+DATA constantsLogNEON<>+48(SB)/4, $0x3d9021bb
+DATA constantsLogNEON<>+52(SB)/4, $0x3f3504f3
+DATA constantsLogNEON<>+56(SB)/4, $0x00800000
+DATA constantsLogNEON<>+60(SB)/4, $0x3f800000
+DATA constantsLogNEON<>+64(SB)/4, $0xc1b80000
+DATA constantsLogNEON<>+68(SB)/4, $0x7f800000
+DATA constantsLogNEON<>+72(SB)/4, $0xff800000
+DATA constantsLogNEON<>+76(SB)/4, $0x7fc00000
+DATA constantsLogNEON<>+80(SB)/4, $0x00000000
+GLOBL constantsLogNEON<>(SB), RODATA|NOPTR, $84
+
+// func LogNEON(y, x []float32)
+TEXT ·LogNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD x_base+24(FP), R1
+	MOVD y_len+8(FP), R2
+	MOVD $constantsLogNEON<>(SB), R3
+	FMOVQ.P 16(R3), F0
+	VLD1R.P 4(R3), [V1.S4]
+	VLD1R.P 4(R3), [V2.S4]
+	VLD1R.P 4(R3), [V3.S4]
+	VLD1R.P 4(R3), [V4.S4]
+	VLD1R.P 4(R3), [V5.S4]
+	VLD1R.P 4(R3), [V6.S4]
+	VLD1R.P 4(R3), [V7.S4]
+	VLD1R.P 4(R3), [V8.S4]
+	VLD1R.P 4(R3), [V9.S4]
+	VLD1R.P 4(R3), [V10.S4]
+	VLD1R.P 4(R3), [V11.S4]
+	VLD1R.P 4(R3), [V12.S4]
+	VLD1R.P 4(R3), [V13.S4]
+	VLD1R.P 4(R3), [V14.S4]
+	VLD1R.P 4(R3), [V15.S4]
+	VLD1R.P 4(R3), [V16.S4]
+	VLD1R.P 4(R3), [V17.S4]
+	SUBS $8, R2, R2
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	FLDPQ.P 32(R1), (F18, F19)
+	VMOV V18.B16, V20.B16
+	VMOV V19.B16, V21.B16
+	WORD $0x6eb2e576 // fcmgt v22.4s, v11.4s, v18.4s
+	WORD $0x4fa09a57 // fmul v23.4s, v18.4s, v0.s[3]
+	VBIT V22.B16, V23.B16, V20.B16
+	VAND V13.B16, V22.B16, V22.B16
+	WORD $0x6eb3e577 // fcmgt v23.4s, v11.4s, v19.4s
+	WORD $0x4fa09a78 // fmul v24.4s, v19.4s, v0.s[3]
+	VBIT V23.B16, V24.B16, V21.B16
+	VAND V13.B16, V23.B16, V23.B16
+	VSUB V10.S4, V20.S4, V24.S4
+	VSUB V10.S4, V21.S4, V25.S4
+	WORD $0x4f290718 // sshr v24.4s, v24.4s, #23
+	VSHL $23, V24.S4, V26.S4
+	VSUB V26.S4, V20.S4, V20.S4
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4e38d6d6 // fadd v22.4s, v22.4s, v24.4s
+	WORD $0x4f290738 // sshr v24.4s, v25.4s, #23
+	VSHL $23, V24.S4, V25.S4
+	VSUB V25.S4, V21.S4, V21.S4
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4e38d6f7 // fadd v23.4s, v23.4s, v24.4s
+	WORD $0x4eacd694 // fsub v20.4s, v20.4s, v12.4s
+	WORD $0x4eacd6b5 // fsub v21.4s, v21.4s, v12.4s
+	VMOV V9.B16, V24.B16
+	VMOV V9.B16, V25.B16
+	VMOV V8.B16, V26.B16
+	VFMLA V20.S4, V24.S4, V26.S4
+	VMOV V8.B16, V24.B16
+	VFMLA V21.S4, V25.S4, V24.S4
+	VMOV V7.B16, V25.B16
+	VFMLA V20.S4, V26.S4, V25.S4
+	VMOV V7.B16, V26.B16
+	VFMLA V21.S4, V24.S4, V26.S4
+	VMOV V6.B16, V24.B16
+	VFMLA V20.S4, V25.S4, V24.S4
+	VMOV V6.B16, V25.B16
+	VFMLA V21.S4, V26.S4, V25.S4
+	VMOV V5.B16, V26.B16
+	VFMLA V20.S4, V24.S4, V26.S4
+	VMOV V5.B16, V24.B16
+	VFMLA V21.S4, V25.S4, V24.S4
+	VMOV V4.B16, V25.B16
+	VFMLA V20.S4, V26.S4, V25.S4
+	VMOV V4.B16, V26.B16
+	VFMLA V21.S4, V24.S4, V26.S4
+	VMOV V3.B16, V24.B16
+	VFMLA V20.S4, V25.S4, V24.S4
+	VMOV V3.B16, V25.B16
+	VFMLA V21.S4, V26.S4, V25.S4
+	VMOV V2.B16, V26.B16
+	VFMLA V20.S4, V24.S4, V26.S4
+	VMOV V2.B16, V24.B16
+	VFMLA V21.S4, V25.S4, V24.S4
+	VMOV V1.B16, V25.B16
+	VFMLA V20.S4, V26.S4, V25.S4
+	VMOV V1.B16, V26.B16
+	VFMLA V21.S4, V24.S4, V26.S4
+	WORD $0x6e34de98 // fmul v24.4s, v20.4s, v20.4s
+	WORD $0x6e35debb // fmul v27.4s, v21.4s, v21.4s
+	WORD $0x6e38de9c // fmul v28.4s, v20.4s, v24.4s
+	WORD $0x6e3bdebd // fmul v29.4s, v21.4s, v27.4s
+	WORD $0x6e39df99 // fmul v25.4s, v28.4s, v25.4s
+	WORD $0x6e3adfba // fmul v26.4s, v29.4s, v26.4s
+	WORD $0x4f801ad9 // fmla v25.4s, v22.4s, v0.s[2]
+	WORD $0x4f805319 // fmls v25.4s, v24.4s, v0.s[0]
+	WORD $0x4f801afa // fmla v26.4s, v23.4s, v0.s[2]
+	WORD $0x4f80537a // fmls v26.4s, v27.4s, v0.s[0]
+	WORD $0x4e39d694 // fadd v20.4s, v20.4s, v25.4s
+	WORD $0x4e3ad6b5 // fadd v21.4s, v21.4s, v26.4s
+	WORD $0x4fa012d4 // fmla v20.4s, v22.4s, v0.s[1]
+	WORD $0x6eb2e5d6 // fcmgt v22.4s, v14.4s, v18.4s
+	VBIF V22.B16, V18.B16, V20.B16
+	WORD $0x4e31e656 // fcmeq v22.4s, v18.4s, v17.4s
+	VBIT V22.B16, V15.B16, V20.B16
+	WORD $0x6eb2e632 // fcmgt v18.4s, v17.4s, v18.4s
+	VBIT V18.B16, V16.B16, V20.B16
+	WORD $0x4fa012f5 // fmla v21.4s, v23.4s, v0.s[1]
+	WORD $0x6eb3e5d2 // fcmgt v18.4s, v14.4s, v19.4s
+	VBIF V18.B16, V19.B16, V21.B16
+	WORD $0x4e31e672 // fcmeq v18.4s, v19.4s, v17.4s
+	VBIT V18.B16, V15.B16, V21.B16
+	WORD $0x6eb3e632 // fcmgt v18.4s, v17.4s, v19.4s
+	VBIT V18.B16, V16.B16, V21.B16
+	FSTPQ.P (F20, F21), 32(R0)
+	SUBS $8, R2, R2
+	BGE loop1
+
+done2:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVQ.P 16(R1), F18
+	VMOV V18.B16, V19.B16
+	WORD $0x6eb2e574 // fcmgt v20.4s, v11.4s, v18.4s
+	WORD $0x4fa09a55 // fmul v21.4s, v18.4s, v0.s[3]
+	VBIT V20.B16, V21.B16, V19.B16
+	VAND V13.B16, V20.B16, V20.B16
+	VSUB V10.S4, V19.S4, V21.S4
+	WORD $0x4f2906b5 // sshr v21.4s, v21.4s, #23
+	VSHL $23, V21.S4, V22.S4
+	VSUB V22.S4, V19.S4, V19.S4
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x4eacd673 // fsub v19.4s, v19.4s, v12.4s
+	VMOV V9.B16, V21.B16
+	VMOV V8.B16, V22.B16
+	VFMLA V19.S4, V21.S4, V22.S4
+	VMOV V7.B16, V21.B16
+	VFMLA V19.S4, V22.S4, V21.S4
+	VMOV V6.B16, V22.B16
+	VFMLA V19.S4, V21.S4, V22.S4
+	VMOV V5.B16, V21.B16
+	VFMLA V19.S4, V22.S4, V21.S4
+	VMOV V4.B16, V22.B16
+	VFMLA V19.S4, V21.S4, V22.S4
+	VMOV V3.B16, V21.B16
+	VFMLA V19.S4, V22.S4, V21.S4
+	VMOV V2.B16, V22.B16
+	VFMLA V19.S4, V21.S4, V22.S4
+	VMOV V1.B16, V21.B16
+	VFMLA V19.S4, V22.S4, V21.S4
+	WORD $0x6e33de76 // fmul v22.4s, v19.4s, v19.4s
+	WORD $0x6e36de77 // fmul v23.4s, v19.4s, v22.4s
+	WORD $0x6e35def5 // fmul v21.4s, v23.4s, v21.4s
+	WORD $0x4f801a95 // fmla v21.4s, v20.4s, v0.s[2]
+	WORD $0x4f8052d5 // fmls v21.4s, v22.4s, v0.s[0]
+	WORD $0x4e35d673 // fadd v19.4s, v19.4s, v21.4s
+	WORD $0x4fa01293 // fmla v19.4s, v20.4s, v0.s[1]
+	WORD $0x6eb2e5d4 // fcmgt v20.4s, v14.4s, v18.4s
+	VBIF V20.B16, V18.B16, V19.B16
+	WORD $0x4e31e654 // fcmeq v20.4s, v18.4s, v17.4s
+	VBIT V20.B16, V15.B16, V19.B16
+	WORD $0x6eb2e632 // fcmgt v18.4s, v17.4s, v18.4s
+	VBIT V18.B16, V16.B16, V19.B16
+	FMOVQ.P F19, 16(R0)
+	SUBS $4, R2, R2
+	BGE loop3
+
+done4:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FMOVS.P 4(R1), F18
+	VMOV V18.B16, V19.B16
+	WORD $0x6eb2e574 // fcmgt v20.4s, v11.4s, v18.4s
+	WORD $0x4fa09a55 // fmul v21.4s, v18.4s, v0.s[3]
+	VBIT V20.B16, V21.B16, V19.B16
+	VAND V13.B16, V20.B16, V20.B16
+	VSUB V10.S4, V19.S4, V21.S4
+	WORD $0x4f2906b5 // sshr v21.4s, v21.4s, #23
+	VSHL $23, V21.S4, V22.S4
+	VSUB V22.S4, V19.S4, V19.S4
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4e35d694 // fadd v20.4s, v20.4s, v21.4s
+	WORD $0x4eacd673 // fsub v19.4s, v19.4s, v12.4s
+	VMOV V9.B16, V21.B16
+	VMOV V8.B16, V22.B16
+	VFMLA V19.S4, V21.S4, V22.S4
+	VMOV V7.B16, V21.B16
+	VFMLA V19.S4, V22.S4, V21.S4
+	VMOV V6.B16, V22.B16
+	VFMLA V19.S4, V21.S4, V22.S4
+	VMOV V5.B16, V21.B16
+	VFMLA V19.S4, V22.S4, V21.S4
+	VMOV V4.B16, V22.B16
+	VFMLA V19.S4, V21.S4, V22.S4
+	VMOV V3.B16, V21.B16
+	VFMLA V19.S4, V22.S4, V21.S4
+	VMOV V2.B16, V22.B16
+	VFMLA V19.S4, V21.S4, V22.S4
+	VMOV V1.B16, V21.B16
+	VFMLA V19.S4, V22.S4, V21.S4
+	WORD $0x6e33de76 // fmul v22.4s, v19.4s, v19.4s
+	WORD $0x6e36de77 // fmul v23.4s, v19.4s, v22.4s
+	WORD $0x6e35def5 // fmul v21.4s, v23.4s, v21.4s
+	WORD $0x4f801a95 // fmla v21.4s, v20.4s, v0.s[2]
+	WORD $0x4f8052d5 // fmls v21.4s, v22.4s, v0.s[0]
+	WORD $0x4e35d673 // fadd v19.4s, v19.4s, v21.4s
+	WORD $0x4fa01293 // fmla v19.4s, v20.4s, v0.s[1]
+	WORD $0x6eb2e5d4 // fcmgt v20.4s, v14.4s, v18.4s
+	VBIF V20.B16, V18.B16, V19.B16
+	WORD $0x4e31e654 // fcmeq v20.4s, v18.4s, v17.4s
+	VBIT V20.B16, V15.B16, V19.B16
+	WORD $0x6eb2e632 // fcmgt v18.4s, v17.4s, v18.4s
+	VBIT V18.B16, V16.B16, V19.B16
+	FMOVS.P F19, 4(R0)
+	SUBS $1, R2, R2
+	BGE loop5
+
+done6:
+	RET
+
+DATA constantsTanhNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsTanhNEON<>+4(SB)/4, $0x3f317200
+DATA constantsTanhNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsTanhNEON<>+12(SB)/4, $0x00000000
+DATA constantsTanhNEON<>+16(SB)/4, $0x3f800000
+DATA constantsTanhNEON<>+20(SB)/4, $0x3f000001
+DATA constantsTanhNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsTanhNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsTanhNEON<>+32(SB)/4, $0x3c094852
+DATA constantsTanhNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsTanhNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsTanhNEON<>+44(SB)/4, $0x42b17217
+DATA constantsTanhNEON<>+48(SB)/4, $0x7f800000
+DATA constantsTanhNEON<>+52(SB)/4, $0x3f200000
+DATA constantsTanhNEON<>+56(SB)/4, $0x80000000
+DATA constantsTanhNEON<>+60(SB)/4, $0xbeaaaa99
+DATA constantsTanhNEON<>+64(SB)/4, $0x3e088393
+DATA constantsTanhNEON<>+68(SB)/4, $0xbd5c1e2d
+DATA constantsTanhNEON<>+72(SB)/4, $0x3ca9134e
+DATA constantsTanhNEON<>+76(SB)/4, $0xbbbaf0ea
+GLOBL constantsTanhNEON<>(SB), RODATA|NOPTR, $80
+
+// func TanhNEON(y, x []float32)
+TEXT ·TanhNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD x_base+24(FP), R1
+	MOVD y_len+8(FP), R2
+	MOVD $constantsTanhNEON<>(SB), R3
+	FMOVQ.P 16(R3), F0
+	VLD1R.P 4(R3), [V1.S4]
+	VLD1R.P 4(R3), [V2.S4]
+	VLD1R.P 4(R3), [V3.S4]
+	VLD1R.P 4(R3), [V4.S4]
+	VLD1R.P 4(R3), [V5.S4]
+	VLD1R.P 4(R3), [V6.S4]
+	VLD1R.P 4(R3), [V7.S4]
+	VLD1R.P 4(R3), [V8.S4]
+	VLD1R.P 4(R3), [V9.S4]
+	VLD1R.P 4(R3), [V10.S4]
+	VLD1R.P 4(R3), [V11.S4]
+	VLD1R.P 4(R3), [V12.S4]
+	VLD1R.P 4(R3), [V13.S4]
+	VLD1R.P 4(R3), [V14.S4]
+	VLD1R.P 4(R3), [V15.S4]
+	VLD1R.P 4(R3), [V16.S4]
+	SUBS $8, R2, R2
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	FLDPQ.P 32(R1), (F17, F18)
+	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
+	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
+	WORD $0x4e33d675 // fadd v21.4s, v19.4s, v19.4s
+	WORD $0x4e34d696 // fadd v22.4s, v20.4s, v20.4s
+	WORD $0x6ea0fab5 // fneg v21.4s, v21.4s
+	WORD $0x6ea0fad6 // fneg v22.4s, v22.4s
+	VMOV V21.B16, V23.B16
+	VMOV V22.B16, V24.B16
+	VMOV V6.B16, V25.B16
+	VMOV V6.B16, V26.B16
+	WORD $0x4f8092bb // fmul v27.4s, v21.4s, v0.s[0]
+	WORD $0x4f8092dc // fmul v28.4s, v22.4s, v0.s[0]
+	WORD $0x4e218b7b // frintn v27.4s, v27.4s
+	WORD $0x4e218b9c // frintn v28.4s, v28.4s
+	WORD $0x4fa05377 // fmls v23.4s, v27.4s, v0.s[1]
+	WORD $0x4fa05398 // fmls v24.4s, v28.4s, v0.s[1]
+	WORD $0x4f805b77 // fmls v23.4s, v27.4s, v0.s[2]
+	WORD $0x4f805b98 // fmls v24.4s, v28.4s, v0.s[2]
+	VMOV V5.B16, V29.B16
+	VFMLA V23.S4, V25.S4, V29.S4
+	VMOV V5.B16, V25.B16
+	VFMLA V24.S4, V26.S4, V25.S4
+	VMOV V4.B16, V26.B16
+	VFMLA V23.S4, V29.S4, V26.S4
+	VMOV V4.B16, V29.B16
+	VFMLA V24.S4, V25.S4, V29.S4
+	VMOV V3.B16, V25.B16
+	VFMLA V23.S4, V26.S4, V25.S4
+	VMOV V3.B16, V26.B16
+	VFMLA V24.S4, V29.S4, V26.S4
+	VMOV V2.B16, V29.B16
+	VFMLA V23.S4, V25.S4, V29.S4
+	VMOV V2.B16, V25.B16
+	VFMLA V24.S4, V26.S4, V25.S4
+	VMOV V1.B16, V26.B16
+	VFMLA V23.S4, V29.S4, V26.S4
+	VMOV V1.B16, V29.B16
+	VFMLA V24.S4, V25.S4, V29.S4
+	VMOV V1.B16, V25.B16
+	VFMLA V23.S4, V26.S4, V25.S4
+	VMOV V1.B16, V23.B16
+	VFMLA V24.S4, V29.S4, V23.S4
+	WORD $0x4e21ab78 // fcvtns v24.4s, v27.4s
+	VSHL $23, V24.S4, V24.S4
+	VADD V24.S4, V25.S4, V24.S4
+	WORD $0x6eb5e4f9 // fcmgt v25.4s, v7.4s, v21.4s
+	WORD $0x4e791f18 // bic v24.16b, v24.16b, v25.16b
+	WORD $0x6ea8e6b5 // fcmgt v21.4s, v21.4s, v8.4s
+	VBIT V21.B16, V9.B16, V24.B16
+	WORD $0x4e21ab95 // fcvtns v21.4s, v28.4s
+	VSHL $23, V21.S4, V21.S4
+	VADD V21.S4, V23.S4, V21.S4
+	WORD $0x6eb6e4f7 // fcmgt v23.4s, v7.4s, v22.4s
+	WORD $0x4e771eb5 // bic v21.16b, v21.16b, v23.16b
+	WORD $0x6ea8e6d6 // fcmgt v22.4s, v22.4s, v8.4s
+	VBIT V22.B16, V9.B16, V21.B16
+	WORD $0x4e21d716 // fadd v22.4s, v24.4s, v1.4s
+	WORD $0x4e21d6b7 // fadd v23.4s, v21.4s, v1.4s
+	WORD $0x4e38d718 // fadd v24.4s, v24.4s, v24.4s
+	WORD $0x4e35d6b5 // fadd v21.4s, v21.4s, v21.4s
+	WORD $0x6e36ff16 // fdiv v22.4s, v24.4s, v22.4s
+	WORD $0x6e37feb5 // fdiv v21.4s, v21.4s, v23.4s
+	WORD $0x6e31de37 // fmul v23.4s, v17.4s, v17.4s
+	WORD $0x6e32de58 // fmul v24.4s, v18.4s, v18.4s
+	VMOV V16.B16, V25.B16
+	VMOV V16.B16, V26.B16
+	VMOV V15.B16, V27.B16
+	VFMLA V23.S4, V25.S4, V27.S4
+	VMOV V15.B16, V25.B16
+	VFMLA V24.S4, V26.S4, V25.S4
+	VMOV V14.B16, V26.B16
+	VFMLA V23.S4, V27.S4, V26.S4
+	VMOV V14.B16, V27.B16
+	VFMLA V24.S4, V25.S4, V27.S4
+	VMOV V13.B16, V25.B16
+	VFMLA V23.S4, V26.S4, V25.S4
+	VMOV V13.B16, V26.B16
+	VFMLA V24.S4, V27.S4, V26.S4
+	VMOV V12.B16, V27.B16
+	VFMLA V23.S4, V25.S4, V27.S4
+	VMOV V12.B16, V25.B16
+	VFMLA V24.S4, V26.S4, V25.S4
+	WORD $0x6e37df77 // fmul v23.4s, v27.4s, v23.4s
+	WORD $0x6e38df38 // fmul v24.4s, v25.4s, v24.4s
+	WORD $0x4eb6d436 // fsub v22.4s, v1.4s, v22.4s
+	VBIT V11.B16, V17.B16, V22.B16
+	VMOV V17.B16, V25.B16
+	VFMLA V23.S4, V17.S4, V25.S4
+	WORD $0x6eaae671 // fcmgt v17.4s, v19.4s, v10.4s
+	VBIT V17.B16, V22.B16, V25.B16
+	WORD $0x4eb5d431 // fsub v17.4s, v1.4s, v21.4s
+	VBIT V11.B16, V18.B16, V17.B16
+	VMOV V18.B16, V19.B16
+	VFMLA V24.S4, V18.S4, V19.S4
+	WORD $0x6eaae692 // fcmgt v18.4s, v20.4s, v10.4s
+	VBIT V18.B16, V17.B16, V19.B16
+	FSTPQ.P (F25, F19), 32(R0)
+	SUBS $8, R2, R2
+	BGE loop1
+
+done2:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVQ.P 16(R1), F17
+	WORD $0x4ea0fa32 // fabs v18.4s, v17.4s
+	WORD $0x4e32d653 // fadd v19.4s, v18.4s, v18.4s
+	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
+	VMOV V19.B16, V20.B16
+	VMOV V6.B16, V21.B16
+	WORD $0x4f809276 // fmul v22.4s, v19.4s, v0.s[0]
+	WORD $0x4e218ad6 // frintn v22.4s, v22.4s
+	WORD $0x4fa052d4 // fmls v20.4s, v22.4s, v0.s[1]
+	WORD $0x4f805ad4 // fmls v20.4s, v22.4s, v0.s[2]
+	VMOV V5.B16, V23.B16
+	VFMLA V20.S4, V21.S4, V23.S4
+	VMOV V4.B16, V21.B16
+	VFMLA V20.S4, V23.S4, V21.S4
+	VMOV V3.B16, V23.B16
+	VFMLA V20.S4, V21.S4, V23.S4
+	VMOV V2.B16, V21.B16
+	VFMLA V20.S4, V23.S4, V21.S4
+	VMOV V1.B16, V23.B16
+	VFMLA V20.S4, V21.S4, V23.S4
+	VMOV V1.B16, V21.B16
+	VFMLA V20.S4, V23.S4, V21.S4
+	WORD $0x4e21aad4 // fcvtns v20.4s, v22.4s
+	VSHL $23, V20.S4, V20.S4
+	VADD V20.S4, V21.S4, V20.S4
+	WORD $0x6eb3e4f5 // fcmgt v21.4s, v7.4s, v19.4s
+	WORD $0x4e751e94 // bic v20.16b, v20.16b, v21.16b
+	WORD $0x6ea8e673 // fcmgt v19.4s, v19.4s, v8.4s
+	VBIT V19.B16, V9.B16, V20.B16
+	WORD $0x4e21d693 // fadd v19.4s, v20.4s, v1.4s
+	WORD $0x4e34d694 // fadd v20.4s, v20.4s, v20.4s
+	WORD $0x6e33fe93 // fdiv v19.4s, v20.4s, v19.4s
+	WORD $0x6e31de34 // fmul v20.4s, v17.4s, v17.4s
+	VMOV V16.B16, V21.B16
+	VMOV V15.B16, V22.B16
+	VFMLA V20.S4, V21.S4, V22.S4
+	VMOV V14.B16, V21.B16
+	VFMLA V20.S4, V22.S4, V21.S4
+	VMOV V13.B16, V22.B16
+	VFMLA V20.S4, V21.S4, V22.S4
+	VMOV V12.B16, V21.B16
+	VFMLA V20.S4, V22.S4, V21.S4
+	WORD $0x6e34deb4 // fmul v20.4s, v21.4s, v20.4s
+	WORD $0x4eb3d433 // fsub v19.4s, v1.4s, v19.4s
+	VBIT V11.B16, V17.B16, V19.B16
+	VMOV V17.B16, V21.B16
+	VFMLA V20.S4, V17.S4, V21.S4
+	WORD $0x6eaae651 // fcmgt v17.4s, v18.4s, v10.4s
+	VBIT V17.B16, V19.B16, V21.B16
+	FMOVQ.P F21, 16(R0)
+	SUBS $4, R2, R2
+	BGE loop3
+
+done4:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FMOVS.P 4(R1), F17
+	WORD $0x4ea0fa32 // fabs v18.4s, v17.4s
+	WORD $0x4e32d653 // fadd v19.4s, v18.4s, v18.4s
+	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
+	VMOV V19.B16, V20.B16
+	VMOV V6.B16, V21.B16
+	WORD $0x4f809276 // fmul v22.4s, v19.4s, v0.s[0]
+	WORD $0x4e218ad6 // frintn v22.4s, v22.4s
+	WORD $0x4fa052d4 // fmls v20.4s, v22.4s, v0.s[1]
+	WORD $0x4f805ad4 // fmls v20.4s, v22.4s, v0.s[2]
+	VMOV V5.B16, V23.B16
+	VFMLA V20.S4, V21.S4, V23.S4
+	VMOV V4.B16, V21.B16
+	VFMLA V20.S4, V23.S4, V21.S4
+	VMOV V3.B16, V23.B16
+	VFMLA V20.S4, V21.S4, V23.S4
+	VMOV V2.B16, V21.B16
+	VFMLA V20.S4, V23.S4, V21.S4
+	VMOV V1.B16, V23.B16
+	VFMLA V20.S4, V21.S4, V23.S4
+	VMOV V1.B16, V21.B16
+	VFMLA V20.S4, V23.S4, V21.S4
+	WORD $0x4e21aad4 // fcvtns v20.4s, v22.4s
+	VSHL $23, V20.S4, V20.S4
+	VADD V20.S4, V21.S4, V20.S4
+	WORD $0x6eb3e4f5 // fcmgt v21.4s, v7.4s, v19.4s
+	WORD $0x4e751e94 // bic v20.16b, v20.16b, v21.16b
+	WORD $0x6ea8e673 // fcmgt v19.4s, v19.4s, v8.4s
+	VBIT V19.B16, V9.B16, V20.B16
+	WORD $0x4e21d693 // fadd v19.4s, v20.4s, v1.4s
+	WORD $0x4e34d694 // fadd v20.4s, v20.4s, v20.4s
+	WORD $0x6e33fe93 // fdiv v19.4s, v20.4s, v19.4s
+	WORD $0x6e31de34 // fmul v20.4s, v17.4s, v17.4s
+	VMOV V16.B16, V21.B16
+	VMOV V15.B16, V22.B16
+	VFMLA V20.S4, V21.S4, V22.S4
+	VMOV V14.B16, V21.B16
+	VFMLA V20.S4, V22.S4, V21.S4
+	VMOV V13.B16, V22.B16
+	VFMLA V20.S4, V21.S4, V22.S4
+	VMOV V12.B16, V21.B16
+	VFMLA V20.S4, V22.S4, V21.S4
+	WORD $0x6e34deb4 // fmul v20.4s, v21.4s, v20.4s
+	WORD $0x4eb3d433 // fsub v19.4s, v1.4s, v19.4s
+	VBIT V11.B16, V17.B16, V19.B16
+	VMOV V17.B16, V21.B16
+	VFMLA V20.S4, V17.S4, V21.S4
+	WORD $0x6eaae651 // fcmgt v17.4s, v18.4s, v10.4s
+	VBIT V17.B16, V19.B16, V21.B16
+	FMOVS.P F21, 4(R0)
+	SUBS $1, R2, R2
+	BGE loop5
+
+done6:
+	RET
+
+DATA constantsSiLUNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsSiLUNEON<>+4(SB)/4, $0x3f317200
+DATA constantsSiLUNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsSiLUNEON<>+12(SB)/4, $0x00000000
+DATA constantsSiLUNEON<>+16(SB)/4, $0x3f800000
+DATA constantsSiLUNEON<>+20(SB)/4, $0x3f000001
+DATA constantsSiLUNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsSiLUNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsSiLUNEON<>+32(SB)/4, $0x3c094852
+DATA constantsSiLUNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsSiLUNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsSiLUNEON<>+44(SB)/4, $0x42b17217
+DATA constantsSiLUNEON<>+48(SB)/4, $0x7f800000
+GLOBL constantsSiLUNEON<>(SB), RODATA|NOPTR, $52
 
 // func SiLUNEON(y, x []float32)
 TEXT ·SiLUNEON(SB), NOSPLIT, $0-48
 	MOVD y_base+0(FP), R0
 	MOVD x_base+24(FP), R1
 	MOVD y_len+8(FP), R2
-	MOVD $constSiLUNEON<>+0(SB), R3
+	MOVD $constantsSiLUNEON<>(SB), R3
 	FMOVQ.P 16(R3), F0
 	VLD1R.P 4(R3), [V1.S4]
 	VLD1R.P 4(R3), [V2.S4]
@@ -352,21 +878,21 @@ loop5:
 done6:
 	RET
 
-DATA constSiLUGradNEON<>+0(SB)/4, $0x3fb8aa3b
-DATA constSiLUGradNEON<>+4(SB)/4, $0x3f317200
-DATA constSiLUGradNEON<>+8(SB)/4, $0x35bfbe8e
-DATA constSiLUGradNEON<>+12(SB)/4, $0x00000000
-DATA constSiLUGradNEON<>+16(SB)/4, $0x3f800000
-DATA constSiLUGradNEON<>+20(SB)/4, $0x3f000001
-DATA constSiLUGradNEON<>+24(SB)/4, $0x3e2aa9e0
-DATA constSiLUGradNEON<>+28(SB)/4, $0x3d2aa8ae
-DATA constSiLUGradNEON<>+32(SB)/4, $0x3c094852
-DATA constSiLUGradNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constSiLUGradNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constSiLUGradNEON<>+44(SB)/4, $0x42b17217
-DATA constSiLUGradNEON<>+48(SB)/4, $0x7f800000
-DATA constSiLUGradNEON<>+52(SB)/4, $0x7f7fffff
-GLOBL constSiLUGradNEON<>(SB), RODATA|NOPTR, $56
+DATA constantsSiLUGradNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsSiLUGradNEON<>+4(SB)/4, $0x3f317200
+DATA constantsSiLUGradNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsSiLUGradNEON<>+12(SB)/4, $0x00000000
+DATA constantsSiLUGradNEON<>+16(SB)/4, $0x3f800000
+DATA constantsSiLUGradNEON<>+20(SB)/4, $0x3f000001
+DATA constantsSiLUGradNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsSiLUGradNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsSiLUGradNEON<>+32(SB)/4, $0x3c094852
+DATA constantsSiLUGradNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsSiLUGradNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsSiLUGradNEON<>+44(SB)/4, $0x42b17217
+DATA constantsSiLUGradNEON<>+48(SB)/4, $0x7f800000
+DATA constantsSiLUGradNEON<>+52(SB)/4, $0x7f7fffff
+GLOBL constantsSiLUGradNEON<>(SB), RODATA|NOPTR, $56
 
 // func SiLUGradNEON(gx, x, gy []float32)
 TEXT ·SiLUGradNEON(SB), NOSPLIT, $0-72
@@ -374,7 +900,7 @@ TEXT ·SiLUGradNEON(SB), NOSPLIT, $0-72
 	MOVD x_base+24(FP), R1
 	MOVD gy_base+48(FP), R2
 	MOVD gx_len+8(FP), R3
-	MOVD $constSiLUGradNEON<>+0(SB), R4
+	MOVD $constantsSiLUGradNEON<>(SB), R4
 	FMOVQ.P 16(R4), F0
 	VLD1R.P 4(R4), [V1.S4]
 	VLD1R.P 4(R4), [V2.S4]
@@ -566,20 +1092,20 @@ loop5:
 done6:
 	RET
 
-DATA constSwiGLUNEON<>+0(SB)/4, $0x3fb8aa3b
-DATA constSwiGLUNEON<>+4(SB)/4, $0x3f317200
-DATA constSwiGLUNEON<>+8(SB)/4, $0x35bfbe8e
-DATA constSwiGLUNEON<>+12(SB)/4, $0x00000000
-DATA constSwiGLUNEON<>+16(SB)/4, $0x3f800000
-DATA constSwiGLUNEON<>+20(SB)/4, $0x3f000001
-DATA constSwiGLUNEON<>+24(SB)/4, $0x3e2aa9e0
-DATA constSwiGLUNEON<>+28(SB)/4, $0x3d2aa8ae
-DATA constSwiGLUNEON<>+32(SB)/4, $0x3c094852
-DATA constSwiGLUNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constSwiGLUNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constSwiGLUNEON<>+44(SB)/4, $0x42b17217
-DATA constSwiGLUNEON<>+48(SB)/4, $0x7f800000
-GLOBL constSwiGLUNEON<>(SB), RODATA|NOPTR, $52
+DATA constantsSwiGLUNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsSwiGLUNEON<>+4(SB)/4, $0x3f317200
+DATA constantsSwiGLUNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsSwiGLUNEON<>+12(SB)/4, $0x00000000
+DATA constantsSwiGLUNEON<>+16(SB)/4, $0x3f800000
+DATA constantsSwiGLUNEON<>+20(SB)/4, $0x3f000001
+DATA constantsSwiGLUNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsSwiGLUNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsSwiGLUNEON<>+32(SB)/4, $0x3c094852
+DATA constantsSwiGLUNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsSwiGLUNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsSwiGLUNEON<>+44(SB)/4, $0x42b17217
+DATA constantsSwiGLUNEON<>+48(SB)/4, $0x7f800000
+GLOBL constantsSwiGLUNEON<>(SB), RODATA|NOPTR, $52
 
 // func SwiGLUNEON(y, g, u []float32)
 TEXT ·SwiGLUNEON(SB), NOSPLIT, $0-72
@@ -587,7 +1113,7 @@ TEXT ·SwiGLUNEON(SB), NOSPLIT, $0-72
 	MOVD g_base+24(FP), R1
 	MOVD u_base+48(FP), R2
 	MOVD y_len+8(FP), R3
-	MOVD $constSwiGLUNEON<>+0(SB), R4
+	MOVD $constantsSwiGLUNEON<>(SB), R4
 	FMOVQ.P 16(R4), F0
 	VLD1R.P 4(R4), [V1.S4]
 	VLD1R.P 4(R4), [V2.S4]
@@ -754,21 +1280,21 @@ loop5:
 done6:
 	RET
 
-DATA constSwiGLUGradNEON<>+0(SB)/4, $0x3fb8aa3b
-DATA constSwiGLUGradNEON<>+4(SB)/4, $0x3f317200
-DATA constSwiGLUGradNEON<>+8(SB)/4, $0x35bfbe8e
-DATA constSwiGLUGradNEON<>+12(SB)/4, $0x00000000
-DATA constSwiGLUGradNEON<>+16(SB)/4, $0x3f800000
-DATA constSwiGLUGradNEON<>+20(SB)/4, $0x3f000001
-DATA constSwiGLUGradNEON<>+24(SB)/4, $0x3e2aa9e0
-DATA constSwiGLUGradNEON<>+28(SB)/4, $0x3d2aa8ae
-DATA constSwiGLUGradNEON<>+32(SB)/4, $0x3c094852
-DATA constSwiGLUGradNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constSwiGLUGradNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constSwiGLUGradNEON<>+44(SB)/4, $0x42b17217
-DATA constSwiGLUGradNEON<>+48(SB)/4, $0x7f800000
-DATA constSwiGLUGradNEON<>+52(SB)/4, $0x7f7fffff
-GLOBL constSwiGLUGradNEON<>(SB), RODATA|NOPTR, $56
+DATA constantsSwiGLUGradNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsSwiGLUGradNEON<>+4(SB)/4, $0x3f317200
+DATA constantsSwiGLUGradNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsSwiGLUGradNEON<>+12(SB)/4, $0x00000000
+DATA constantsSwiGLUGradNEON<>+16(SB)/4, $0x3f800000
+DATA constantsSwiGLUGradNEON<>+20(SB)/4, $0x3f000001
+DATA constantsSwiGLUGradNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsSwiGLUGradNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsSwiGLUGradNEON<>+32(SB)/4, $0x3c094852
+DATA constantsSwiGLUGradNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsSwiGLUGradNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsSwiGLUGradNEON<>+44(SB)/4, $0x42b17217
+DATA constantsSwiGLUGradNEON<>+48(SB)/4, $0x7f800000
+DATA constantsSwiGLUGradNEON<>+52(SB)/4, $0x7f7fffff
+GLOBL constantsSwiGLUGradNEON<>(SB), RODATA|NOPTR, $56
 
 // func SwiGLUGradNEON(gg, gu, g, u, gy []float32)
 TEXT ·SwiGLUGradNEON(SB), NOSPLIT, $0-120
@@ -778,7 +1304,7 @@ TEXT ·SwiGLUGradNEON(SB), NOSPLIT, $0-120
 	MOVD u_base+72(FP), R3
 	MOVD gy_base+96(FP), R4
 	MOVD gg_len+8(FP), R5
-	MOVD $constSwiGLUGradNEON<>+0(SB), R6
+	MOVD $constantsSwiGLUGradNEON<>(SB), R6
 	FMOVQ.P 16(R6), F0
 	VLD1R.P 4(R6), [V1.S4]
 	VLD1R.P 4(R6), [V2.S4]
@@ -988,29 +1514,29 @@ loop5:
 done6:
 	RET
 
-DATA constGELUNEON<>+0(SB)/4, $0x3fb8aa3b
-DATA constGELUNEON<>+4(SB)/4, $0x3f317200
-DATA constGELUNEON<>+8(SB)/4, $0x35bfbe8e
-DATA constGELUNEON<>+12(SB)/4, $0x00000000
-DATA constGELUNEON<>+16(SB)/4, $0x3f800000
-DATA constGELUNEON<>+20(SB)/4, $0x3f000001
-DATA constGELUNEON<>+24(SB)/4, $0x3e2aa9e0
-DATA constGELUNEON<>+28(SB)/4, $0x3d2aa8ae
-DATA constGELUNEON<>+32(SB)/4, $0x3c094852
-DATA constGELUNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constGELUNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constGELUNEON<>+44(SB)/4, $0x42b17217
-DATA constGELUNEON<>+48(SB)/4, $0x7f800000
-DATA constGELUNEON<>+52(SB)/4, $0x3fcc422a
-DATA constGELUNEON<>+56(SB)/4, $0x3d922279
-GLOBL constGELUNEON<>(SB), RODATA|NOPTR, $60
+DATA constantsGELUNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsGELUNEON<>+4(SB)/4, $0x3f317200
+DATA constantsGELUNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsGELUNEON<>+12(SB)/4, $0x00000000
+DATA constantsGELUNEON<>+16(SB)/4, $0x3f800000
+DATA constantsGELUNEON<>+20(SB)/4, $0x3f000001
+DATA constantsGELUNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsGELUNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsGELUNEON<>+32(SB)/4, $0x3c094852
+DATA constantsGELUNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsGELUNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsGELUNEON<>+44(SB)/4, $0x42b17217
+DATA constantsGELUNEON<>+48(SB)/4, $0x7f800000
+DATA constantsGELUNEON<>+52(SB)/4, $0x3fcc422a
+DATA constantsGELUNEON<>+56(SB)/4, $0x3d922279
+GLOBL constantsGELUNEON<>(SB), RODATA|NOPTR, $60
 
 // func GELUNEON(y, x []float32)
 TEXT ·GELUNEON(SB), NOSPLIT, $0-48
 	MOVD y_base+0(FP), R0
 	MOVD x_base+24(FP), R1
 	MOVD y_len+8(FP), R2
-	MOVD $constGELUNEON<>+0(SB), R3
+	MOVD $constantsGELUNEON<>(SB), R3
 	FMOVQ.P 16(R3), F0
 	VLD1R.P 4(R3), [V1.S4]
 	VLD1R.P 4(R3), [V2.S4]
@@ -1188,25 +1714,25 @@ loop5:
 done6:
 	RET
 
-DATA constGELUGradNEON<>+0(SB)/4, $0x3fb8aa3b
-DATA constGELUGradNEON<>+4(SB)/4, $0x3f317200
-DATA constGELUGradNEON<>+8(SB)/4, $0x35bfbe8e
-DATA constGELUGradNEON<>+12(SB)/4, $0x00000000
-DATA constGELUGradNEON<>+16(SB)/4, $0x3f800000
-DATA constGELUGradNEON<>+20(SB)/4, $0x3f000001
-DATA constGELUGradNEON<>+24(SB)/4, $0x3e2aa9e0
-DATA constGELUGradNEON<>+28(SB)/4, $0x3d2aa8ae
-DATA constGELUGradNEON<>+32(SB)/4, $0x3c094852
-DATA constGELUGradNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constGELUGradNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constGELUGradNEON<>+44(SB)/4, $0x42b17217
-DATA constGELUGradNEON<>+48(SB)/4, $0x7f800000
-DATA constGELUGradNEON<>+52(SB)/4, $0x3fcc422a
-DATA constGELUGradNEON<>+56(SB)/4, $0x3d922279
-DATA constGELUGradNEON<>+60(SB)/4, $0x3e5b33b6
-DATA constGELUGradNEON<>+64(SB)/4, $0x71800000
-DATA constGELUGradNEON<>+68(SB)/4, $0x7f7fffff
-GLOBL constGELUGradNEON<>(SB), RODATA|NOPTR, $72
+DATA constantsGELUGradNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsGELUGradNEON<>+4(SB)/4, $0x3f317200
+DATA constantsGELUGradNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsGELUGradNEON<>+12(SB)/4, $0x00000000
+DATA constantsGELUGradNEON<>+16(SB)/4, $0x3f800000
+DATA constantsGELUGradNEON<>+20(SB)/4, $0x3f000001
+DATA constantsGELUGradNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsGELUGradNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsGELUGradNEON<>+32(SB)/4, $0x3c094852
+DATA constantsGELUGradNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsGELUGradNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsGELUGradNEON<>+44(SB)/4, $0x42b17217
+DATA constantsGELUGradNEON<>+48(SB)/4, $0x7f800000
+DATA constantsGELUGradNEON<>+52(SB)/4, $0x3fcc422a
+DATA constantsGELUGradNEON<>+56(SB)/4, $0x3d922279
+DATA constantsGELUGradNEON<>+60(SB)/4, $0x3e5b33b6
+DATA constantsGELUGradNEON<>+64(SB)/4, $0x71800000
+DATA constantsGELUGradNEON<>+68(SB)/4, $0x7f7fffff
+GLOBL constantsGELUGradNEON<>(SB), RODATA|NOPTR, $72
 
 // func GELUGradNEON(gx, x, gy []float32)
 TEXT ·GELUGradNEON(SB), NOSPLIT, $0-72
@@ -1214,7 +1740,7 @@ TEXT ·GELUGradNEON(SB), NOSPLIT, $0-72
 	MOVD x_base+24(FP), R1
 	MOVD gy_base+48(FP), R2
 	MOVD gx_len+8(FP), R3
-	MOVD $constGELUGradNEON<>+0(SB), R4
+	MOVD $constantsGELUGradNEON<>(SB), R4
 	FMOVQ.P 16(R4), F0
 	VLD1R.P 4(R4), [V1.S4]
 	VLD1R.P 4(R4), [V2.S4]

@@ -4,8 +4,8 @@
 
 #include "textflag.h"
 
-DATA constAdamWNEON<>+0(SB)/4, $0x3f800000
-GLOBL constAdamWNEON<>(SB), RODATA|NOPTR, $4
+DATA constantsAdamWNEON<>+0(SB)/4, $0x3f800000
+GLOBL constantsAdamWNEON<>(SB), RODATA|NOPTR, $4
 
 // func AdamWNEON(p, m, v, g []float32, s *[7]float32)
 TEXT ·AdamWNEON(SB), NOSPLIT, $0-104
@@ -22,7 +22,7 @@ TEXT ·AdamWNEON(SB), NOSPLIT, $0-104
 	VLD1R.P 4(R5), [V4.S4]
 	VLD1R.P 4(R5), [V5.S4]
 	VLD1R.P 4(R5), [V6.S4]
-	MOVD $constAdamWNEON<>+0(SB), R5
+	MOVD $constantsAdamWNEON<>(SB), R5
 	VLD1R.P 4(R5), [V7.S4]
 	WORD $0x4ea1d4e8 // fsub v8.4s, v7.4s, v1.4s
 	WORD $0x4ea2d4e7 // fsub v7.4s, v7.4s, v2.4s

@@ -123,14 +123,14 @@ done6:
 	FMOVS F0, ret+48(FP)
 	RET
 
-DATA constMaxNEON<>+0(SB)/4, $0xff800000
-GLOBL constMaxNEON<>(SB), RODATA|NOPTR, $4
+DATA constantsMaxNEON<>+0(SB)/4, $0xff800000
+GLOBL constantsMaxNEON<>(SB), RODATA|NOPTR, $4
 
 // func MaxNEON(x []float32) float32
 TEXT ·MaxNEON(SB), NOSPLIT, $0-28
 	MOVD x_base+0(FP), R0
 	MOVD x_len+8(FP), R1
-	MOVD $constMaxNEON<>+0(SB), R2
+	MOVD $constantsMaxNEON<>(SB), R2
 	VLD1R.P 4(R2), [V0.S4]
 	VMOV V0.B16, V1.B16
 	VMOV V0.B16, V2.B16
@@ -184,20 +184,20 @@ done6:
 	FMOVS F2, ret+24(FP)
 	RET
 
-DATA constExpSubNEON<>+0(SB)/4, $0x3fb8aa3b
-DATA constExpSubNEON<>+4(SB)/4, $0x3f317200
-DATA constExpSubNEON<>+8(SB)/4, $0x35bfbe8e
-DATA constExpSubNEON<>+12(SB)/4, $0x00000000
-DATA constExpSubNEON<>+16(SB)/4, $0x3f800000
-DATA constExpSubNEON<>+20(SB)/4, $0x3f000001
-DATA constExpSubNEON<>+24(SB)/4, $0x3e2aa9e0
-DATA constExpSubNEON<>+28(SB)/4, $0x3d2aa8ae
-DATA constExpSubNEON<>+32(SB)/4, $0x3c094852
-DATA constExpSubNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constExpSubNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constExpSubNEON<>+44(SB)/4, $0x42b17217
-DATA constExpSubNEON<>+48(SB)/4, $0x7f800000
-GLOBL constExpSubNEON<>(SB), RODATA|NOPTR, $52
+DATA constantsExpSubNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsExpSubNEON<>+4(SB)/4, $0x3f317200
+DATA constantsExpSubNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsExpSubNEON<>+12(SB)/4, $0x00000000
+DATA constantsExpSubNEON<>+16(SB)/4, $0x3f800000
+DATA constantsExpSubNEON<>+20(SB)/4, $0x3f000001
+DATA constantsExpSubNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsExpSubNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsExpSubNEON<>+32(SB)/4, $0x3c094852
+DATA constantsExpSubNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsExpSubNEON<>+40(SB)/4, $0xc2aeac4f
+DATA constantsExpSubNEON<>+44(SB)/4, $0x42b17217
+DATA constantsExpSubNEON<>+48(SB)/4, $0x7f800000
+GLOBL constantsExpSubNEON<>(SB), RODATA|NOPTR, $52
 
 // func ExpSubNEON(y, x []float32, m float32) float32
 TEXT ·ExpSubNEON(SB), NOSPLIT, $0-60
@@ -211,7 +211,7 @@ TEXT ·ExpSubNEON(SB), NOSPLIT, $0-60
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	MOVD $constExpSubNEON<>+0(SB), R3
+	MOVD $constantsExpSubNEON<>(SB), R3
 	FMOVQ.P 16(R3), F6
 	VLD1R.P 4(R3), [V7.S4]
 	VLD1R.P 4(R3), [V8.S4]

@@ -14,6 +14,12 @@ float gelu(float v) {
     return v * sigmoid(1.5957691216 * (v + 0.044715 * v * v * v));
 }
 
+// One rounding: GLSL promises it to fma only where the result is precise.
+float fused(float a, float v, float c) {
+    precise float r = fma(a, v, c);
+    return r;
+}
+
 void main() {
     int step = int(gl_NumWorkGroups.x * gl_WorkGroupSize.x);
     for (int i = int(gl_GlobalInvocationID.x); i < n; i += step) {

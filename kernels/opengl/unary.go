@@ -14,7 +14,7 @@ func unaryShader(name, expression string) *shader {
 var (
 	scaleShader     = unaryShader("scale", "alpha * v")
 	addScalarShader = unaryShader("add-scalar", "v + alpha")
-	axpyShader      = unaryShader("axpy", "y[y0 + i] + alpha * v")
+	axpyShader      = unaryShader("axpy", "fused(alpha, v, y[y0 + i])")
 	negShader       = unaryShader("neg", "-v")
 	expShader       = unaryShader("exp", "expf(v)")
 	logShader       = unaryShader("log", "logf(v)")
