@@ -30,8 +30,8 @@ type Stack struct {
 // encoders with the published decoder; the decoder of the smaller ones is scaled
 // with them. Captions of the embedded set are short, so their context is, too.
 var Presets = map[string]Config{
-	"tiny":  preset(48, 8, Stack{128, 4, 2, 384}, Stack{128, 2, 2, 384}, 24),
-	"emoji": preset(48, 8, Stack{192, 5, 3, 512}, Stack{192, 3, 3, 512}, 24),
+	"tiny":  preset(48, 8, Stack{128, 4, 2, 384}, Stack{128, 2, 2, 384}, 20),
+	"emoji": preset(48, 8, Stack{192, 5, 3, 512}, Stack{192, 2, 3, 512}, 20),
 	"small": preset(96, 8, Stack{384, 12, 6, 1024}, Stack{384, 6, 6, 1024}, 32),
 	"base":  preset(224, 14, Stack{768, 12, 6, 2048}, publishedDecoder, 77),
 	"large": preset(224, 14, Stack{1024, 24, 8, 2816}, publishedDecoder, 77),

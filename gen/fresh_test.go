@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -155,6 +156,28 @@ func (f fn) check(t *testing.T, file string, guards map[string][]string) {
 	for _, need := range strings.Split(f.requires, ", ") {
 		if need != "" && !slices.Contains(guards[level.guard], need) && !slices.Contains(implied, need) {
 			t.Errorf("%s: %s requires %s, which %s does not ask for", file, f.name, need, level.guard)
+		}
+	}
+}
+
+var loopFLOP = regexp.MustCompile(`amd64\.FMAPeak(\w+), (\d+)`)
+
+// TestPeakFLOP counts the FMAs of the peak loops: every "% of peak" rests on the
+// numbers in dispatch_amd64.go.
+func TestPeakFLOP(t *testing.T) {
+	lanes := map[string]int{"AVX2": 8, "AVX512": 16}
+	want := map[string]string{}
+	for _, f := range split(string(read(t, filepath.Join(target, "peak_amd64.s")))) {
+		suffix := strings.TrimPrefix(f.name, "FMAPeak")
+		want[suffix] = strconv.Itoa(2 * lanes[suffix] * strings.Count(f.body, "VFMADD231PS"))
+	}
+	found := loopFLOP.FindAllStringSubmatch(string(read(t, filepath.Join(kernels, "dispatch_amd64.go"))), -1)
+	if len(found) != len(want) {
+		t.Errorf("dispatch_amd64.go uses %d of %d loops", len(found), len(want))
+	}
+	for _, m := range found {
+		if m[2] != want[m[1]] {
+			t.Errorf("FMAPeak%s is %s FLOP a pass, dispatch_amd64.go says %s", m[1], want[m[1]], m[2])
 		}
 	}
 }

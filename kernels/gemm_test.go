@@ -128,6 +128,21 @@ func (f fences) try(t *testing.T, r *rand.Rand, s *Set[float32], m, n, k int, en
 	}
 }
 
+// FuzzGemm tries any small shape on every level.
+func FuzzGemm(f *testing.F) {
+	f.Add(uint8(1), uint8(1), uint16(1), uint64(1), true)
+	f.Add(uint8(29), uint8(65), uint16(257), uint64(2), false)
+	f.Add(uint8(14), uint8(32), uint16(512), uint64(3), true)
+	f.Fuzz(func(t *testing.T, m, n uint8, k uint16, seed uint64, end bool) {
+		debug.SetPanicOnFault(true)
+		shape := [3]int{1 + int(m), 1 + int(n), 1 + int(k%700)}
+		fences := gemmFences(t, [][3]int{shape})
+		for _, s := range usable() {
+			fences.try(t, rand.New(rand.NewPCG(seed, 0)), s, shape[0], shape[1], shape[2], end)
+		}
+	})
+}
+
 // layOut stores the rows×cols matrix x, transposed or not, with gaps of NaN.
 func layOut(f *fence, x []float32, rows, cols int, trans, end bool) (mem []float32, ld int, intact func() bool) {
 	r, c := rows, cols

@@ -15,8 +15,8 @@ import (
 // be stored and brought back. Errors: one line that says what is missing.
 //
 // What the host cannot see there it cannot check: an id or a target outside its
-// range gives NaN in its place (Gather, CrossEntropy) or counts for nothing
-// (ScatterAdd). Ops return before the driver has run them; its error is the
+// range gives NaN in its place (Gather, TakeAlong, CrossEntropy) or counts for
+// nothing (ScatterAdd, PutAlongAdd). Ops return before the driver has run them; its error is the
 // *DeviceError of a later op.
 func OpenGL() (*Device, error) {
 	c, err := opengl.Open()
@@ -28,6 +28,9 @@ func OpenGL() (*Device, error) {
 	g.dev.upload, g.dev.download = g.upload, g.download
 	g.dev.tables[Int32] = &Ops{Copy: g.copy, Fill: g.fill, Gather: g.gather}
 	g.dev.tables[Float32] = g.float32()
+	for _, t := range []DType{Int32, Float32} {
+		g.index(g.dev.tables[t], t)
+	}
 	return g.dev.complete(), nil
 }
 
@@ -70,10 +73,13 @@ func (g *gpu) alloc(bytes int) *storage {
 // the storage is collected.
 func (g *gpu) free(s *storage) { g.c.Free(s.peer.(gpuMemory).Buffer) }
 
+// memory returns the whole storage, in words.
+func (g *gpu) memory(t *Tensor) opengl.Buffer { return t.store.peer.(gpuMemory).Buffer }
+
 // raw returns the buffer from the tensor's first element to the end of its
 // storage.
 func (g *gpu) raw(t *Tensor) opengl.Buffer {
-	b := t.store.peer.(gpuMemory).Buffer
+	b := g.memory(t)
 	return b.Slice(t.offset, b.Len())
 }
 
@@ -100,7 +106,7 @@ func (g *gpu) upload(dst *Tensor, src []byte) {
 	require(dst.offset == 0, "upload", "the target is a part of a tensor", dst)
 	w, mem := words(len(src))
 	copy(mem, src)
-	g.check("upload", dst.dtype, g.c.UploadInt32(dst.store.peer.(gpuMemory).Buffer, w))
+	g.check("upload", dst.dtype, g.c.UploadInt32(g.memory(dst), w))
 }
 
 func (g *gpu) download(src *Tensor, dst []byte) {
@@ -109,7 +115,7 @@ func (g *gpu) download(src *Tensor, dst []byte) {
 	}
 	from := src.offset * src.dtype.Size()
 	w, mem := words(from%4 + len(dst))
-	b := src.store.peer.(gpuMemory).Buffer
+	b := g.memory(src)
 	g.check("download", src.dtype, g.c.DownloadInt32(w, b.Slice(from/4, from/4+len(w))))
 	copy(dst, mem[from%4:])
 }
@@ -140,8 +146,40 @@ func (g *gpu) gather(y, w, id *Tensor) {
 	g.check("Gather", y.dtype, g.c.GatherRows(g.data(y), g.data(w), g.data(id), id.Len(), n, w.Len()/max(n, 1)))
 }
 
-// float32 is the table of the dtype that the shaders compute in. Comparisons,
-// Where and the index ops have no shader yet.
+// index fills the ops that compare, pick and move 4-byte elements.
+func (g *gpu) index(o *Ops, t DType) {
+	c, at, ints := g.c, g.data, t == Int32
+	compare := func(op string, k opengl.Comparison) func(y, a, b *Tensor) {
+		return func(y, a, b *Tensor) {
+			require(y.offset%4 == 0 && y.Contiguous(), op, "the result does not begin a word", y)
+			out := g.memory(y)
+			g.check(op, t, c.Compare(k, ints, y.Shape(), out.Slice(y.offset/4, out.Len()), g.view(a), g.view(b)))
+		}
+	}
+	o.Less, o.LessEqual, o.Equal = compare("Less", opengl.Less), compare("LessEqual", opengl.LessEqual), compare("Equal", opengl.Equal)
+	o.Where = func(y, cond, a, b *Tensor) {
+		yes := opengl.Bools(g.memory(cond), cond.offset, cond.Strides())
+		g.check("Where", t, c.Where(y.Shape(), g.view(y), yes, g.view(a), g.view(b)))
+	}
+	o.ArgMax = func(y, x *Tensor, outer, n, inner int) {
+		g.check("ArgMax", t, c.ArgMax(ints, at(y), at(x), outer, n, inner))
+	}
+	o.TopK = func(y, id, x *Tensor) {
+		rows, n := rows(x)
+		g.check("TopK", t, c.TopK(ints, at(y), at(id), at(x), rows, n, y.Dim(-1)))
+	}
+	o.CumSum = func(y, x *Tensor, outer, n, inner int, reverse bool) {
+		g.check("CumSum", t, c.CumSum(ints, at(y), at(x), outer, n, inner, reverse))
+	}
+	o.TakeAlong = func(y, x, id *Tensor, outer, n, inner int) {
+		g.check("TakeAlong", t, c.TakeAlong(at(y), at(x), at(id), outer, id.Len()/max(outer*inner, 1), n, inner))
+	}
+	o.PutAlongAdd = func(gx, gy, id *Tensor, outer, n, inner int) {
+		g.check("PutAlongAdd", t, c.PutAlongAdd(ints, at(gx), at(gy), at(id), outer, id.Len()/max(outer*inner, 1), n, inner))
+	}
+}
+
+// float32 is the table of the dtype that the shaders compute in.
 func (g *gpu) float32() *Ops {
 	c, at := g.c, g.data
 	return &Ops{

@@ -267,10 +267,9 @@ func TestOpenGLMissing(t *testing.T) {
 	dev := openGL(t)
 	x := Full(dev, Float32, 1, 4)
 	for name, f := range map[string]func(){
-		"no ArgMax": func() { ArgMax(x, 0) },
-		"no Less":   func() { Less(x, x) },
-		"no CumSum": func() { CumSum(x, 0) },
-		"no Exp":    func() { Exp(From(dev, []float64{1}, 1)) },
+		"no Exp for float64":                       func() { Exp(From(dev, []float64{1}, 1)) },
+		"no Add for int32":                         func() { Add(Full(dev, Int32, 1, 4), Full(dev, Int32, 1, 4)) },
+		"no Fill for bool":                         func() { Zeros(dev, Bool, 4) },
 		"Copy on opengl: no conversion from int32": func() { Cast(Full(dev, Int32, 1, 4), Float32) },
 	} {
 		func() {

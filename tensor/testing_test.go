@@ -318,3 +318,6 @@ func mustPanic(t *testing.T, op, rule string, f func()) (e *ShapeError) {
 	f()
 	return nil
 }
+
+// raceEnabled is set under -race, which allocates on its own.
+var raceEnabled bool

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	op "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 func reduceFamily(e *emitter) {
@@ -50,7 +51,7 @@ func (e *emitter) dot() {
 // it meets, so unordered lanes are collected apart.
 //
 // Contract:  kernels.Set.Max.
-// Registers: 4 maxima, 1 or 4 of unordered lanes.
+// Registers: 4 maxima, one of NaN lanes.
 // Loop:      4 vectors a pass. Needs: AVX, or AVX512F.
 func (e *emitter) max() {
 	e.both(func(m *lanes) {
@@ -62,24 +63,10 @@ func (e *emitter) max() {
 		for i := range tops {
 			tops[i] = m.copy(lowest)
 		}
-		// nans counts NaN lanes as x−x ≠ 0 would, but for Inf: AVX2 gathers the
-		// masks of VCMPPS, AVX-512 its opmasks.
-		bad := m.zeros(1)[0]
-		badMask := m.K()
-		if m.lanes == 16 {
-			m.KXORW(badMask, badMask, badMask)
-		}
+		collect, nans := m.nanCollector()
 		m.sweep(n, 4, func(j int, at access) {
 			v := at.load(x)
-			if m.lanes == 16 {
-				k := m.K()
-				m.VCMPPS(op.Imm(unord), v, v, k)
-				m.KORW(k, badMask, badMask)
-			} else {
-				r := m.new()
-				m.VCMPPS(op.Imm(unord), v, v, r)
-				m.VORPS(r, bad, bad)
-			}
+			collect(v)
 			m.VMAXPS(at.fill(v, lowest), tops[j], tops[j])
 		})
 		for w := len(tops); w > 1; w /= 2 {
@@ -88,12 +75,7 @@ func (e *emitter) max() {
 			}
 		}
 		top := m.fold(tops[0], m.VMAXPS)
-		bits, good := m.GP32(), m.label("good")
-		if m.lanes == 16 {
-			m.KMOVW(badMask, bits)
-		} else {
-			m.VMOVMSKPS(bad, bits)
-		}
+		bits, good := nans(), m.label("good")
 		m.TESTL(bits, bits)
 		m.JZ(op.LabelRef(good))
 		m.VMOVSS(m.constant(math.Float32bits(nan)), top)
@@ -101,4 +83,26 @@ func (e *emitter) max() {
 		m.result(top, 0)
 		m.ret()
 	})
+}
+
+// nanCollector returns what notes the NaN lanes of a vector, and what gives them
+// at the end as bits.
+func (m *lanes) nanCollector() (collect func(v vec), nans func() reg.GPVirtual) {
+	if m.lanes == 16 {
+		all := m.K()
+		m.KXORW(all, all, all)
+		collect = func(v vec) {
+			k := m.K()
+			m.VCMPPS(op.Imm(unord), v, v, k)
+			m.KORW(k, all, all)
+		}
+		return collect, func() reg.GPVirtual { b := m.GP32(); m.KMOVW(all, b); return b }
+	}
+	all := m.zeros(1)[0]
+	collect = func(v vec) {
+		r := m.new()
+		m.VCMPPS(op.Imm(unord), v, v, r)
+		m.VORPS(r, all, all)
+	}
+	return collect, func() reg.GPVirtual { b := m.GP32(); m.VMOVMSKPS(all, b); return b }
 }

@@ -32,14 +32,20 @@ func (e *emitter) both(kernel func(m *lanes)) {
 	}
 }
 
-// begin starts the kernel name+suffix. The formula completes "X sets …".
+// begin starts the kernel name+suffix. The formula completes "X sets …"; the
+// model is kernels.ref+name, or the function of package math where that has one.
 func (m *lanes) begin(name, signature, formula string) {
+	model := "kernels.ref" + name
+	switch name {
+	case "Exp", "Log", "Sqrt", "Tanh":
+		model = "math." + name
+	}
 	m.text(name+m.suffix, signature,
 		fmt.Sprintf("%s%s %s", name, m.suffix, formula),
-		fmt.Sprintf("It works like kernels.ref%s.", name))
+		fmt.Sprintf("It works like %s, see kernels.Set.", model))
 }
 
-// base and length load a slice parameter.
+// base, bases and length load the parts of slice parameters.
 func (m *lanes) base(name string) ptr {
 	r := m.GP64()
 	m.Load(m.Param(name).Base(), r)
@@ -138,7 +144,6 @@ func (m *lanes) sub(a vec, b op.Op) vec { r := m.new(); m.VSUBPS(b, a, r); retur
 func (m *lanes) mul(a vec, b op.Op) vec { r := m.new(); m.VMULPS(b, a, r); return r }
 func (m *lanes) div(a vec, b op.Op) vec { r := m.new(); m.VDIVPS(b, a, r); return r }
 func (m *lanes) and(a vec, b op.Op) vec { r := m.new(); m.VANDPS(b, a, r); return r }
-func (m *lanes) xor(a vec, b op.Op) vec { r := m.new(); m.VXORPS(b, a, r); return r }
 func (m *lanes) or(a vec, b op.Op) vec  { r := m.new(); m.VORPS(b, a, r); return r }
 
 // max and min return b if either is NaN.

@@ -33,8 +33,8 @@ func (f *Func) onePlusExp(e exponential, x []V) (d, em []V) {
 	return f.each((*Func).FADD, em, e.one()), em
 }
 
-// silu emits x/(1+e^−x): at most 2.2 roundings of half a unit in all. Where
-// e^−x overflows the quotient is −0, short of the true value by under 3e-37.
+// silu emits x/(1+e^−x). Where e^−x overflows the quotient is −0, short of the
+// true value by under 3e-37.
 func silu(file *File) {
 	f := file.Func("SiLUNEON", "func(y, x []float32)",
 		"SiLUNEON sets y = x·σ(x). Contract: kernels.Set.SiLU.")

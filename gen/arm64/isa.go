@@ -31,7 +31,7 @@ func (f *Func) FSQRT(d, n V)  { f.two(0x6ea1f800, "fsqrt", d, n) }
 func (f *Func) FRINTN(d, n V) { f.two(0x4e218800, "frintn", d, n) }
 func (f *Func) FCVTNS(d, n V) { f.two(0x4e21a800, "fcvtns", d, n) }
 
-func (f *Func) SCVTF(d, n V)  { f.two(0x4e21d800, "scvtf", d, n) }
+func (f *Func) SCVTF(d, n V) { f.two(0x4e21d800, "scvtf", d, n) }
 
 // SSHR shifts int32 lanes right, keeping their sign.
 func (f *Func) SSHR(d, n V, bits int) {

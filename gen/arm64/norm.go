@@ -77,7 +77,7 @@ func rmsNormGradRow(file *File) {
 func layerNormRow(file *File) {
 	f := file.Func("LayerNormRowNEON", "func(y, x, w, b []float32, eps float32) (mean, r float32)",
 		"LayerNormRowNEON sets y[j] = (x[j]−mean)·r·w[j] + b[j] and returns mean x and",
-		"r = 1/√(var x + eps). Contract: kernels.Set.LayerNormRow.")
+		"r = 1/√(var x + eps). Contract: kernels.Set.LayerNormRow, for |x| ≤ 1e18.")
 	y, x, w, bias, n := f.Ptr("y"), f.Ptr("x"), f.Ptr("w"), f.Ptr("b"), f.Len("y")
 	d, eps := f.FromInt(n), f.Float("eps")
 	t, from := f.total(), f.Copy(x)

@@ -5,85 +5,85 @@
 package amd64
 
 // SiLUAVX2 sets y = x·σ(x).
-// It works like kernels.refSiLU.
+// It works like kernels.refSiLU, see kernels.Set.
 //
 //go:noescape
 func SiLUAVX2(y []float32, x []float32)
 
 // SiLUAVX512 sets y = x·σ(x).
-// It works like kernels.refSiLU.
+// It works like kernels.refSiLU, see kernels.Set.
 //
 //go:noescape
 func SiLUAVX512(y []float32, x []float32)
 
 // SiLUGradAVX2 sets gx = gy·σ(x)·(1 + x·(1−σ(x))).
-// It works like kernels.refSiLUGrad.
+// It works like kernels.refSiLUGrad, see kernels.Set.
 //
 //go:noescape
 func SiLUGradAVX2(gx []float32, x []float32, gy []float32)
 
 // SiLUGradAVX512 sets gx = gy·σ(x)·(1 + x·(1−σ(x))).
-// It works like kernels.refSiLUGrad.
+// It works like kernels.refSiLUGrad, see kernels.Set.
 //
 //go:noescape
 func SiLUGradAVX512(gx []float32, x []float32, gy []float32)
 
 // SwiGLUAVX2 sets y = silu(g)·u.
-// It works like kernels.refSwiGLU.
+// It works like kernels.refSwiGLU, see kernels.Set.
 //
 //go:noescape
 func SwiGLUAVX2(y []float32, g []float32, u []float32)
 
 // SwiGLUAVX512 sets y = silu(g)·u.
-// It works like kernels.refSwiGLU.
+// It works like kernels.refSwiGLU, see kernels.Set.
 //
 //go:noescape
 func SwiGLUAVX512(y []float32, g []float32, u []float32)
 
 // SwiGLUGradAVX2 sets gg = gy·u·silu′(g) and gu = gy·silu(g).
-// It works like kernels.refSwiGLUGrad.
+// It works like kernels.refSwiGLUGrad, see kernels.Set.
 //
 //go:noescape
 func SwiGLUGradAVX2(gg []float32, gu []float32, g []float32, u []float32, gy []float32)
 
 // SwiGLUGradAVX512 sets gg = gy·u·silu′(g) and gu = gy·silu(g).
-// It works like kernels.refSwiGLUGrad.
+// It works like kernels.refSwiGLUGrad, see kernels.Set.
 //
 //go:noescape
 func SwiGLUGradAVX512(gg []float32, gu []float32, g []float32, u []float32, gy []float32)
 
 // GELUAVX2 sets y = ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
-// It works like kernels.refGELU.
+// It works like kernels.refGELU, see kernels.Set.
 //
 //go:noescape
 func GELUAVX2(y []float32, x []float32)
 
 // GELUAVX512 sets y = ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
-// It works like kernels.refGELU.
+// It works like kernels.refGELU, see kernels.Set.
 //
 //go:noescape
 func GELUAVX512(y []float32, x []float32)
 
 // GELUGradAVX2 sets gx = gy·dGELU/dx.
-// It works like kernels.refGELUGrad.
+// It works like kernels.refGELUGrad, see kernels.Set.
 //
 //go:noescape
 func GELUGradAVX2(gx []float32, x []float32, gy []float32)
 
 // GELUGradAVX512 sets gx = gy·dGELU/dx.
-// It works like kernels.refGELUGrad.
+// It works like kernels.refGELUGrad, see kernels.Set.
 //
 //go:noescape
 func GELUGradAVX512(gx []float32, x []float32, gy []float32)
 
 // TanhAVX2 sets y = tanh x.
-// It works like kernels.refTanh.
+// It works like math.Tanh, see kernels.Set.
 //
 //go:noescape
 func TanhAVX2(y []float32, x []float32)
 
 // TanhAVX512 sets y = tanh x.
-// It works like kernels.refTanh.
+// It works like math.Tanh, see kernels.Set.
 //
 //go:noescape
 func TanhAVX512(y []float32, x []float32)

@@ -5,13 +5,13 @@
 package amd64
 
 // AdamWAVX2 sets m, v and p from g; s holds Clip, Beta1, Beta2, Keep, Rate, RSqrtC2, Eps.
-// It works like kernels.refAdamW.
+// It works like kernels.refAdamW, see kernels.Set.
 //
 //go:noescape
 func AdamWAVX2(p []float32, m []float32, v []float32, g []float32, s *[7]float32)
 
 // AdamWAVX512 sets m, v and p from g; s holds Clip, Beta1, Beta2, Keep, Rate, RSqrtC2, Eps.
-// It works like kernels.refAdamW.
+// It works like kernels.refAdamW, see kernels.Set.
 //
 //go:noescape
 func AdamWAVX512(p []float32, m []float32, v []float32, g []float32, s *[7]float32)

@@ -5,85 +5,85 @@
 package amd64
 
 // AddAVX2 sets y = a + b.
-// It works like kernels.refAdd.
+// It works like kernels.refAdd, see kernels.Set.
 //
 //go:noescape
 func AddAVX2(y []float32, a []float32, b []float32)
 
 // AddAVX512 sets y = a + b.
-// It works like kernels.refAdd.
+// It works like kernels.refAdd, see kernels.Set.
 //
 //go:noescape
 func AddAVX512(y []float32, a []float32, b []float32)
 
 // SubAVX2 sets y = a − b.
-// It works like kernels.refSub.
+// It works like kernels.refSub, see kernels.Set.
 //
 //go:noescape
 func SubAVX2(y []float32, a []float32, b []float32)
 
 // SubAVX512 sets y = a − b.
-// It works like kernels.refSub.
+// It works like kernels.refSub, see kernels.Set.
 //
 //go:noescape
 func SubAVX512(y []float32, a []float32, b []float32)
 
 // MulAVX2 sets y = a·b.
-// It works like kernels.refMul.
+// It works like kernels.refMul, see kernels.Set.
 //
 //go:noescape
 func MulAVX2(y []float32, a []float32, b []float32)
 
 // MulAVX512 sets y = a·b.
-// It works like kernels.refMul.
+// It works like kernels.refMul, see kernels.Set.
 //
 //go:noescape
 func MulAVX512(y []float32, a []float32, b []float32)
 
 // DivAVX2 sets y = a/b.
-// It works like kernels.refDiv.
+// It works like kernels.refDiv, see kernels.Set.
 //
 //go:noescape
 func DivAVX2(y []float32, a []float32, b []float32)
 
 // DivAVX512 sets y = a/b.
-// It works like kernels.refDiv.
+// It works like kernels.refDiv, see kernels.Set.
 //
 //go:noescape
 func DivAVX512(y []float32, a []float32, b []float32)
 
 // ScaleAVX2 sets y = alpha·x.
-// It works like kernels.refScale.
+// It works like kernels.refScale, see kernels.Set.
 //
 //go:noescape
 func ScaleAVX2(y []float32, x []float32, alpha float32)
 
 // ScaleAVX512 sets y = alpha·x.
-// It works like kernels.refScale.
+// It works like kernels.refScale, see kernels.Set.
 //
 //go:noescape
 func ScaleAVX512(y []float32, x []float32, alpha float32)
 
 // AxpyAVX2 sets y += alpha·x, fused.
-// It works like kernels.refAxpy.
+// It works like kernels.refAxpy, see kernels.Set.
 //
 //go:noescape
 func AxpyAVX2(y []float32, x []float32, alpha float32)
 
 // AxpyAVX512 sets y += alpha·x, fused.
-// It works like kernels.refAxpy.
+// It works like kernels.refAxpy, see kernels.Set.
 //
 //go:noescape
 func AxpyAVX512(y []float32, x []float32, alpha float32)
 
 // SqrtAVX2 sets y = √x.
-// It works like kernels.refSqrt.
+// It works like math.Sqrt, see kernels.Set.
 //
 //go:noescape
 func SqrtAVX2(y []float32, x []float32)
 
 // SqrtAVX512 sets y = √x.
-// It works like kernels.refSqrt.
+// It works like math.Sqrt, see kernels.Set.
 //
 //go:noescape
 func SqrtAVX512(y []float32, x []float32)

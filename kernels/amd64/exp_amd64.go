@@ -5,37 +5,37 @@
 package amd64
 
 // ExpAVX2 sets y = eˣ.
-// It works like kernels.refExp.
+// It works like math.Exp, see kernels.Set.
 //
 //go:noescape
 func ExpAVX2(y []float32, x []float32)
 
 // ExpAVX512 sets y = eˣ.
-// It works like kernels.refExp.
+// It works like math.Exp, see kernels.Set.
 //
 //go:noescape
 func ExpAVX512(y []float32, x []float32)
 
 // ExpSubAVX2 sets y = e^(x−m) and returns Σ y.
-// It works like kernels.refExpSub.
+// It works like kernels.refExpSub, see kernels.Set.
 //
 //go:noescape
 func ExpSubAVX2(y []float32, x []float32, m float32) float32
 
 // ExpSubAVX512 sets y = e^(x−m) and returns Σ y.
-// It works like kernels.refExpSub.
+// It works like kernels.refExpSub, see kernels.Set.
 //
 //go:noescape
 func ExpSubAVX512(y []float32, x []float32, m float32) float32
 
 // LogAVX2 sets y = ln x.
-// It works like kernels.refLog.
+// It works like math.Log, see kernels.Set.
 //
 //go:noescape
 func LogAVX2(y []float32, x []float32)
 
 // LogAVX512 sets y = ln x.
-// It works like kernels.refLog.
+// It works like math.Log, see kernels.Set.
 //
 //go:noescape
 func LogAVX512(y []float32, x []float32)

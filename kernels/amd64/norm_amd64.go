@@ -5,49 +5,49 @@
 package amd64
 
 // RMSNormRowAVX2 sets y[j] = x[j]·w[j]·r and returns r = 1/√(mean x² + eps).
-// It works like kernels.refRMSNormRow.
+// It works like kernels.refRMSNormRow, see kernels.Set.
 //
 //go:noescape
 func RMSNormRowAVX2(y []float32, x []float32, w []float32, eps float32) (r float32)
 
 // RMSNormRowAVX512 sets y[j] = x[j]·w[j]·r and returns r = 1/√(mean x² + eps).
-// It works like kernels.refRMSNormRow.
+// It works like kernels.refRMSNormRow, see kernels.Set.
 //
 //go:noescape
 func RMSNormRowAVX512(y []float32, x []float32, w []float32, eps float32) (r float32)
 
 // RMSNormGradRowAVX2 sets gx = r·(gy·w − x̂·c) and adds gy·x̂ to gw, x̂ = r·x, c = mean gy·w·x̂.
-// It works like kernels.refRMSNormGradRow.
+// It works like kernels.refRMSNormGradRow, see kernels.Set.
 //
 //go:noescape
 func RMSNormGradRowAVX2(gx []float32, gw []float32, x []float32, w []float32, gy []float32, r float32)
 
 // RMSNormGradRowAVX512 sets gx = r·(gy·w − x̂·c) and adds gy·x̂ to gw, x̂ = r·x, c = mean gy·w·x̂.
-// It works like kernels.refRMSNormGradRow.
+// It works like kernels.refRMSNormGradRow, see kernels.Set.
 //
 //go:noescape
 func RMSNormGradRowAVX512(gx []float32, gw []float32, x []float32, w []float32, gy []float32, r float32)
 
 // LayerNormRowAVX2 sets y[j] = (x[j]−mean)·r·w[j] + b[j], r = 1/√(var x + eps).
-// It works like kernels.refLayerNormRow.
+// It works like kernels.refLayerNormRow, see kernels.Set.
 //
 //go:noescape
 func LayerNormRowAVX2(y []float32, x []float32, w []float32, b []float32, eps float32) (mean float32, r float32)
 
 // LayerNormRowAVX512 sets y[j] = (x[j]−mean)·r·w[j] + b[j], r = 1/√(var x + eps).
-// It works like kernels.refLayerNormRow.
+// It works like kernels.refLayerNormRow, see kernels.Set.
 //
 //go:noescape
 func LayerNormRowAVX512(y []float32, x []float32, w []float32, b []float32, eps float32) (mean float32, r float32)
 
 // LayerNormGradRowAVX2 sets gx = r·(h − mean h − x̂·mean(h·x̂)), h = gy·w, x̂ = (x−mean)·r, and adds gy·x̂ to gw and gy to gb.
-// It works like kernels.refLayerNormGradRow.
+// It works like kernels.refLayerNormGradRow, see kernels.Set.
 //
 //go:noescape
 func LayerNormGradRowAVX2(gx []float32, gw []float32, gb []float32, x []float32, w []float32, gy []float32, mean float32, r float32)
 
 // LayerNormGradRowAVX512 sets gx = r·(h − mean h − x̂·mean(h·x̂)), h = gy·w, x̂ = (x−mean)·r, and adds gy·x̂ to gw and gy to gb.
-// It works like kernels.refLayerNormGradRow.
+// It works like kernels.refLayerNormGradRow, see kernels.Set.
 //
 //go:noescape
 func LayerNormGradRowAVX512(gx []float32, gw []float32, gb []float32, x []float32, w []float32, gy []float32, mean float32, r float32)

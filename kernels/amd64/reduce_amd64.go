@@ -5,37 +5,37 @@
 package amd64
 
 // SumAVX2 returns Σ x.
-// It works like kernels.refSum.
+// It works like kernels.refSum, see kernels.Set.
 //
 //go:noescape
 func SumAVX2(x []float32) float32
 
 // SumAVX512 returns Σ x.
-// It works like kernels.refSum.
+// It works like kernels.refSum, see kernels.Set.
 //
 //go:noescape
 func SumAVX512(x []float32) float32
 
 // DotAVX2 returns Σ x·y.
-// It works like kernels.refDot.
+// It works like kernels.refDot, see kernels.Set.
 //
 //go:noescape
 func DotAVX2(x []float32, y []float32) float32
 
 // DotAVX512 returns Σ x·y.
-// It works like kernels.refDot.
+// It works like kernels.refDot, see kernels.Set.
 //
 //go:noescape
 func DotAVX512(x []float32, y []float32) float32
 
 // MaxAVX2 returns the largest element, NaN if there is one.
-// It works like kernels.refMax.
+// It works like kernels.refMax, see kernels.Set.
 //
 //go:noescape
 func MaxAVX2(x []float32) float32
 
 // MaxAVX512 returns the largest element, NaN if there is one.
-// It works like kernels.refMax.
+// It works like kernels.refMax, see kernels.Set.
 //
 //go:noescape
 func MaxAVX512(x []float32) float32

@@ -429,7 +429,6 @@ TEXT ·MaxAVX512(SB), NOSPLIT, $0-28
 	VMOVUPS      Z0, Z2
 	VMOVUPS      Z0, Z3
 	VMOVUPS      Z0, Z4
-	VPXORD       Z5, Z5, Z5
 	KXORW        K1, K1, K1
 	XORQ         DX, DX
 	SUBQ         $0x00000040, CX

@@ -17,7 +17,7 @@ func RMSNormRowNEON(y, x, w []float32, eps float32) (r float32)
 func RMSNormGradRowNEON(gx, gw, x, w, gy []float32, r float32)
 
 // LayerNormRowNEON sets y[j] = (x[j]−mean)·r·w[j] + b[j] and returns mean x and
-// r = 1/√(var x + eps). Contract: kernels.Set.LayerNormRow.
+// r = 1/√(var x + eps). Contract: kernels.Set.LayerNormRow, for |x| ≤ 1e18.
 //
 //go:noescape
 func LayerNormRowNEON(y, x, w, b []float32, eps float32) (mean, r float32)

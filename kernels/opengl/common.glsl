@@ -9,6 +9,14 @@
 #define NAN uintBitsToFloat(0x7fc00000u)
 #define LOWEST -3.40282347e38 // finite: drivers may assume that there is no infinity
 
+// isNaN tells by the bits: isnan() and x != x may be taken to be false.
+bool isNaN(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }
+
+// above reports whether a comes before b where the largest is first and NaN is
+// larger than all.
+bool above(float a, float b) { return a > b || (isNaN(a) && !isNaN(b)); }
+bool above(int a, int b) { return a > b; }
+
 // expf is e^x. Error: 2 ULP. Source: Cephes expf: x = n·ln2 + r, |r| ≤ ½·ln2.
 float expf(float x) {
     if (x > 88.72283) return INF;
@@ -30,7 +38,7 @@ float expf(float x) {
 
 // logf is ln x: −Inf at 0, NaN below. Error: 1 ULP. Source: FreeBSD's e_logf.c.
 float logf(float x) {
-    if (x != x || x == INF) return x;
+    if (isNaN(x) || x == INF) return x;
     if (x < 0.0) return NAN;
     if (x == 0.0) return -INF;
     int bits = floatBitsToInt(x), k = 0;

@@ -21,7 +21,14 @@ const maxRank = 8
 type View struct {
 	Buf   Buffer
 	Steps []int
+
+	bytes bool // elements are bytes, four in an element of Buf, …
+	first int  // … and this is the first
 }
+
+// Bools is a view of bytes, 0 or not 0, in a buffer: element k stands at byte
+// first + Σ k·steps.
+func Bools(b Buffer, first int, steps []int) View { return View{b, steps, true, first} }
 
 // Copy sets y to x, over shape, moving 4-byte elements as they are.
 //
@@ -31,14 +38,14 @@ func (c *Context) Copy(shape []int, y, x View) error {
 	return c.strided(copyShader, shape, y, x)
 }
 
-// strided dispatches a shader whose arguments are n, rank, shape and the steps
-// of every operand.
+// strided dispatches a shader whose arguments are n, rank, shape, the steps of
+// every operand, and the first byte of those that are bytes.
 func (c *Context) strided(s *shader, shape []int, views ...View) error {
 	m, n, err := merge(s.name, shape, views)
 	if err != nil || n == 0 {
 		return err
 	}
-	var bufs [3]Buffer
+	var bufs [maxViews]Buffer
 	args := make([]word, 0, maxWords)
 	args = integers(args, n, m.rank)
 	args = integers(args, m.shape[:]...)
@@ -46,13 +53,20 @@ func (c *Context) strided(s *shader, shape []int, views ...View) error {
 		bufs[i] = v.Buf
 		args = integers(args, m.steps[i][:]...)
 	}
+	for _, v := range views {
+		if v.bytes {
+			args = append(args, integer(v.first))
+		}
+	}
 	return c.dispatch(s, groups(n, 256), 1, 1, bufs[:len(views)], args...)
 }
+
+const maxViews = 4
 
 type merged struct {
 	rank  int
 	shape [maxRank]int
-	steps [3][maxRank]int
+	steps [maxViews][maxRank]int
 }
 
 // merge drops axes of size 1, joins axes that are contiguous in every operand,
@@ -72,6 +86,9 @@ func merge(op string, shape []int, views []View) (m merged, n int, err error) {
 				return m, 0, fmt.Errorf("opengl: %s: negative size or step: %v, %v", op, shape, v.Steps)
 			}
 			last += (d - 1) * v.Steps[a]
+		}
+		if v.bytes {
+			last = (v.first + last) / 4
 		}
 		if n > 0 {
 			if err := need(op, last+1, v.Buf); err != nil {

@@ -13,7 +13,7 @@ import (
 
 const (
 	maxBuffers = 8  // what GL 4.3 promises to a compute shader
-	maxWords   = 40 // the longest argument list here, and some
+	maxWords   = 48 // the longest argument list here, and some
 	maxGroups  = 65535
 )
 

@@ -13,7 +13,7 @@ layout(location = 2) uniform int outer;
 layout(location = 3) uniform int n;
 layout(location = 4) uniform int inner;
 
-float larger(float a, float b) { return (a > b || isnan(a)) ? a : b; }
+float larger(float a, float b) { return above(b, a) ? b : a; }
 
 shared float part[ROWS][COLS];
 

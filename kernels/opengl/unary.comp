@@ -14,9 +14,19 @@ float gelu(float v) {
     return v * sigmoid(1.5957691216 * (v + 0.044715 * v * v * v));
 }
 
-// One rounding: GLSL promises it to fma only where the result is precise.
+// fused is a·v + c with one rounding, up to 2⁻⁴⁷: GLSL's own fma may round twice,
+// and does on llvmpipe. The product's error comes from Dekker's split, the sum's
+// from Knuth's. Source: Dekker 1971; Knuth, TAOCP 2, 4.2.2.
 float fused(float a, float v, float c) {
-    precise float r = fma(a, v, c);
+    precise float p = a * v, s = p + c;
+    if (!(abs(a) < 1e15 && abs(v) < 1e15 && abs(c) < 1e30)) return s; // the split would overflow
+    precise float t = 4097.0 * a, u = 4097.0 * v;
+    precise float ah = t - (t - a), vh = u - (u - v);
+    precise float al = a - ah, vl = v - vh;
+    precise float e = ((ah * vh - p) + ah * vl + al * vh) + al * vl;
+    precise float b = s - p;
+    precise float d = (p - (s - b)) + (c - b);
+    precise float r = s + (d + e);
     return r;
 }
 

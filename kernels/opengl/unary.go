@@ -45,8 +45,8 @@ func (c *Context) AddScalar(y, x Buffer, alpha float32) error {
 	return c.unary(addScalarShader, y, x, alpha)
 }
 
-// Axpy sets y += alpha·x. Model: kernels.refAxpy. Error: ≤ u·(|alpha·x| + |y|);
-// the product may be rounded before the sum.
+// Axpy sets y += alpha·x. Model: kernels.refAxpy. Error: correctly
+// rounded but for 2⁻⁴⁷·|alpha·x|, for operands below 1e15; beyond, u·|alpha·x| more.
 func (c *Context) Axpy(y, x Buffer, alpha float32) error { return c.unary(axpyShader, y, x, alpha) }
 
 // Neg sets y = −x. Error: exact.

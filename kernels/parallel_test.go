@@ -1,0 +1,380 @@
+package kernels
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// withProcs runs f with a number of processors.
+func withProcs(n int, f func()) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
+	f()
+}
+
+func TestParallelOnce(t *testing.T) {
+	for procs := 1; procs <= 4; procs++ {
+		withProcs(procs, func() {
+			for _, n := range []int{-1, 0, 1, 2, 3, 7, 1000} {
+				calls := make([]atomic.Int32, max(n, 0))
+				Parallel(n, func(i int) { calls[i].Add(1) })
+				for i := range calls {
+					if c := calls[i].Load(); c != 1 {
+						t.Errorf("%d processors, %d tasks: task %d ran %d times", procs, n, i, c)
+					}
+				}
+			}
+		})
+	}
+}
+
+// catch returns what f panics with.
+func catch(f func()) (v any) {
+	defer func() { v = recover() }()
+	f()
+	return nil
+}
+
+func failingTask(i int) {
+	if i == 5 {
+		panic(errBroken)
+	}
+}
+
+var errBroken = errors.New("broken")
+
+// TestParallelPanic: a panic in a task, on whatever goroutine, in a nested call
+// too, reaches the caller as one *TaskPanic with the stack of the task; the pool
+// works on.
+func TestParallelPanic(t *testing.T) {
+	for procs := 1; procs <= 3; procs++ {
+		withProcs(procs, func() {
+			for name, call := range map[string]func(){
+				"plain":     func() { Parallel(20, failingTask) },
+				"nested":    func() { Parallel(4, func(int) { Parallel(20, failingTask) }) },
+				"every":     func() { Parallel(20, func(int) { failingTask(5) }) },
+				"one task":  func() { Parallel(1, func(int) { failingTask(5) }) },
+				"in chunks": func() { Chunks(10*chunk, func(lo, hi int) { failingTask(lo / chunk) }) },
+			} {
+				p, ok := catch(call).(*TaskPanic)
+				if !ok {
+					t.Errorf("%d processors, %s: no *TaskPanic", procs, name)
+					continue
+				}
+				if !errors.Is(p, errBroken) {
+					t.Errorf("%d processors, %s: carries %v", procs, name, p.Value)
+				}
+				if !strings.Contains(string(p.Stack), "failingTask") || !strings.Contains(p.Error(), "broken") {
+					t.Errorf("%d processors, %s: the stack does not show the task:\n%s", procs, name, p.Stack)
+				}
+				var ran atomic.Int32
+				Parallel(50, func(int) { ran.Add(1) })
+				if ran.Load() != 50 || pool.busy.Load() {
+					t.Fatalf("%d processors, %s: the pool is broken afterwards", procs, name)
+				}
+			}
+		})
+	}
+	if p, ok := catch(func() { Parallel(3, func(int) { panic("text") }) }).(*TaskPanic); !ok || p.Unwrap() != nil {
+		t.Error("a panic that is no error has something to unwrap")
+	}
+}
+
+// TestParallelPanicStops: after a panic no further tasks are handed out.
+func TestParallelPanicStops(t *testing.T) {
+	var ran atomic.Int32
+	catch(func() {
+		Parallel(1_000_000, func(i int) {
+			ran.Add(1)
+			panic("stop")
+		})
+	})
+	if n := ran.Load(); int(n) > runtime.GOMAXPROCS(0) {
+		t.Errorf("%d tasks ran", n)
+	}
+}
+
+func TestParallelNested(t *testing.T) {
+	withProcs(3, func() {
+		var sum atomic.Int64
+		Parallel(10, func(i int) {
+			Parallel(10, func(j int) {
+				Parallel(3, func(k int) { sum.Add(int64(i*100 + j*10 + k)) })
+			})
+		})
+		if got := sum.Load(); got != 10*10*3*450+10*10*3*45+10*10*3 {
+			t.Error(got)
+		}
+	})
+}
+
+// TestParallelCallers: several goroutines call at a time; one has the workers,
+// the others go on alone.
+func TestParallelCallers(t *testing.T) {
+	withProcs(3, func() {
+		var wg sync.WaitGroup
+		for g := range 6 {
+			wg.Go(func() {
+				for round := range 200 {
+					out := make([]int, 1+(g*31+round)%40)
+					v := catch(func() {
+						Parallel(len(out), func(i int) {
+							out[i] = g*1000 + i
+							if g == 5 && i == 3 {
+								panic(g)
+							}
+						})
+					})
+					if p, _ := v.(*TaskPanic); (p != nil) != (g == 5 && len(out) > 3) {
+						t.Errorf("caller %d with %d tasks: panic %v", g, len(out), v)
+					} else if p == nil {
+						for i, w := range out {
+							if w != g*1000+i {
+								t.Errorf("caller %d: task %d gives %d", g, i, w)
+							}
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// TestParallelProcs: the number of tasks that run at a time follows GOMAXPROCS,
+// up and down, and the goroutines stay as many as the most ever asked for.
+func TestParallelProcs(t *testing.T) {
+	peak := func() int64 {
+		var now, most atomic.Int64
+		Parallel(64, func(int) {
+			n := now.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			time.Sleep(200 * time.Microsecond)
+			now.Add(-1)
+		})
+		return most.Load()
+	}
+	for _, procs := range []int{4, 1, 2, 3} {
+		withProcs(procs, func() {
+			if got := peak(); got != int64(procs) {
+				t.Errorf("%d tasks ran at a time with GOMAXPROCS=%d", got, procs)
+			}
+		})
+	}
+	before := runtime.NumGoroutine()
+	withProcs(4, func() {
+		for range 300 {
+			Parallel(16, func(int) {})
+			catch(func() { Parallel(16, failingTask) })
+		}
+	})
+	if after := runtime.NumGoroutine(); after > before {
+		t.Errorf("%d goroutines before and %d after", before, after)
+	}
+}
+
+func TestChunksRows(t *testing.T) {
+	for _, n := range []int{0, 1, chunk - 1, chunk, chunk + 1, 3*chunk + 5} {
+		seen := make([]int8, n)
+		Chunks(n, func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				seen[i]++
+			}
+		})
+		for i, s := range seen {
+			if s != 1 {
+				t.Fatalf("Chunks(%d): %d was called %d times", n, i, s)
+			}
+		}
+	}
+	for _, s := range [][2]int{{0, 5}, {5, 0}, {1, 1}, {100, 1 << 20}, {40000, 1}, {300, 70}} {
+		seen := make([]int8, s[0])
+		Rows(s[0], s[1], func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				seen[i]++
+			}
+		})
+		for i, c := range seen {
+			if c != 1 {
+				t.Fatalf("Rows%v: row %d was called %d times", s, i, c)
+			}
+		}
+	}
+}
+
+// usable lists the sets that this machine can run; others are named, not skipped
+// in silence.
+func usable(t *testing.T) (out []*Set[float32]) {
+	for _, s := range Sets() {
+		if s.Missing != "" {
+			t.Logf("%s: not run, the CPU lacks %s", s.Name, s.Missing)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+const unit = 0x1p-24 // the round-off u of float32
+
+// uniform returns n values in [lo, hi).
+func uniform(r *rand.Rand, n int, lo, hi float64) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(lo + (hi-lo)*r.Float64())
+	}
+	return x
+}
+
+// within compares with a float64 model; bound is in units of u.
+func within(t *testing.T, what string, got []float32, want, bound []float64) {
+	t.Helper()
+	for i, v := range got {
+		// Below the normal range a float32 has no relative precision.
+		if d := math.Abs(float64(v) - want[i]); !(d <= unit*bound[i]+0x1p-126) && !(v != v && want[i] != want[i]) && float64(v) != want[i] {
+			t.Errorf("%s: element %d of %d is %v, want %v ± %v", what, i, len(got), v, want[i], unit*bound[i])
+			return
+		}
+	}
+}
+
+// sameBits runs f with 1, 2 and 3 processors; its results must agree bit by bit.
+func sameBits(t *testing.T, what string, f func() [][]float32) [][]float32 {
+	t.Helper()
+	var first [][]float32
+	for procs := 1; procs <= 3; procs++ {
+		withProcs(procs, func() {
+			got := f()
+			if first == nil {
+				first = got
+			}
+			for k := range got {
+				for i, v := range got[k] {
+					if math.Float32bits(v) != math.Float32bits(first[k][i]) {
+						t.Errorf("%s: result %d, element %d is %v with %d processors, %v with 1", what, k, i, v, procs, first[k][i])
+						return
+					}
+				}
+			}
+		})
+	}
+	return first
+}
+
+// TestReduce covers ReduceSum and ReduceMax: shapes with one task and with many,
+// values of both signs and all of one, which is the hardest for a running sum.
+func TestReduce(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, s := range usable(t) {
+		for _, c := range [][3]int{{1, 1, 1}, {3, 0, 1}, {3, 0, 4}, {0, 3, 2}, {1, 70000, 1}, {5, 1000, 1}, {70000, 3, 1}, {1, 700, 96},
+			{4, 33, 17}, {1, 20000, 2}, {2, 100, 300}, {1, 9, 40000}, {3, 5, 7}} {
+			outer, n, inner := c[0], c[1], c[2]
+			for _, low := range []float64{-1, .1} {
+				x := uniform(r, outer*n*inner, low, .1+max(low, 0)*1e-6)
+				name := fmt.Sprintf("%s %v from %v", s.Name, c, low)
+				got := sameBits(t, name, func() [][]float32 {
+					sum, top := make([]float32, outer*inner), make([]float32, outer*inner)
+					ReduceSum(s, sum, x, outer, n, inner)
+					ReduceMax(s, top, x, outer, n, inner)
+					return [][]float32{sum, top}
+				})
+				slack := float64(n)/16 + 16
+				if inner > 1 {
+					slack = min(max(float64(n)/64, float64(chunk/inner)), float64(n)) + 8
+				}
+				sum, bound, top := make([]float64, outer*inner), make([]float64, outer*inner), make([]float64, outer*inner)
+				for o := range outer {
+					for i := range inner {
+						at := o*inner + i
+						top[at] = math.Inf(-1)
+						for j := range n {
+							v := float64(x[(o*n+j)*inner+i])
+							sum[at] += v
+							bound[at] += slack * math.Abs(v)
+							top[at] = math.Max(top[at], v)
+						}
+					}
+				}
+				within(t, "sum "+name, got[0], sum, bound)
+				within(t, "max "+name, got[1], top, make([]float64, len(top)))
+			}
+		}
+		// NaN wins wherever it stands.
+		for _, inner := range []int{1, 3} {
+			for j := range 40 {
+				x := uniform(r, 40*inner, -1, 1)
+				x[j*inner] = float32(math.NaN())
+				y := make([]float32, inner)
+				if ReduceMax(s, y, x, 1, 40, inner); y[0] == y[0] {
+					t.Fatalf("%s: NaN at %d of stride %d is lost", s.Name, j, inner)
+				}
+			}
+		}
+	}
+}
+
+func TestSumSquares(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, s := range usable(t) {
+		for _, n := range []int{0, 1, 7, 1000, chunk, chunk + 1, 5*chunk + 3} {
+			x := uniform(r, n, -3, 3)
+			want := 0.0
+			for _, v := range x {
+				want += float64(v) * float64(v)
+			}
+			var first float64
+			for procs := 1; procs <= 3; procs++ {
+				withProcs(procs, func() {
+					got := SumSquares(s, x)
+					if procs == 1 {
+						first = got
+					}
+					if got != first || math.Abs(got-want) > (chunk/16+16)*unit*want {
+						t.Errorf("%s: %d elements, %d processors: %v, want %v", s.Name, n, procs, got, want)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestAdamWParallel(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	step := &AdamWStep[float32]{Clip: .5, Beta1: .875, Beta2: .984375, Keep: 1 - 0x1p-10, Rate: 0x1p-9, RSqrtC2: 1.25, Eps: 0x1p-20}
+	for _, s := range usable(t) {
+		for _, n := range []int{0, 1, 100, 3*chunk + 7} {
+			p, m, v, g := uniform(r, n, -1, 1), uniform(r, n, -1, 1), uniform(r, n, 0, 1), uniform(r, n, -1, 1)
+			got := sameBits(t, s.Name, func() [][]float32 {
+				a, b, c := append([]float32{}, p...), append([]float32{}, m...), append([]float32{}, v...)
+				AdamW(s, a, b, c, g, step)
+				return [][]float32{a, b, c}
+			})
+			var want, bound [3][]float64
+			for i := range n {
+				d := float64(g[i]) / 2
+				m1 := .875*float64(m[i]) + .125*d
+				v1 := .984375*float64(v[i]) + .015625*d*d
+				rate := 0x1p-9 / (math.Sqrt(v1)*1.25 + 0x1p-20)
+				me := 4 * (math.Abs(float64(m[i])) + math.Abs(d))
+				p1 := (1-0x1p-10)*float64(p[i]) - rate*m1
+				for k, w := range []float64{p1, m1, v1} {
+					want[k] = append(want[k], w)
+				}
+				for k, b := range []float64{4*(math.Abs(float64(p[i]))+math.Abs(rate*m1)) + rate*me, me, 8 * v1} {
+					bound[k] = append(bound[k], b)
+				}
+			}
+			for k := range got {
+				within(t, fmt.Sprintf("%s n=%d result %d", s.Name, n, k), got[k], want[k], bound[k])
+			}
+		}
+	}
+}
