@@ -523,34 +523,6 @@ func packStraight[T Float](s *Set[T], dst, src []T, ld, k, n int) {
 	}
 }
 
-// multiplyPanels is multiplyPacked with micro-panels that lie aStep and bStep
-// rows apart, so that k may be a part of what was packed. Where m and n are
-// whole tiles, edge may be nil.
-func multiplyPanels[T Float](t *Tile[T], m, n, k int, a []T, aStep int, b []T, bStep int, c []T, ldc int, accumulate bool, edge []T) {
-	for j := 0; j < n; j += t.NR {
-		bp := &b[j*bStep]
-		w := min(t.NR, n-j)
-		for i := 0; i < m; i += t.MR {
-			h := min(t.MR, m-i)
-			if h == t.MR && w == t.NR {
-				t.Run(k, &a[i*aStep], bp, &c[i*ldc+j], ldc, accumulate)
-				continue
-			}
-			t.Run(k, &a[i*aStep], bp, &edge[0], t.NR, false)
-			for r := range h {
-				row, from := c[(i+r)*ldc+j:][:w], edge[r*t.NR:][:w]
-				if !accumulate {
-					copy(row, from)
-					continue
-				}
-				for x, v := range from {
-					row[x] += v
-				}
-			}
-		}
-	}
-}
-
 // finite tells whether x holds neither NaN nor Inf.
 func finite[T Float](s *Set[T], x []T) bool {
 	const chunk = 16384

@@ -149,23 +149,25 @@ func (g *gemm[T]) block(bp []T, ic, h, jc, w, pc, d int, accumulate bool) {
 	for q := range strips {
 		g.packA(ap.mem[q*mr*d:][:mr*d], ic+q*mr, min(mr, h-q*mr), pc, d)
 	}
-	multiplyPacked(&g.s.Tile, h, w, d, ap.mem, bp, g.c[ic*g.ldc+jc:], g.ldc, accumulate, edge)
+	multiplyPanels(&g.s.Tile, h, w, d, ap.mem, d, bp, d, g.c[ic*g.ldc+jc:], g.ldc, accumulate, edge)
 }
 
-// multiplyPacked sets (or accumulates into) the m×n block c from micro-panels:
-// a holds ⌈m/MR⌉ panels [k, MR], b ⌈n/NR⌉ panels [k, NR]. Tiles that hang over
-// an edge go through edge, room for one full tile, so that c is written exactly.
-func multiplyPacked[T Float](t *Tile[T], m, n, k int, a, b, c []T, ldc int, accumulate bool, edge []T) {
+// multiplyPanels sets (or accumulates into) the m×n block c from micro-panels:
+// a holds ⌈m/MR⌉ panels [k, MR], aStep rows apart, and b ⌈n/NR⌉ panels [k, NR],
+// bStep rows apart, so that k may be a part of what was packed. Tiles that hang
+// over an edge go through edge, room for one full tile, so that c is written
+// exactly; where m and n are whole tiles it may be nil.
+func multiplyPanels[T Float](t *Tile[T], m, n, k int, a []T, aStep int, b []T, bStep int, c []T, ldc int, accumulate bool, edge []T) {
 	for j := 0; j < n; j += t.NR {
-		bp := &b[j*k]
+		bp := &b[j*bStep]
 		w := min(t.NR, n-j)
 		for i := 0; i < m; i += t.MR {
 			h := min(t.MR, m-i)
 			if h == t.MR && w == t.NR {
-				t.Run(k, &a[i*k], bp, &c[i*ldc+j], ldc, accumulate)
+				t.Run(k, &a[i*aStep], bp, &c[i*ldc+j], ldc, accumulate)
 				continue
 			}
-			t.Run(k, &a[i*k], bp, &edge[0], t.NR, false)
+			t.Run(k, &a[i*aStep], bp, &edge[0], t.NR, false)
 			for r := range h {
 				row, from := c[(i+r)*ldc+j:][:w], edge[r*t.NR:][:w]
 				if !accumulate {

@@ -11,8 +11,9 @@ import (
 )
 
 // OpenGL opens a device on an OpenGL 4.3 driver; FUERTE_OPENGL chooses which
-// (see package opengl). It computes in float32 and moves int32; other dtypes can
-// be stored and brought back. Errors: one line that says what is missing.
+// (see package opengl). It computes in float32, indexes with int32, and
+// takes bool where an op asks for it; other dtypes can be stored and brought
+// back. Errors: one line that says what is missing.
 //
 // What the host cannot see there it cannot check: an id or a target outside its
 // range gives NaN in its place (Gather, TakeAlong, CrossEntropy) or counts for
@@ -28,6 +29,9 @@ func OpenGL() (*Device, error) {
 	g.dev.upload, g.dev.download = g.upload, g.download
 	g.dev.tables[Int32] = &Ops{Copy: g.copy, Fill: g.fill, Gather: g.gather}
 	g.dev.tables[Float32] = g.float32()
+	for _, t := range []DType{Bool, Uint8} {
+		g.dev.tables[t] = &Ops{Copy: g.copyBytes, Fill: g.fillBytes}
+	}
 	for _, t := range []DType{Int32, Float32} {
 		g.index(g.dev.tables[t], t)
 	}
@@ -133,6 +137,34 @@ func (g *gpu) copy(dst, src *Tensor) {
 	g.check("Copy", dst.dtype, err)
 }
 
+func (g *gpu) copyBytes(dst, src *Tensor) {
+	if dst.Len() == 0 {
+		return
+	}
+	var err error
+	if dst.dtype != src.dtype {
+		err = fmt.Errorf("no conversion from %s", src.dtype)
+	} else {
+		err = g.c.CopyBytes(dst.Shape(), g.bytes(dst), g.bytes(src))
+	}
+	g.check("Copy", dst.dtype, err)
+}
+
+// fillBytes repeats one byte, since a tensor of bytes need not end with a word.
+func (g *gpu) fillBytes(dst *Tensor, value float64) {
+	v := int32(uint8(value))
+	if dst.dtype == Bool && value != 0 {
+		v = 1
+	}
+	one, err := g.c.Alloc(1)
+	g.check("Fill", dst.dtype, err)
+	defer g.c.Free(one)
+	g.check("Fill", dst.dtype, g.c.FillInt32(one, v))
+	g.check("Fill", dst.dtype, g.c.CopyBytes([]int{dst.Len()}, opengl.Bools(g.memory(dst), dst.offset, []int{1}), opengl.Bools(one, 0, []int{0})))
+}
+
+func (g *gpu) bytes(t *Tensor) opengl.View { return opengl.Bools(g.memory(t), t.offset, t.Strides()) }
+
 func (g *gpu) fill(dst *Tensor, value float64) {
 	if dst.dtype == Int32 {
 		g.check("Fill", Int32, g.c.FillInt32(g.data(dst), int32(value)))
@@ -158,8 +190,7 @@ func (g *gpu) index(o *Ops, t DType) {
 	}
 	o.Less, o.LessEqual, o.Equal = compare("Less", opengl.Less), compare("LessEqual", opengl.LessEqual), compare("Equal", opengl.Equal)
 	o.Where = func(y, cond, a, b *Tensor) {
-		yes := opengl.Bools(g.memory(cond), cond.offset, cond.Strides())
-		g.check("Where", t, c.Where(y.Shape(), g.view(y), yes, g.view(a), g.view(b)))
+		g.check("Where", t, c.Where(y.Shape(), g.view(y), g.bytes(cond), g.view(a), g.view(b)))
 	}
 	o.ArgMax = func(y, x *Tensor, outer, n, inner int) {
 		g.check("ArgMax", t, c.ArgMax(ints, at(y), at(x), outer, n, inner))

@@ -258,6 +258,7 @@ func TestOpenGLTransfers(t *testing.T) {
 		}
 	}
 	mustEqual(t, "int32 transposed", put(dev, Int32, array{[]int{2, 3}, []float64{1, 2, 3, 4, 5, 6}}).Transpose(0, 1).Clone(), array{[]int{3, 2}, []float64{1, 4, 2, 5, 3, 6}})
+	mustEqual(t, "bool filled", Full(dev, Bool, 1, 5), array{[]int{5}, []float64{1, 1, 1, 1, 1}})
 	mustEqual(t, "int32 filled", Full(dev, Int32, -7, 3), array{[]int{3}, []float64{-7, -7, -7}})
 }
 

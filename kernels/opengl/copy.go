@@ -35,7 +35,23 @@ func Bools(b Buffer, first int, steps []int) View { return View{b, steps, true, 
 // Shapes: rank ≤ 8 after merging; y.Steps and x.Steps as long as shape.
 // Memory: no step of y is 0 (unless its axis is 1); y may be x exactly.
 func (c *Context) Copy(shape []int, y, x View) error {
+	if y.bytes || x.bytes {
+		return fmt.Errorf("opengl: copy: operands of bytes; use CopyBytes")
+	}
 	return c.strided(copyShader, shape, y, x)
+}
+
+//go:embed copy_bytes.comp
+var copyBytesSource string
+
+var copyBytesShader = newShader("copy-bytes", copyBytesSource, "")
+
+// CopyBytes is Copy for views of bytes, by Bools.
+func (c *Context) CopyBytes(shape []int, y, x View) error {
+	if !y.bytes || !x.bytes {
+		return fmt.Errorf("opengl: copy-bytes: an operand is not of bytes")
+	}
+	return c.strided(copyBytesShader, shape, y, x)
 }
 
 // strided dispatches a shader whose arguments are n, rank, shape, the steps of

@@ -191,6 +191,8 @@ func twice(t *testing.T, name string, run func(a *arena)) {
 	})
 }
 
+func view(b Buffer, steps []int) View { return View{Buf: b, Steps: steps} }
+
 const (
 	unit = 1.0 / (1 << 24) // the unit round-off
 	ulp  = 2 * unit
@@ -318,7 +320,7 @@ func TestBuffers(t *testing.T) {
 	if err := c.Upload(b.Slice(90, 100), make([]float32, 11)); err == nil {
 		t.Error("an upload past the end of a slice was accepted")
 	}
-	if err := c.Add([]int{11}, View{b, []int{1}}, View{b.Slice(90, 100), []int{1}}, View{b, []int{0}}); err == nil {
+	if err := c.Add([]int{11}, view(b, []int{1}), view(b.Slice(90, 100), []int{1}), view(b, []int{0})); err == nil {
 		t.Error("a view past the end of a slice was accepted")
 	}
 	if _, err := c.Alloc(c.Info().MaxElements + 1); err == nil {

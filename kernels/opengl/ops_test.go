@@ -99,7 +99,7 @@ func TestCopy(t *testing.T) {
 			}
 			x := a.normal(span(v.shape, xs))
 			y := a.out(span(v.shape, ys))
-			a.ok(a.c.Copy(v.shape, View{y, ys}, View{a.in(x), xs}))
+			a.ok(a.c.Copy(v.shape, view(y, ys), view(a.in(x), xs)))
 			want := make([]float64, span(v.shape, ys))
 			for i := range want {
 				want[i] = math.NaN() // gaps stay as they were
@@ -115,10 +115,10 @@ func TestCopy(t *testing.T) {
 	}
 	defer c.Free(b)
 	nine, odd := []int{2, 2, 2, 2, 2, 2, 2, 2, 2}, []int{1, 3, 9, 2, 5, 7, 11, 13, 17}
-	if err := c.Copy(nine, View{b, rowMajor(nine, 0)}, View{b, odd}); err == nil {
+	if err := c.Copy(nine, view(b, rowMajor(nine, 0)), view(b, odd)); err == nil {
 		t.Error("nine axes that do not merge were accepted")
 	}
-	if err := c.Copy([]int{2, 3}, View{b, []int{3, 1}}, View{b, []int{1}}); err == nil {
+	if err := c.Copy([]int{2, 3}, view(b, []int{3, 1}), view(b, []int{1})); err == nil {
 		t.Error("a step is missing, and was not missed")
 	}
 }
@@ -147,7 +147,7 @@ func TestBinary(t *testing.T) {
 				}
 				x, z := a.normal(span(v.shape, as)), a.normal(span(v.shape, bs))
 				y := a.out(span(v.shape, ys))
-				a.ok(op.run(a.c, v.shape, View{y, ys}, View{a.in(x), as}, View{a.in(z), bs}))
+				a.ok(op.run(a.c, v.shape, view(y, ys), view(a.in(x), as), view(a.in(z), bs)))
 				want := make([]float64, span(v.shape, ys))
 				for i := range want {
 					want[i] = math.NaN()
@@ -160,7 +160,7 @@ func TestBinary(t *testing.T) {
 			const n = 77
 			x, z := a.normal(n), a.normal(n)
 			y, s := a.inout(x), []int{1}
-			a.ok(op.run(a.c, []int{n}, View{y, s}, View{y, s}, View{a.in(z), s}))
+			a.ok(op.run(a.c, []int{n}, view(y, s), view(y, s), view(a.in(z), s)))
 			want := make([]float64, n)
 			for i := range want {
 				want[i] = op.f(float64(x[i]), float64(z[i]))
