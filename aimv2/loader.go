@@ -3,6 +3,7 @@ package aimv2
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"image"
 	"math/rand/v2"
 	"sync"
@@ -131,7 +132,7 @@ type loaded struct {
 	err error
 }
 
-// Stream makes the batches from a step on, one ahead of its reader, until the
+// stream makes the batches from a step on, one ahead of its reader, until the
 // context ends. The reader releases them.
 func (l *Loader) stream(ctx context.Context, step int) <-chan loaded {
 	out := make(chan loaded, 1)
@@ -182,6 +183,17 @@ func EvalImages(c Config, n int, get func(i int) (image.Image, error)) ([]float3
 		}
 	}
 	return out, nil
+}
+
+// Fingerprint tells sources apart by the names and captions of their pictures:
+// "8255 pictures, 0123456789abcdef". Pixels are not read.
+func Fingerprint(src dataset.Source) string {
+	h := fnv.New64a()
+	for i := range src.Len() {
+		r := src.Record(i)
+		fmt.Fprintf(h, "%q %q\n", r.Name, r.Caption)
+	}
+	return fmt.Sprintf("%d pictures, %016x", src.Len(), h.Sum64())
 }
 
 // TrainTokenizer learns the byte-pair vocabulary of a source from every text

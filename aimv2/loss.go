@@ -31,8 +31,11 @@ type Batch struct {
 	PixelWeight, TextWeight *tensor.Tensor
 }
 
-// Release gives the batch's memory back.
+// Release gives the batch's memory back. A nil batch has none.
 func (b *Batch) Release() {
+	if b == nil {
+		return
+	}
 	for _, t := range []*tensor.Tensor{b.Images, b.Prefix, b.IDs, b.Target, b.PixelTarget, b.PixelWeight, b.TextWeight} {
 		t.Release()
 	}

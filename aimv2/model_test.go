@@ -141,3 +141,34 @@ func TestPublishedSizes(t *testing.T) {
 		t.Errorf("tiny has %d parameters, the formula says %d", got, Presets["tiny"].Parameters())
 	}
 }
+
+// TestStepOnEveryDevice takes one optimiser step of a small model on each device
+// and compares every weight with the CPU's: forward, backward, clipping, AdamW.
+func TestStepOnEveryDevice(t *testing.T) {
+	step := func(dev *tensor.Device) []nn.Named {
+		m, err := New(dev, oddConfig, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opt := nn.NewAdamW(m.Params(), 1e-2, 0.9, 0.95, 1e-8, 1e-2, NoDecay)
+		r := rand.New(rand.NewPCG(5, 6))
+		images := make([]float32, 2*3*6*6)
+		for i := range images {
+			images[i] = float32(r.NormFloat64())
+		}
+		b := NewBatch(dev, oddConfig, images, [][]int32{{1, 2}, {3}}, []int32{2, 5}, 10)
+		tape := autograd.NewTape()
+		l, _, _ := m.Loss(tape, b)
+		tape.Backward(l.Total)
+		opt.Step(1e-2, 1)
+		return m.Params()
+	}
+	want := step(tensor.CPU)
+	for _, dev := range testDevices(t)[1:] {
+		for i, p := range step(dev) {
+			// Adam's first step moves every weight by the rate times g/(|g|+ε), so
+			// single precision shows where a gradient is near ε; 1e-2 is one step.
+			near(t, dev.Name+" "+p.Name, p.Value, tensor.Data[float64](tensor.Cast(want[i].Value, tensor.Float64)), 2e-3)
+		}
+	}
+}

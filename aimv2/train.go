@@ -16,9 +16,10 @@ import (
 	"fuerte/tensor"
 )
 
-// Recipe is everything that a run depends on besides its data.
+// Recipe is everything that a run depends on; of its data, the Fingerprint.
 type Recipe struct {
 	Model     Config  `json:"model"`
+	Data      string  `json:"data"`
 	Steps     int     `json:"steps"`
 	Batch     int     `json:"batch"`
 	Seed      uint64  `json:"seed"`
@@ -96,6 +97,7 @@ func NewTrainer(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
+	r.Data = Fingerprint(src)
 	m, err := New(dev, r.Model, r.Seed)
 	if err != nil {
 		return nil, err
@@ -140,7 +142,10 @@ func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 		}
 	}()
 	for t.Step < t.Recipe.Steps && ctx.Err() == nil {
-		b := <-batches
+		b, ok := <-batches
+		if !ok {
+			break // the context ended while the batch was made
+		}
 		if b.err != nil {
 			return b.err
 		}
@@ -191,7 +196,8 @@ func (t *Trainer) SaveState(dir string) error {
 // Resume continues the run saved in dir. A positive steps replaces the recipe's
 // number of steps; then the schedule, too, is that of the new number.
 //
-// Errors: a state that is missing, damaged or of another model.
+// Errors: a state that is missing, damaged, of another model or of a run on
+// other data; steps that the run is past.
 func Resume(dev *tensor.Device, dir string, steps int, src dataset.Source) (*Trainer, error) {
 	path := filepath.Join(dir, StateFile)
 	recipe, step, err := readState(path)
@@ -201,8 +207,20 @@ func Resume(dev *tensor.Device, dir string, steps int, src dataset.Source) (*Tra
 	if steps > 0 {
 		recipe.Steps = steps
 	}
+	if step > recipe.Steps {
+		return nil, fmt.Errorf("%s: the run is at step %d, past %d", path, step, recipe.Steps)
+	}
+	if data := Fingerprint(src); recipe.Data != "" && data != recipe.Data {
+		return nil, fmt.Errorf("%s: the run was trained on %s, this is %s", path, recipe.Data, data)
+	}
 	tok, err := tokenizer.Load(filepath.Join(dir, TokenizerFile))
 	if err != nil {
+		return nil, err
+	}
+	if err := recipe.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := checkSize(path, 3*recipe.Model.Parameters()); err != nil { // weights and two moments
 		return nil, err
 	}
 	t, err := NewTrainer(dev, recipe, src, tok)

@@ -3,6 +3,7 @@ package aimv2
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,8 +13,6 @@ import (
 	"fuerte/nn/atomicfile"
 	"fuerte/nn/safetensors"
 	"fuerte/tensor"
-
-	"io"
 )
 
 // readState reads the recipe and the step out of a state file's metadata.
@@ -31,6 +30,30 @@ func readState(path string) (r Recipe, step int, err error) {
 		return r, 0, fmt.Errorf("%s: the recipe in its metadata: %w", path, err)
 	}
 	return r, step, nil
+}
+
+// checkSize refuses a file of fewer elements than a configuration asks for,
+// before memory is taken for them: a configuration of a few bytes can ask for
+// any amount. What else does not fit, nn.Load names.
+func checkSize(path string, elements int) error {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	have := 0
+	for _, name := range f.Names() {
+		info, _ := f.Info(name)
+		n := 1
+		for _, d := range info.Shape {
+			n *= d
+		}
+		have += n
+	}
+	if have < elements {
+		return fmt.Errorf("%s: has %d elements, the configuration asks for %d", path, have, elements)
+	}
+	return nil
 }
 
 // SaveModel writes a folder that Load reads: weights in dtype "F32" or "BF16",
@@ -73,6 +96,12 @@ func Load(dev *tensor.Device, dir string) (*Model, *tokenizer.Tokenizer, error) 
 	}
 	tok, err := tokenizer.Load(filepath.Join(dir, TokenizerFile))
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.Model.Validate(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := checkSize(filepath.Join(dir, ModelFile), r.Model.Parameters()); err != nil {
 		return nil, nil, err
 	}
 	m, err := newEmpty(dev, r.Model)

@@ -31,7 +31,15 @@ func init() {
 		VJP: func(c *Call, gy *Var) []*Var {
 			t := NewTape()
 			x := t.Variable(c.x(0))
+			x.needs = c.Needs(0)
 			y := c.Args.(func(*Var) *Var)(x)
+			switch {
+			case y == x: // f did nothing
+				return []*Var{gy}
+			case !y.needs: // everything is frozen
+				t.Reset()
+				return []*Var{nil}
+			}
 			t.BackwardFrom(y, gy.Value.Retain())
 			y.Value.Release()
 			return own(x.Grad)

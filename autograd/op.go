@@ -24,7 +24,8 @@ type Op struct {
 	Forward func(c *Call) *tensor.Tensor
 	// VJP returns the cotangent of each input, nil where there is none. It may
 	// use c.Out and c.Saved, and must not write to any of them. It may skip an
-	// input for which c.Needs is false.
+	// input for which c.Needs is false. Ops on inputs alone take them by c.on: a
+	// parameter is on no tape by itself.
 	VJP func(c *Call, gy *Var) []*Var
 }
 
@@ -42,6 +43,19 @@ func (c *Call) Needs(i int) bool { return c.In[i].needs }
 
 // x returns the value of input i.
 func (c *Call) x(i int) *tensor.Tensor { return c.In[i].Value }
+
+// on returns input i on gy's tape.
+func (c *Call) on(gy *Var, i int) *Var {
+	if c.In[i].tape == nil {
+		return gy.Watch(c.In[i])
+	}
+	return c.In[i]
+}
+
+// reads reports whether t is a value of the call itself.
+func (c *Call) reads(t *tensor.Tensor) bool {
+	return c.Out.Value == t || slices.Contains(c.Saved, t) || slices.ContainsFunc(c.In, func(v *Var) bool { return v.Value == t })
+}
 
 // own wraps tensors made by a fused VJP.
 func own(ts ...*tensor.Tensor) []*Var {
@@ -64,8 +78,9 @@ var Ops = []*Op{
 }
 
 // Apply runs an op and, where a gradient flows to an input, records it. The
-// tape is that of the first input which is on one; without any the result is
-// plain. Panics: *Error if a gradient is wanted but no input is on a tape.
+// tape is that of the inputs which are on one; without any the result is plain.
+// Panics: *Error if a gradient is wanted but no input is on a tape, if two are on
+// different ones, and if an input is a result that its tape has let go.
 func Apply(op *Op, args any, in ...*Var) *Var {
 	return apply(op, args, false, in)
 }
@@ -73,20 +88,27 @@ func Apply(op *Op, args any, in ...*Var) *Var {
 // apply records the call even if no input needs a gradient, when force is set:
 // for ops that reach parameters by other ways than their inputs.
 func apply(op *Op, args any, force bool, in []*Var) *Var {
-	c := &Call{Op: op, In: in, Args: args}
-	out := &Var{Value: op.Forward(c), node: -1}
-	c.Out = out
+	var t *Tape
 	needs := force
 	for _, v := range in {
 		needs = needs || v.needs
-		if out.tape == nil {
-			out.tape = v.tape
+		switch {
+		case v.tape == nil:
+		case t != nil && t != v.tape:
+			panic(&Error{op.Name, "the operands are on two tapes; pass a value of the other through Tape.Input"})
+		case v.node >= 0 && !v.tape.holds(v):
+			panic(&Error{op.Name, "an operand's tape was reset since it was made; keep its value and pass that through Tape.Input"})
+		default:
+			t = v.tape
 		}
 	}
-	t := out.tape
-	switch {
-	case t == nil && needs:
+	if t == nil && needs {
 		panic(&Error{op.Name, "no operand is on a tape, so the gradient of a parameter would be lost; pass it through Var.Watch"})
+	}
+	c := &Call{Op: op, In: in, Args: args}
+	out := &Var{Value: op.Forward(c), tape: t, node: -1}
+	c.Out = out
+	switch {
 	case t == nil:
 		release(c.Saved)
 	case t.walking:

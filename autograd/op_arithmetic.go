@@ -8,18 +8,17 @@ import (
 
 // sumTo is the VJP of broadcasting: the cotangent is summed over repeated axes.
 func sumTo(g *Var, like *Var) *Var {
-	for lead := len(g.Shape()) - len(like.Shape()); ; {
-		var axes []int
-		for a := range g.Shape() {
-			if a < lead || like.Shape()[a-lead] == 1 && g.Shape()[a] != 1 {
-				axes = append(axes, a)
-			}
+	lead := len(g.Shape()) - len(like.Shape())
+	var axes []int
+	for a := range g.Shape() {
+		if a < lead || like.Shape()[a-lead] == 1 && g.Shape()[a] != 1 {
+			axes = append(axes, a)
 		}
-		if len(axes) == 0 {
-			return g
-		}
-		return Reshape(Sum(g, true, axes...), like.Shape()...)
 	}
+	if len(axes) == 0 {
+		return g
+	}
+	return Reshape(Sum(g, true, axes...), like.Shape()...)
 }
 
 func pair(r *rand.Rand) ([]*tensor.Tensor, any) {

@@ -76,7 +76,8 @@ func init() {
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
 			a := c.Args.(attentionArgs)
-			x := c.x(0)
+			x := c.x(0).Compact() // the gradient is laid out like it
+			defer x.Release()
 			g := tensor.New(x.Device(), x.DType(), x.Shape()...)
 			p, gp := splitQKV(x, a.heads), splitQKV(g, a.heads)
 			o, gyh := splitHeads(c.Out.Value, a.heads), splitHeads(gy.Value, a.heads)

@@ -20,10 +20,10 @@ func init() {
 		VJP: func(c *Call, gy *Var) []*Var {
 			g := make([]*Var, 2)
 			if c.Needs(0) {
-				g[0] = sumTo(MatMul(gy, Transpose(c.In[1], -2, -1)), c.In[0])
+				g[0] = sumTo(MatMul(gy, Transpose(c.on(gy, 1), -2, -1)), c.In[0])
 			}
 			if c.Needs(1) {
-				g[1] = sumTo(MatMul(Transpose(c.In[0], -2, -1), gy), c.In[1])
+				g[1] = sumTo(MatMul(Transpose(c.on(gy, 0), -2, -1), gy), c.In[1])
 			}
 			return g
 		},
@@ -69,7 +69,7 @@ func init() {
 				g[0] = Reshape(MatMul(rows, c.In[1]), c.In[0].Shape()...)
 			}
 			if c.Needs(1) {
-				g[1] = MatMul(Transpose(rows, 0, 1), Reshape(c.In[0], -1, c.x(1).Dim(1)))
+				g[1] = MatMul(Transpose(rows, 0, 1), Reshape(c.on(gy, 0), -1, c.x(1).Dim(1)))
 			}
 			if len(g) > 2 && c.Needs(2) {
 				g[2] = Sum(rows, false, 0)

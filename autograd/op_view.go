@@ -1,6 +1,7 @@
 package autograd
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -36,7 +37,7 @@ func init() {
 			order := c.Args.([]int)
 			back := make([]int, len(order))
 			for i, a := range order {
-				back[a] = i
+				back[axisOf("permute", c.In[0], a)] = i
 			}
 			return []*Var{Permute(gy, back...)}
 		},
@@ -53,9 +54,21 @@ func Transpose(x *Var, a, b int) *Var {
 	for i := range order {
 		order[i] = i
 	}
-	a, b = (a+n)%n, (b+n)%n
+	a, b = axisOf("transpose", x, a), axisOf("transpose", x, b)
 	order[a], order[b] = b, a
 	return Permute(x, order...)
+}
+
+// axisOf resolves a possibly negative axis. Panics: *tensor.ShapeError.
+func axisOf(op string, x *Var, axis int) int {
+	a, n := axis, x.Value.Rank()
+	if a < 0 {
+		a += n
+	}
+	if a < 0 || a >= n {
+		panic(&tensor.ShapeError{Op: op, Shapes: [][]int{x.Shape()}, Rule: fmt.Sprintf("axis %d is out of range", axis)})
+	}
+	return a
 }
 
 // expand repeats axes of size 1; its VJP sums over them.
@@ -99,7 +112,9 @@ func init() {
 }
 
 // Narrow returns n entries of an axis from start on.
-func Narrow(x *Var, axis, start, n int) *Var { return Apply(narrowOp, narrowArgs{axis, start, n}, x) }
+func Narrow(x *Var, axis, start, n int) *Var {
+	return Apply(narrowOp, narrowArgs{axisOf("narrow", x, axis), start, n}, x)
+}
 
 // pad stands x at start of an axis of size n, zeros around it: the VJP of
 // narrow, and narrow is its own.
@@ -129,7 +144,9 @@ func init() {
 }
 
 // Pad returns x at start of an axis of size n, zeros around it.
-func Pad(x *Var, axis, start, n int) *Var { return Apply(padOp, narrowArgs{axis, start, n}, x) }
+func Pad(x *Var, axis, start, n int) *Var {
+	return Apply(padOp, narrowArgs{axisOf("pad", x, axis), start, n}, x)
+}
 
 // concat joins along an axis; its VJP cuts the cotangent up again.
 var concatOp = new(Op)

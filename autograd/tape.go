@@ -18,6 +18,7 @@ package autograd
 
 import (
 	"fmt"
+	"slices"
 
 	"fuerte/tensor"
 )
@@ -55,8 +56,14 @@ func (v *Var) Keep() *Var {
 	return v
 }
 
-// Hook calls f with v's complete cotangent during Backward; f must not keep it.
-func (v *Var) Hook(f func(g *tensor.Tensor)) { v.hooks = append(v.hooks, f) }
+// Hook calls f with v's complete cotangent during Backward, if one arrives; f must
+// not keep it. Panics: *Error for a leaf, whose gradient is in Grad.
+func (v *Var) Hook(f func(g *tensor.Tensor)) {
+	if v.node < 0 {
+		panic(&Error{"hook", "a leaf or a constant has none; a leaf's gradient is in Grad"})
+	}
+	v.hooks = append(v.hooks, f)
+}
 
 // Detach returns the value cut off from the computation that made it. It is on
 // the same tape, so further ops on it are cleaned up with the rest.
@@ -76,6 +83,7 @@ type Tape struct {
 	// here, and what the VJP does not return is released after it.
 	walking bool
 	scratch []*tensor.Tensor
+	given   []*tensor.Tensor // the tape's claims on what the VJP at hand returned
 	grads   []*tensor.Tensor // cotangent of each node's result
 }
 
@@ -115,6 +123,9 @@ func (t *Tape) Reset() {
 // drop releases what a node holds.
 func (t *Tape) drop(i int) {
 	n := &t.nodes[i]
+	if n.out == nil {
+		return // a walk that a panic ended had passed it
+	}
 	if n.call != nil {
 		for _, s := range n.call.Saved {
 			s.Release()
@@ -137,9 +148,12 @@ func (t *Tape) Backward(y *Var) {
 }
 
 // BackwardFrom is Backward from the cotangent gy of y, of any shape. It takes gy
-// over.
+// over. Panics: *tensor.ShapeError if gy has not the shape and dtype of y.
 func (t *Tape) BackwardFrom(y *Var, gy *tensor.Tensor) {
-	t.check(y)
+	t.check("backward", y)
+	if !slices.Equal(gy.Shape(), y.Shape()) || gy.DType() != y.Value.DType() {
+		panic(&tensor.ShapeError{Op: "backward", Shapes: [][]int{y.Shape(), gy.Shape()}, Rule: "the cotangent has not the shape and dtype of the result"})
+	}
 	t.seed(len(t.nodes))
 	t.grads[y.node] = gy
 	y.kept = true
@@ -161,44 +175,37 @@ func (t *Tape) step(i int) {
 	for _, h := range n.out.hooks {
 		h(g)
 	}
-	t.scratch = t.scratch[:0]
+	t.scratch = append(t.scratch[:0], g)
 	gy := &Var{Value: g, tape: t, node: -1}
 	given := n.call.Op.VJP(n.call, gy)
 	checkVJP(n.call, given)
+	// What the VJP made by kernels of its own is the walk's, like what it made by
+	// ops. What it handed on (gy, or a value that it read) is shared.
+	for _, gx := range given {
+		if gx != nil && !n.call.reads(gx.Value) && !slices.Contains(t.scratch, gx.Value) {
+			t.scratch = append(t.scratch, gx.Value)
+		}
+	}
+	t.given = t.given[:0]
 	for j, gx := range given {
-		if in := n.call.In[j]; gx != nil && in.needs {
-			t.deposit(in, gx, g, given[:j])
-		} else if gx != nil && gx.Value != g && !t.inScratch(gx.Value) {
-			gx.Value.Release()
+		var claim *tensor.Tensor
+		if gx != nil && n.call.In[j].needs {
+			claim = gx.Value.Retain()
 		}
+		t.given = append(t.given, claim)
 	}
-	for _, s := range t.scratch {
-		s.Release()
-	}
-	g.Release()
+	// Releasing first leaves most claims exclusive, so that deposit need not copy.
+	release(t.scratch)
 	t.grads[i] = nil
-}
-
-func (t *Tape) inScratch(v *tensor.Tensor) bool {
-	for _, s := range t.scratch {
-		if s == v {
-			return true
+	for j, gx := range t.given {
+		if gx != nil {
+			t.deposit(n.call.In[j], gx)
 		}
 	}
-	return false
 }
 
-// deposit adds a cotangent to where it belongs. A VJP may hand on the cotangent
-// it was given, or the same one for two inputs: those are shared, not moved.
-func (t *Tape) deposit(in, gx *Var, gy *tensor.Tensor, earlier []*Var) {
-	g := gx.Value
-	shared := g == gy
-	for _, e := range earlier {
-		shared = shared || e != nil && e.Value == g
-	}
-	if shared || t.inScratch(g) {
-		g = g.Retain() // the scratch list keeps its own claim
-	}
+// deposit adds a cotangent to where it belongs and takes it over.
+func (t *Tape) deposit(in *Var, g *tensor.Tensor) {
 	at := &in.Grad
 	if in.node >= 0 {
 		at = &t.grads[in.node]
@@ -235,21 +242,29 @@ func (t *Tape) seed(n int) {
 	clear(t.grads)
 }
 
-func (t *Tape) check(y *Var) {
-	if y.tape != t || y.node < 0 || y.node >= len(t.nodes) || t.nodes[y.node].out != y {
-		panic(&Error{Op: "backward", Rule: "the result is not on this tape, or the tape was reset since"})
+func (t *Tape) check(op string, y *Var) {
+	if y.tape != t || !t.holds(y) {
+		panic(&Error{Op: op, Rule: "the result is not on this tape, or the tape was reset since"})
 	}
 	if t.nodes[y.node].call == nil {
-		panic(&Error{Op: "backward", Rule: "no gradient flows to the result"})
+		panic(&Error{Op: op, Rule: "no gradient flows to the result"})
 	}
 }
 
+// holds reports whether v is a result that the tape has not let go since.
+func (t *Tape) holds(v *Var) bool {
+	return v.node >= 0 && v.node < len(t.nodes) && t.nodes[v.node].out == v
+}
+
 // Grad returns dy/dx for each x as new results on the tape, which stays whole:
-// they can be differentiated again. y must be a scalar. A nil entry means that y
-// does not depend on that x. Panics: *Error where an op on the way is fused and
-// has no second derivative.
+// they can be differentiated again. A nil entry means that y does not depend on
+// that x. Panics: *tensor.ShapeError if y has more than one element, *Error where
+// an op on the way is fused and has no second derivative.
 func (t *Tape) Grad(y *Var, xs ...*Var) []*Var {
-	t.check(y)
+	if y.Value.Len() != 1 {
+		panic(&tensor.ShapeError{Op: "grad", Shapes: [][]int{y.Shape()}, Rule: "the result is not a scalar"})
+	}
+	t.check("grad", y)
 	grads := map[*Var]*Var{y: t.Input(tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...))}
 	for i := y.node; i >= 0; i-- {
 		n := t.nodes[i]

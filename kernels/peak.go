@@ -1,42 +1,62 @@
 package kernels
 
 import (
+	"math"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
 // Peak measures the ceiling of a level on this machine, in FLOP/s: its FMA loop
 // on the given number of threads at once, the best of several runs of a few
-// milliseconds. A number of threads below 1 means GOMAXPROCS.
+// milliseconds. A number of threads below 1 means GOMAXPROCS; more than that
+// share the cores. It takes about a tenth of a second.
 func Peak[T Float](s *Set[T], threads int) float64 {
 	if threads < 1 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	const runs, passes = 8, 2000 // a call of 2000 passes is some 10 µs
-	run := func() time.Duration {
-		start := time.Now()
-		done := make(chan struct{})
-		for range threads {
-			go func() {
-				for range peakCalls {
-					s.FMALoop(passes)
-				}
-				done <- struct{}{}
-			}()
-		}
-		for range threads {
-			<-done
-		}
-		return time.Since(start)
+	const least, budget = 8, 100 * time.Millisecond
+	best := peakRun(s, threads)
+	begin := time.Now()
+	for n := 1; n < least || time.Since(begin) < budget; n++ {
+		best = min(best, peakRun(s, threads))
 	}
-	best := run()
-	for range runs - 1 {
-		best = min(best, run())
-	}
-	return float64(threads) * peakCalls * passes * s.FMALoopFLOP / best.Seconds()
+	return float64(threads) * peakCalls * peakPasses * s.FMALoopFLOP / best.Seconds()
 }
 
-const peakCalls = 500
+// A call of peakPasses is some 10 µs, so that a thread can be stopped between two.
+const peakCalls, peakPasses = 500, 2000
+
+// peakRun times one run, from the first thread's start to the last one's end.
+// None starts before all of them are there: waking a thread may take as long as
+// some calls.
+func peakRun[T Float](s *Set[T], threads int) time.Duration {
+	var there atomic.Int32
+	done := make(chan [2]time.Time, threads)
+	for range threads {
+		go func() {
+			for there.Add(1); int(there.Load()) < threads; {
+				runtime.Gosched()
+			}
+			start := time.Now()
+			for range peakCalls {
+				s.FMALoop(peakPasses)
+			}
+			done <- [2]time.Time{start, time.Now()}
+		}()
+	}
+	span := <-done
+	for range threads - 1 {
+		t := <-done
+		if t[0].Before(span[0]) {
+			span[0] = t[0]
+		}
+		if t[1].After(span[1]) {
+			span[1] = t[1]
+		}
+	}
+	return span[1].Sub(span[0])
+}
 
 const refFMALoopFLOP = 16
 
@@ -49,8 +69,8 @@ func refFMALoop[T Float](n int) {
 		a, b, c, d = a*x+y, b*x+y, c*x+y, d*x+y
 		e, f, g, h = e*x+y, f*x+y, g*x+y, h*x+y
 	}
-	fmaSink = float64(a + b + c + d + e + f + g + h)
+	fmaSink.Store(math.Float64bits(float64(a + b + c + d + e + f + g + h)))
 }
 
 // fmaSink keeps the loop alive; the last writer wins.
-var fmaSink float64
+var fmaSink atomic.Uint64

@@ -270,7 +270,7 @@ func TestOpenGLMissing(t *testing.T) {
 	for name, f := range map[string]func(){
 		"no Exp for float64":                       func() { Exp(From(dev, []float64{1}, 1)) },
 		"no Add for int32":                         func() { Add(Full(dev, Int32, 1, 4), Full(dev, Int32, 1, 4)) },
-		"no Fill for bool":                         func() { Zeros(dev, Bool, 4) },
+		"no Fill for int64":                        func() { Zeros(dev, Int64, 4) },
 		"Copy on opengl: no conversion from int32": func() { Cast(Full(dev, Int32, 1, 4), Float32) },
 	} {
 		func() {

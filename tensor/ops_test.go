@@ -543,8 +543,8 @@ func TestPrimitives(t *testing.T) {
 						elements = max(elements, size(o.shape))
 					}
 					for l := range len(layouts) + 1 {
-						if elements > 3000 && l > 2 && l < len(layouts) {
-							continue // what is left says it all
+						if elements > 3000 && l != 0 && l != 2 {
+							continue // contiguous and with gaps is enough
 						}
 						p.check(t, name, dev, dt, c, func() layout {
 							if l < len(layouts) {

@@ -34,6 +34,21 @@ type hostPool struct {
 
 const cacheLine = 64
 
+// For finding faults of ownership.
+var (
+	poison atomic.Bool
+	live   atomic.Int64
+)
+
+// PoisonFreed makes every release of host memory fill it with NaN (−1 in
+// integers), so that whatever is read after its release, or before it is written,
+// shows. A debugging switch: it costs a pass over all memory.
+func PoisonFreed(on bool) { poison.Store(on) }
+
+// Live returns how many blocks of host memory were allocated and not released
+// since the start. Work that releases what it makes leaves it as it was.
+func Live() int64 { return live.Load() }
+
 func sizeClass(n int) (class, size int) {
 	class, size = 0, cacheLine
 	for size < n {
@@ -47,6 +62,7 @@ func sizeClass(n int) (class, size int) {
 
 // alloc returns n bytes of host memory with undefined content.
 func (p *hostPool) alloc(dev *Device, n int) *storage {
+	live.Add(1)
 	class, size := sizeClass(n)
 	p.mu.Lock()
 	if l := p.free[class]; len(l) > 0 {
@@ -66,6 +82,12 @@ func (p *hostPool) alloc(dev *Device, n int) *storage {
 }
 
 func (p *hostPool) put(s *storage) {
+	live.Add(-1)
+	if poison.Load() {
+		for i := range s.mem {
+			s.mem[i] = 0xff
+		}
+	}
 	class, _ := sizeClass(len(s.mem))
 	p.mu.Lock()
 	p.free[class] = append(p.free[class], s)

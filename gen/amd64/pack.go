@@ -89,7 +89,7 @@ func (e *emitter) move(from, to op.Mem, floats int) {
 // Loop:      two 8-column blocks of all rows a pass, then one; the rows in groups
 // of 8 or the 6 left, the 6 first. A group takes both blocks at once, the whole
 // cache line: with a row stride of a multiple of 4 KiB all rows share one set of
-// L1, and a line is gone before the next group is through. Needs: AVX2.
+// L1, and a line is gone before the next group is through. Needs: AVX.
 func (e *emitter) packCols(width int) {
 	name := fmt.Sprintf("PackCols%dAVX2", width)
 	e.text(name, "func(dst, src *float32, ld, blocks int)",

@@ -5,7 +5,8 @@
 // empty, and a program that imports it stays static and free of cgo. With the
 // tag, the GL functions come from go-gl/gl if cgo is on, and from the driver's
 // library opened at run time (ebitengine/purego) if it is off. Both fill the
-// same struct (api.go), so nothing else of the package knows which it is.
+// same struct (api.go), so nothing else of the package knows which it is. EGL is
+// asked of the system under its Linux name; on Windows the tag does not build.
 //
 //	context.go  Open, the goroutine that owns the GL context, its queue
 //	egl.go      headless displays: which one is taken, and why

@@ -208,7 +208,7 @@ func openSession(kind, library string) (*session, error) {
 	if kind == "" {
 		kind = "auto"
 	}
-	return nil, fmt.Errorf("opengl: EGL is here, but no driver gives an OpenGL 4.3 context (kind %s; tried %s)", kind, strings.Join(tried, "; "))
+	return nil, fmt.Errorf("opengl: EGL is here, but no driver gives an OpenGL 4.3 context: install one, on Debian libgl1-mesa-dri (kind %s; tried %s)", kind, strings.Join(tried, "; "))
 }
 
 func (e *egl) session(p place, software bool) (*session, error) {
