@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Config is the shape of a model. The JSON names are those of config.json in an
@@ -30,8 +31,8 @@ type Stack struct {
 // encoders with the published decoder; the decoder of the smaller ones is scaled
 // with them. Captions of the embedded set are short, so their context is, too.
 var Presets = map[string]Config{
-	"tiny":  preset(48, 8, Stack{128, 4, 2, 384}, Stack{128, 2, 2, 384}, 20),
-	"emoji": preset(48, 8, Stack{192, 5, 3, 512}, Stack{192, 2, 3, 512}, 20),
+	"tiny":  preset(48, 12, Stack{128, 6, 2, 384}, Stack{128, 2, 2, 384}, 16),
+	"emoji": preset(48, 12, Stack{192, 5, 3, 512}, Stack{192, 2, 3, 512}, 16),
 	"small": preset(96, 8, Stack{384, 12, 6, 1024}, Stack{384, 6, 6, 1024}, 32),
 	"base":  preset(224, 14, Stack{768, 12, 6, 2048}, publishedDecoder, 77),
 	"large": preset(224, 14, Stack{1024, 24, 8, 2816}, publishedDecoder, 77),
@@ -44,6 +45,24 @@ var publishedDecoder = Stack{1024, 12, 8, 2816}
 
 func preset(image, patch int, enc, dec Stack, context int) Config {
 	return Config{ImageSize: image, PatchSize: patch, Encoder: enc, Decoder: dec, Vocab: 1024, Context: context, NormEps: 1e-5}
+}
+
+// Preset returns a preset by its name or, for the published sizes, by the letter
+// that the paper uses: L and H.
+//
+// Errors: an unknown name; the message lists those that there are.
+func Preset(name string) (Config, error) {
+	switch name {
+	case "L":
+		name = "large"
+	case "H":
+		name = "huge"
+	}
+	c, ok := Presets[name]
+	if !ok {
+		return Config{}, fmt.Errorf("aimv2: no preset %q; there are %s", name, strings.Join(PresetNames(), ", "))
+	}
+	return c, nil
 }
 
 // PresetNames lists the presets from the smallest to the largest.

@@ -27,6 +27,7 @@ type Loader struct {
 	batch  int
 	seed   uint64
 	aug    preprocess.Augment
+	colour float64 // Augment.Background
 
 	mu     sync.Mutex
 	order  []int // of one epoch
@@ -43,10 +44,19 @@ var Norm = preprocess.ImageNet
 // 25 MB of it.
 const imageCache = 256 << 20
 
+// Augment tells how training pictures differ from evaluated ones.
+type Augment struct {
+	CropMin    float64 `json:"crop_min"`   // least part of the area that a random crop keeps
+	Flip       float64 `json:"flip"`       // probability of a mirror image, where the caption allows one
+	Background float64 `json:"background"` // probability of a random colour behind transparent pixels, else white
+}
+
 // NewLoader returns a loader of batches on a device.
-func NewLoader(dev *tensor.Device, c Config, src dataset.Source, tok *tokenizer.Tokenizer, batch int, seed uint64) *Loader {
-	return &Loader{dev: dev, config: c, source: src, tok: tok, batch: batch, seed: seed,
-		aug: preprocess.DefaultAugment(c.ImageSize, Norm), epoch: -1, images: map[int]image.Image{}, room: imageCache}
+func NewLoader(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer.Tokenizer) *Loader {
+	aug := preprocess.DefaultAugment(r.Model.ImageSize, Norm)
+	aug.Scale[0], aug.Flip = r.Augment.CropMin, r.Augment.Flip
+	return &Loader{dev: dev, config: r.Model, source: src, tok: tok, batch: r.Batch, seed: r.Seed, aug: aug,
+		colour: r.Augment.Background, epoch: -1, images: map[int]image.Image{}, room: imageCache}
 }
 
 // Streams of random numbers, kept apart by the second half of a PCG seed.
@@ -91,19 +101,17 @@ func (l *Loader) Batch(step int) (*Batch, error) {
 		rec := l.source.Record(at)
 		prefix[i] = 1 + int32(r.IntN(c.Tokens()-1))
 		captions[i] = l.tok.Encode(dataset.Text(rec, r))
-		preprocess.ToRGB(&rgb, img, background(r))
+		preprocess.ToRGB(&rgb, img, l.background(r))
 		size := 3 * c.ImageSize * c.ImageSize
 		l.aug.Apply(pixels[i*size:(i+1)*size], rgb, rec.Caption, r, &scratch)
 	}
 	return NewBatch(l.dev, c, pixels, captions, prefix, l.tok.EOS()), nil
 }
 
-// background draws what shows through transparent pixels: white, as in
-// evaluation, half of the time, and else any colour, so that the drawing and not
-// its surroundings is learnt.
-func background(r *rand.Rand) preprocess.Color {
+// background draws what shows through transparent pixels.
+func (l *Loader) background(r *rand.Rand) preprocess.Color {
 	c := preprocess.Color{uint8(r.IntN(256)), uint8(r.IntN(256)), uint8(r.IntN(256))}
-	if r.IntN(2) == 0 {
+	if r.Float64() >= l.colour {
 		return preprocess.White
 	}
 	return c

@@ -64,11 +64,11 @@ func MeanPool(features *tensor.Tensor) *tensor.Tensor { return tensor.Mean(featu
 func Standardise(train *tensor.Tensor, xs ...*tensor.Tensor) {
 	d := train.Dim(-1)
 	rows := train.Reshape(-1, d)
-	mean := tensor.Mean(rows, true, 0)
+	mean := tensor.Mean(rows, false, 0)
 	centred := tensor.Sub(rows, mean)
 	square := tensor.Mul(centred, centred)
-	variance := tensor.Mean(square, true, 0)
-	rstd := tensor.New(tensor.CPU, tensor.Float32, 1, d)
+	variance := tensor.Mean(square, false, 0)
+	rstd := tensor.New(tensor.CPU, tensor.Float32, d)
 	for i, v := range tensor.Data[float32](variance) {
 		tensor.Data[float32](rstd)[i] = float32(1 / math.Sqrt(float64(v)+1e-6))
 	}
@@ -76,14 +76,14 @@ func Standardise(train *tensor.Tensor, xs ...*tensor.Tensor) {
 		t.Release()
 	}
 	for _, x := range xs {
-		flat := x.Reshape(-1, d)
-		shifted := tensor.Sub(flat, mean)
+		shifted := tensor.Sub(x, mean)
 		scaled := tensor.Mul(shifted, rstd)
-		tensor.Copy(flat, scaled)
-		for _, t := range []*tensor.Tensor{flat, shifted, scaled} {
-			t.Release()
-		}
+		tensor.Copy(x, scaled)
+		shifted.Release()
+		scaled.Release()
 	}
+	mean.Release()
+	rstd.Release()
 }
 
 // Neighbours tells how KNN compares.

@@ -32,6 +32,7 @@ type Recipe struct {
 	AdamEps   float64 `json:"adam_eps"`
 	Decay     float64 `json:"weight_decay"` // fully decoupled: at the peak, per step
 	Clip      float64 `json:"clip_norm"`
+	Augment   Augment `json:"augment"`
 	Recompute bool    `json:"recompute"` // keep one activation a block, run blocks twice
 }
 
@@ -48,7 +49,8 @@ func Published(c Config, steps, batch int, seed uint64) Recipe {
 		peak = 8e-4
 	}
 	return Recipe{Model: c, Steps: steps, Batch: batch, Seed: seed, Peak: peak, Start: 1e-6, Floor: 1e-5,
-		Warmup: max(1, steps/100), Beta1: 0.9, Beta2: 0.95, AdamEps: 1e-8, Decay: 1e-4, Clip: 1}
+		Warmup: max(1, steps/100), Beta1: 0.9, Beta2: 0.95, AdamEps: 1e-8, Decay: 1e-4, Clip: 1,
+		Augment: Augment{CropMin: 0.4, Flip: 0.5, Background: 0.25}}
 }
 
 // Validate reports the first setting that no run can have.
@@ -59,6 +61,8 @@ func (r Recipe) Validate() error {
 		return fmt.Errorf("aimv2: %d steps of %d images with %d of warm-up make no run", r.Steps, r.Batch, r.Warmup)
 	case !positive(r.Peak) || r.Start < 0 || r.Floor < 0 || !positive(r.Clip) || !positive(r.AdamEps) || r.Decay < 0 || r.Decay >= 1:
 		return errors.New("aimv2: learning rates, clip and epsilon must be positive, and the decay in [0, 1)")
+	case !(r.Augment.CropMin > 0 && r.Augment.CropMin <= 1 && r.Augment.Flip >= 0 && r.Augment.Flip <= 1 && r.Augment.Background >= 0 && r.Augment.Background <= 1):
+		return errors.New("aimv2: crop_min must be in (0, 1], the probabilities of flip and background in [0, 1]")
 	case !(r.Beta1 >= 0 && r.Beta1 < 1 && r.Beta2 >= 0 && r.Beta2 < 1):
 		return fmt.Errorf("aimv2: betas %g and %g must be in [0, 1)", r.Beta1, r.Beta2)
 	}
@@ -105,7 +109,7 @@ func NewTrainer(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer
 	m.Encoder.Trunk.Recompute, m.Decoder.Trunk.Recompute = r.Recompute, r.Recompute
 	return &Trainer{Recipe: r, Model: m, Tok: tok, tape: autograd.NewTape(),
 		opt:    nn.NewAdamW(m.Params(), r.Peak, r.Beta1, r.Beta2, r.AdamEps, r.Decay, NoDecay),
-		loader: NewLoader(dev, r.Model, src, tok, r.Batch, r.Seed)}, nil
+		loader: NewLoader(dev, r, src, tok)}, nil
 }
 
 // Metrics is what one step reports; its JSON form is a line of metrics.jsonl.
@@ -118,13 +122,18 @@ type Metrics struct {
 	GradNorm float64 `json:"grad_norm"` // before clipping
 }
 
-// DivergedError reports a loss that is not finite. The weights are those before
-// the step.
+// DivergedError reports a loss or a gradient that is not finite. The weights are
+// those before the step.
 type DivergedError struct{ Metrics }
 
 func (e *DivergedError) Error() string {
-	return fmt.Sprintf("aimv2: step %d: the loss is not finite (pixel %g, text %g)", e.Step, e.Pixel, e.Text)
+	if finite(e.Total) {
+		return fmt.Sprintf("aimv2: step %d: the gradient is not finite (pixel loss %.4g, text loss %.4g)", e.Step, e.Pixel, e.Text)
+	}
+	return fmt.Sprintf("aimv2: step %d: the loss is not finite (pixel %.4g, text %.4g)", e.Step, e.Pixel, e.Text)
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // Run takes steps until the recipe's last or until the context ends, and calls
 // each after every step; an error from it ends the run. A step that has begun is
@@ -165,7 +174,7 @@ func (t *Trainer) take(b *Batch) (Metrics, error) {
 	r := t.Recipe
 	l, _, _ := t.Model.Loss(t.tape, b)
 	m := Metrics{Step: t.Step, Pixel: l.Pixel.Value.Item(), Text: l.Text.Value.Item(), Total: l.Total.Value.Item()}
-	if math.IsNaN(m.Total) || math.IsInf(m.Total, 0) {
+	if !finite(m.Total) {
 		t.tape.Reset()
 		return m, &DivergedError{m}
 	}
@@ -173,7 +182,13 @@ func (t *Trainer) take(b *Batch) (Metrics, error) {
 	l.Total.Value.Release()
 	s := nn.WarmupCosine{Start: r.Start, Peak: r.Peak, Floor: r.Floor, Warmup: r.Warmup, Total: r.Steps}
 	m.Rate = s.At(t.Step)
-	m.GradNorm = t.opt.Step(m.Rate, r.Clip)
+	if m.GradNorm = t.opt.GradNorm(); !finite(m.GradNorm) {
+		for _, p := range t.Model.Params() {
+			p.ZeroGrad()
+		}
+		return m, &DivergedError{m}
+	}
+	t.opt.Step(m.Rate, r.Clip)
 	t.Step++
 	return m, nil
 }

@@ -22,7 +22,7 @@ func sumTo(g *Var, like *Var) *Var {
 }
 
 func pair(r *rand.Rand) ([]*tensor.Tensor, any) {
-	return []*tensor.Tensor{normal(r, 2, 3, 5), normal(r, 3, 1)}, nil // broadcasts two ways
+	return []*tensor.Tensor{normal(r, 2, 1, 5), normal(r, 3, 1)}, nil // both broadcast
 }
 
 // identity is y = x. Its second input only brings a parameter onto a tape.
@@ -106,7 +106,7 @@ func init() {
 	*divOp = Op{
 		Name: "div",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 5), positive(r, 3, 1)}, nil
+			return []*tensor.Tensor{normal(r, 2, 1, 5), positive(r, 3, 1)}, nil
 		},
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Div(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {

@@ -14,7 +14,7 @@ func init() {
 	*matmulOp = Op{
 		Name: "matmul",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 5), normal(r, 5, 4)}, nil
+			return []*tensor.Tensor{normal(r, 2, 1, 3, 5), normal(r, 3, 5, 4)}, nil // both broadcast
 		},
 		Forward: func(c *Call) *tensor.Tensor { return tensor.MatMul(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {

@@ -182,7 +182,7 @@ func (t *Tape) step(i int) {
 	// What the VJP made by kernels of its own is the walk's, like what it made by
 	// ops. What it handed on (gy, or a value that it read) is shared.
 	for _, gx := range given {
-		if gx != nil && !n.call.reads(gx.Value) && !slices.Contains(t.scratch, gx.Value) {
+		if gx != nil && !n.call.reads(gx.Value) {
 			t.scratch = append(t.scratch, gx.Value)
 		}
 	}
@@ -265,7 +265,9 @@ func (t *Tape) Grad(y *Var, xs ...*Var) []*Var {
 		panic(&tensor.ShapeError{Op: "grad", Shapes: [][]int{y.Shape()}, Rule: "the result is not a scalar"})
 	}
 	t.check("grad", y)
-	grads := map[*Var]*Var{y: t.Input(tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...))}
+	one := &Var{Value: tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...), tape: t, node: len(t.nodes)}
+	t.nodes = append(t.nodes, node{out: one}) // the tape releases it
+	grads := map[*Var]*Var{y: one}
 	for i := y.node; i >= 0; i-- {
 		n := t.nodes[i]
 		gy := grads[n.out]

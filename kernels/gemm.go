@@ -51,7 +51,9 @@ func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, 
 	if transB {
 		bRows, bCols = n, k
 	}
-	shapeCheck(m >= 0 && n >= 0 && k >= 0, "gemm", "negative size m=%d n=%d k=%d", m, n, k)
+	if m < 0 || n < 0 || k < 0 {
+		shapeCheck(false, "gemm", "negative size m=%d n=%d k=%d", m, n, k)
+	}
 	if m == 0 || n == 0 {
 		return
 	}
@@ -66,8 +68,11 @@ func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, 
 		}
 		return
 	}
-	g := &gemm[T]{s: s, transA: transA, transB: transB, m: m, n: n, k: k, a: a, lda: lda, b: b, ldb: ldb, c: c, ldc: ldc, accumulate: accumulate}
+	g := newGemm[T]()
+	g.s, g.transA, g.transB, g.accumulate = s, transA, transB, accumulate
+	g.m, g.n, g.k, g.a, g.lda, g.b, g.ldb, g.c, g.ldc = m, n, k, a, lda, b, ldb, c, ldc
 	g.run()
+	g.free()
 }
 
 // checkMatrix panics unless rows×cols with row stride ld lies in n elements.
@@ -75,8 +80,12 @@ func checkMatrix(op, name string, rows, cols, ld, n int) {
 	if rows == 0 || cols == 0 {
 		return
 	}
-	shapeCheck(ld >= cols, op, "row stride %d of %s is smaller than its %d columns", ld, name, cols)
-	shapeCheck(rows-1 <= (n-cols)/ld && n >= cols, op, "%s has %d elements, too few for %d×%d with row stride %d", name, n, rows, cols, ld)
+	if ld < cols { // guarded: the arguments of shapeCheck are allocated
+		shapeCheck(false, op, "row stride %d of %s is smaller than its %d columns", ld, name, cols)
+	}
+	if n < cols || rows-1 > (n-cols)/ld {
+		shapeCheck(false, op, "%s has %d elements, too few for %d×%d with row stride %d", name, n, rows, cols, ld)
+	}
 }
 
 type gemm[T Float] struct {
@@ -86,6 +95,36 @@ type gemm[T Float] struct {
 	a, b, c        []T
 	lda, ldb, ldc  int
 	accumulate     bool
+
+	// The panel of B at hand: columns jc…jc+w, rows pc…pc+d, packed in bp; mc is
+	// the height of a block of A.
+	bp                []T
+	jc, w, pc, d, mc  int
+	add               bool
+	packTask, mulTask func(t int) // method values, made once: a closure for each panel would be a heap allocation
+	pool              *sync.Pool
+}
+
+// gemms are finished calls, to be used again, apart for each element type.
+var gemms32, gemms64 sync.Pool
+
+func newGemm[T Float]() *gemm[T] {
+	pool := &gemms32
+	if unsafe.Sizeof(T(0)) == 8 {
+		pool = &gemms64
+	}
+	if g, ok := pool.Get().(*gemm[T]); ok {
+		return g
+	}
+	g := &gemm[T]{pool: pool}
+	g.packTask, g.mulTask = g.packGroup, g.block
+	return g
+}
+
+// free keeps no operand alive.
+func (g *gemm[T]) free() {
+	g.a, g.b, g.c, g.bp = nil, nil, nil, nil
+	g.pool.Put(g)
 }
 
 // run walks the outer two loops, over column panels and the inner dimension:
@@ -101,23 +140,27 @@ func (g *gemm[T]) run() {
 	kc := min(gemmKC, g.k)
 	bp := scratch[T](nc * kc)
 	defer bp.free()
-	for jc := 0; jc < g.n; jc += nc {
-		w := min(nc, g.n-jc)
-		panels := (w + nr - 1) / nr
-		for pc := 0; pc < g.k; pc += kc {
-			d := min(kc, g.k-pc)
-			const group = 8 // panels a task packs: about 100 KB
-			Parallel((panels+group-1)/group, func(t int) {
-				for q := t * group; q < min((t+1)*group, panels); q++ {
-					g.packB(bp.mem[q*nr*d:][:nr*d], pc, d, jc+q*nr, min(nr, w-q*nr))
-				}
-			})
-			acc := g.accumulate || pc > 0
-			Parallel((g.m+mc-1)/mc, func(t int) {
-				ic := t * mc
-				g.block(bp.mem, ic, min(mc, g.m-ic), jc, w, pc, d, acc)
-			})
+	g.bp, g.mc = bp.mem, mc
+	for g.jc = 0; g.jc < g.n; g.jc += nc {
+		g.w = min(nc, g.n-g.jc)
+		for g.pc = 0; g.pc < g.k; g.pc += kc {
+			g.d = min(kc, g.k-g.pc)
+			g.add = g.accumulate || g.pc > 0
+			panels := (g.w + nr - 1) / nr
+			Parallel((panels+packedTogether-1)/packedTogether, g.packTask)
+			Parallel((g.m+mc-1)/mc, g.mulTask)
 		}
+	}
+}
+
+const packedTogether = 8 // panels a task packs: about 100 KB
+
+// packGroup packs one task's panels of B.
+func (g *gemm[T]) packGroup(t int) {
+	nr := g.s.Tile.NR
+	panels := (g.w + nr - 1) / nr
+	for q := t * packedTogether; q < min((t+1)*packedTogether, panels); q++ {
+		g.packB(g.bp[q*nr*g.d:][:nr*g.d], g.pc, g.d, g.jc+q*nr, min(nr, g.w-q*nr))
 	}
 }
 
@@ -139,17 +182,19 @@ func (g *gemm[T]) packA(dst []T, i, h, pc, d int) {
 	}
 }
 
-// block multiplies rows ic…ic+h of A, packed here, with the packed panel of B.
-func (g *gemm[T]) block(bp []T, ic, h, jc, w, pc, d int, accumulate bool) {
-	mr, nr := g.s.Tile.MR, g.s.Tile.NR
+// block multiplies one block of A, packed here, with the packed panel of B.
+func (g *gemm[T]) block(t int) {
+	mr, nr, d := g.s.Tile.MR, g.s.Tile.NR, g.d
+	ic := t * g.mc
+	h := min(g.mc, g.m-ic)
 	strips := (h + mr - 1) / mr
 	ap := scratch[T](strips*mr*d + mr*nr)
 	defer ap.free()
 	edge := ap.mem[strips*mr*d:]
 	for q := range strips {
-		g.packA(ap.mem[q*mr*d:][:mr*d], ic+q*mr, min(mr, h-q*mr), pc, d)
+		g.packA(ap.mem[q*mr*d:][:mr*d], ic+q*mr, min(mr, h-q*mr), g.pc, d)
 	}
-	multiplyPanels(&g.s.Tile, h, w, d, ap.mem, d, bp, d, g.c[ic*g.ldc+jc:], g.ldc, accumulate, edge)
+	multiplyPanels(&g.s.Tile, h, g.w, d, ap.mem, d, g.bp, d, g.c[ic*g.ldc+g.jc:], g.ldc, g.add, edge)
 }
 
 // multiplyPanels sets (or accumulates into) the m×n block c from micro-panels:

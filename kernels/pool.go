@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 )
 
@@ -66,12 +65,38 @@ func (p *TaskPanic) Unwrap() error {
 // a second level of parallelism would only compete for them.
 var pool workers
 
+// workers hands jobs to goroutines. A training step of a small model makes some
+// thousand jobs of 20 to 200 µs, so the hand-over decides its speed: a worker
+// that has finished watches for the next job for a while before it parks, and a
+// job ends without waiting for workers that came too late to take a task (their
+// core may be busy with something else).
 type workers struct {
-	busy  atomic.Bool // held by the caller that owns the workers
-	size  int         // workers started so far; guarded by busy
-	job   job
-	start []chan struct{} // one per worker
-	done  sync.WaitGroup
+	busy atomic.Bool // held by the caller that owns the workers
+	all  []*worker   // started so far; guarded by busy
+	job  job         // written while no worker is in it
+	// state is the job's number (32 bits), whether it still takes workers (1),
+	// how many may join (15), and how many are in it (16).
+	state   atomic.Uint64
+	waiting atomic.Bool   // the owner is parked until the last worker leaves
+	left    chan struct{} // wakes the owner
+}
+
+const (
+	activeMask  = 1<<16 - 1
+	limitShift  = 16
+	limitMask   = 1<<15 - 1
+	openBit     = 1 << 31
+	numberShift = 32
+
+	// watch is how many times a state is read, at about a nanosecond each, before
+	// its reader parks: longer than the serial work between two ops, shorter than
+	// anything that would miss the core.
+	watch = 30_000
+)
+
+type worker struct {
+	parked atomic.Bool
+	wake   chan struct{}
 }
 
 type job struct {
@@ -82,31 +107,95 @@ type job struct {
 }
 
 func (w *workers) run(count, n int, task func(i int)) {
-	for w.size < count-1 { // the caller is the last worker
-		c := make(chan struct{}, 1)
-		w.start = append(w.start, c)
-		go w.loop(c)
-		w.size++
+	if w.left == nil {
+		w.left = make(chan struct{}, 1)
 	}
-	w.job.next.Store(0)
-	w.job.n, w.job.task = n, task
-	w.job.bad.Store(nil)
-	w.done.Add(count - 1)
-	for _, c := range w.start[:count-1] {
-		c <- struct{}{}
+	helpers := min(count-1, limitMask) // the caller is the last worker
+	for len(w.all) < helpers {
+		k := &worker{wake: make(chan struct{}, 1)}
+		go w.loop(k, len(w.all), w.state.Load()>>numberShift)
+		w.all = append(w.all, k)
 	}
-	w.job.work()
-	w.done.Wait()
-	w.job.task = nil // keep nothing alive between jobs
-	if p := w.job.bad.Load(); p != nil {
+	j := &w.job
+	j.next.Store(0)
+	j.n, j.task = n, task
+	j.bad.Store(nil)
+	number := w.state.Load()>>numberShift + 1
+	w.state.Store(number<<numberShift | openBit | uint64(helpers)<<limitShift)
+	for _, k := range w.all[:helpers] {
+		if k.parked.CompareAndSwap(true, false) {
+			k.wake <- struct{}{}
+		}
+	}
+	j.work()
+	w.close()
+	j.task = nil // keep nothing alive between jobs
+	if p := j.bad.Load(); p != nil {
 		panic(p)
 	}
 }
 
-func (w *workers) loop(start chan struct{}) {
-	for range start {
+// close lets no further worker into the job and waits for those in it.
+func (w *workers) close() {
+	for {
+		s := w.state.Load()
+		if w.state.CompareAndSwap(s, s&^openBit) {
+			break
+		}
+	}
+	for range watch {
+		if w.state.Load()&activeMask == 0 {
+			return
+		}
+	}
+	w.waiting.Store(true)
+	if w.state.Load()&activeMask == 0 && w.waiting.CompareAndSwap(true, false) {
+		return
+	}
+	<-w.left
+}
+
+// loop takes part in every job that allows a worker of its index.
+func (w *workers) loop(k *worker, index int, seen uint64) {
+	for {
+		seen = w.await(k, seen)
+		if !w.join(seen, index) {
+			continue
+		}
 		w.job.work()
-		w.done.Done()
+		s := w.state.Add(^uint64(0)) // one less
+		if s&openBit == 0 && s&activeMask == 0 && w.waiting.CompareAndSwap(true, false) {
+			w.left <- struct{}{}
+		}
+	}
+}
+
+// await returns the number of a job other than the one seen last.
+func (w *workers) await(k *worker, seen uint64) uint64 {
+	for {
+		for range watch {
+			if number := w.state.Load() >> numberShift; number != seen {
+				return number
+			}
+		}
+		k.parked.Store(true)
+		if w.state.Load()>>numberShift != seen && k.parked.CompareAndSwap(true, false) {
+			continue
+		}
+		<-k.wake
+	}
+}
+
+// join enters the job of that number if it is still open to this worker.
+func (w *workers) join(number uint64, index int) bool {
+	for {
+		s := w.state.Load()
+		if s>>numberShift != number || s&openBit == 0 || index >= int(s>>limitShift&limitMask) {
+			return false
+		}
+		if w.state.CompareAndSwap(s, s+1) {
+			return true
+		}
 	}
 }
 

@@ -63,10 +63,17 @@ func (o *AdamW) GradNorm() float64 {
 
 // Step takes one step at the learning rate lr, with the gradients scaled so that
 // their common norm is at most limit, drops the gradients, and returns the norm
-// before clipping. A parameter without gradient is left alone.
+// before clipping. A parameter without gradient is left alone. If the norm is not
+// finite, no step is taken: only the gradients go.
 func (o *AdamW) Step(lr, limit float64) (norm float64) {
-	o.Steps++
 	norm = o.GradNorm()
+	if math.IsNaN(norm) || math.IsInf(norm, 0) {
+		for _, s := range o.slots {
+			s.ZeroGrad()
+		}
+		return norm
+	}
+	o.Steps++
 	t := float64(o.Steps)
 	step := kernels.AdamWStep[float64]{
 		Clip:  min(1, limit/(norm+1e-6)), // the margin is torch's

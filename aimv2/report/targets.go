@@ -18,13 +18,13 @@ import (
 	"fuerte/nn/atomicfile"
 )
 
-// Row is one example of a sheet. The three pictures have one size, which Patch
-// divides.
+// Row is one example of a sheet. The pictures have one size, which Patch divides.
 type Row struct {
 	Caption       string      // ASCII; other characters are drawn as a box
 	Image         image.Image // the input
 	Target        image.Image // what the pixel loss compares with: see NormalisedImage
 	Prediction    image.Image // in the colours of Target
+	Restored      image.Image // nil, or the prediction in the colours of the input
 	PrefixPatches int         // how many patches, in raster order, were given
 	Patch         int         // pixels along the side of a patch
 }
@@ -49,9 +49,9 @@ var (
 )
 
 // Targets draws a sheet of examples as a PNG, one row each: input, target and
-// prediction, with the caption below. Pictures of less than 144 pixels are
+// prediction, and the restored picture where there is one, with the caption below. Pictures of less than 144 pixels are
 // magnified by a whole number, each pixel a square. The prefix patches are
-// outlined, and dimmed in target and prediction, where they do not count.
+// outlined, and dimmed but in the input, where they do not count.
 //
 // Errors: no rows; a picture that is missing, empty or of another size than the
 // input; a Patch that does not divide it or a prefix of more patches than there
@@ -95,22 +95,37 @@ func level(v float32) uint8 {
 	return uint8(min(scaled, 255))
 }
 
+// panel is one picture of a row, by the name of its field.
+type panel struct {
+	name string
+	img  image.Image
+}
+
+// panels lists the pictures of a row from left to right.
+func (r Row) panels() []panel {
+	all := []panel{{"Image", r.Image}, {"Target", r.Target}, {"Prediction", r.Prediction}}
+	if r.Restored != nil {
+		all = append(all, panel{"Restored", r.Restored})
+	}
+	return all
+}
+
 // check finds what is wrong with a row.
 func (r Row) check() error {
-	for _, picture := range []struct {
-		name string
-		img  image.Image
-	}{{"Image", r.Image}, {"Target", r.Target}, {"Prediction", r.Prediction}} {
-		if picture.img == nil {
-			return fmt.Errorf("no %s", picture.name)
+	var size image.Point
+	for i, p := range r.panels() {
+		if p.img == nil {
+			return fmt.Errorf("no %s", p.name)
 		}
-		if picture.img.Bounds().Empty() {
-			return fmt.Errorf("%s is empty", picture.name)
+		if p.img.Bounds().Empty() {
+			return fmt.Errorf("%s is empty", p.name)
 		}
-	}
-	size := r.Image.Bounds().Size()
-	if t, p := r.Target.Bounds().Size(), r.Prediction.Bounds().Size(); t != size || p != size {
-		return fmt.Errorf("Image, Target and Prediction have the sizes %v, %v and %v", size, t, p)
+		if i == 0 {
+			size = p.img.Bounds().Size()
+		}
+		if s := p.img.Bounds().Size(); s != size {
+			return fmt.Errorf("%s has the size %v, Image %v", p.name, s, size)
+		}
 	}
 	if r.Patch <= 0 || size.X%r.Patch != 0 || size.Y%r.Patch != 0 {
 		return fmt.Errorf("a patch of %d pixels does not divide a picture of %v", r.Patch, size)
@@ -132,21 +147,25 @@ func contactSheet(rows []Row) (*image.RGBA, error) {
 	if len(rows) == 0 {
 		return nil, errors.New("no rows to draw")
 	}
-	panel := 0 // the width of a column
+	titles := []string{"input", "target, normalised", "prediction", "restored"}
+	side, columns := 0, 0 // the width of a column and how many there are
 	for i, r := range rows {
 		if err := r.check(); err != nil {
 			return nil, fmt.Errorf("row %d: %w", i, err)
 		}
-		panel = max(panel, r.Image.Bounds().Dx()*r.scale())
+		side, columns = max(side, r.Image.Bounds().Dx()*r.scale()), max(columns, len(r.panels()))
 	}
-	titles := []string{"input", "target, normalised", "prediction"}
+	titles = titles[:columns]
 	for _, t := range titles {
-		panel = max(panel, len(t)*glyphWidth)
+		side = max(side, len(t)*glyphWidth)
 	}
-	column := func(i int) int { return sheetEdge + i*(panel+panelGap) }
+	column := func(i int) int { return sheetEdge + i*(side+panelGap) }
 	width := column(len(titles)) - panelGap + sheetEdge
 
-	const footer = "outlined: prefix patches, given to the model and not predicted"
+	footer := "outlined: prefix patches, given to the model and not predicted"
+	if columns == 4 {
+		footer += "; restored: the prediction with the mean and the deviation of each true patch"
+	}
 	captions := make([][]string, len(rows))
 	height := sheetEdge + lineHeight
 	for i, r := range rows {
@@ -165,9 +184,9 @@ func contactSheet(rows []Row) (*image.RGBA, error) {
 	y += lineHeight
 	for i, r := range rows {
 		size := r.Image.Bounds().Size().Mul(r.scale())
-		for j, img := range []image.Image{r.Image, r.Target, r.Prediction} {
+		for j, p := range r.panels() {
 			at := image.Rectangle{Max: size}.Add(image.Pt(column(j), y))
-			xdraw.NearestNeighbor.Scale(sheet, at, img, img.Bounds(), draw.Over, nil)
+			xdraw.NearestNeighbor.Scale(sheet, at, p.img, p.img.Bounds(), draw.Over, nil)
 			markPrefix(sheet, at, r, j > 0)
 		}
 		y += size.Y

@@ -68,7 +68,7 @@ func row(side, patch, prefix int, caption string) Row {
 	for i := range values {
 		values[i] *= 0.6
 	}
-	return Row{caption, img, target, NormalisedImage(values, grid, grid, patch), prefix, patch}
+	return Row{caption, img, target, NormalisedImage(values, grid, grid, patch), img, prefix, patch}
 }
 
 func TestTargets(t *testing.T) {
@@ -82,7 +82,7 @@ func TestTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	img := decode(t, path)
-	want := 2*sheetEdge + 3*144 + 2*panelGap
+	want := 2*sheetEdge + 4*144 + 3*panelGap
 	if got := img.Bounds().Dx(); got != want {
 		t.Errorf("sheet is %d wide, want %d: 48 pixels magnified by 3", got, want)
 	}
@@ -180,7 +180,8 @@ func TestTargetsErrors(t *testing.T) {
 		"no rows":                   nil,
 		"row 1: no Target":          with(func(r *Row) { r.Target = nil }),
 		"row 1: Prediction is":      with(func(r *Row) { r.Prediction = image.NewGray(image.Rectangle{}) }),
-		"have the sizes":            with(func(r *Row) { r.Target = picture(8) }),
+		"Target has the size":       with(func(r *Row) { r.Target = picture(8) }),
+		"Restored has the size":     with(func(r *Row) { r.Restored = picture(8) }),
 		"does not divide":           with(func(r *Row) { r.Patch = 5 }),
 		"patch of 0 pixels":         with(func(r *Row) { r.Patch = 0 }),
 		"prefix of 17 patches in a": with(func(r *Row) { r.PrefixPatches = 17 }),

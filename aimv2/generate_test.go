@@ -1,0 +1,344 @@
+package aimv2
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"fuerte/autograd"
+	"fuerte/nn"
+	"fuerte/tensor"
+)
+
+// writerConfig writes captions of up to 11 ids.
+var writerConfig = Config{ImageSize: 6, PatchSize: 2, Encoder: Stack{12, 2, 2, 7}, Decoder: Stack{24, 2, 3, 17}, Vocab: 37, Context: 12, NormEps: 1e-5}
+
+func writer(t *testing.T, batch int) (*Model, *tensor.Tensor) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(21, 22))
+	m := wideModel(t, writerConfig, r)
+	return m, m.Features(randomImages(writerConfig, batch, r))
+}
+
+// full returns the last logits of the whole decoder run on ids [b][k], as [b·V].
+func full(m *Model, features *tensor.Tensor, ids [][]int32) []float32 {
+	tape := autograd.NewInferenceTape()
+	defer tape.Reset()
+	k := len(ids[0])
+	_, logits := m.Decoder.Forward(tape.Input(features), tape.Input(tensor.From(features.Device(), slices.Concat(ids...), len(ids), k)))
+	last := autograd.Narrow(logits, 1, k, 1)
+	return slices.Clone(tensor.Data[float32](last.Value.Clone()))
+}
+
+// TestCachedDecoding feeds random ids one by one through the caches; the logits
+// after each are those of the whole decoder run anew.
+func TestCachedDecoding(t *testing.T) {
+	const batch = 3
+	m, features := writer(t, batch)
+	c, d := m.Config, m.Decoder
+	r := rand.New(rand.NewPCG(1, 1))
+	caches := d.Trunk.NewCaches(batch, c.Tokens()+c.Context)
+	ids := make([][]int32, batch)
+	for step := range c.Context {
+		tape := autograd.NewInferenceTape()
+		var x *Var
+		if step == 0 {
+			f := tape.Input(features)
+			x = autograd.Concat(1, d.Preprocessor.Vision.Module.Forward(f), d.startToken(f, batch))
+		} else {
+			next := make([]int32, batch)
+			for i := range next {
+				next[i] = r.Int32N(int32(c.Vocab))
+				ids[i] = append(ids[i], next[i])
+			}
+			x = d.embed(tape.Input(tensor.From(tensor.CPU, next, batch, 1)), step)
+		}
+		x = d.Trunk.Extend(x, caches)
+		last := autograd.Narrow(x, 1, x.Shape()[1]-1, 1)
+		got := tensor.Data[float32](d.Head.Blocks[0].Linear.Forward(last).Value)
+		for i, want := range full(m, features, ids) {
+			if math.Abs(float64(got[i]-want)) > 1e-5*(1+math.Abs(float64(want))) {
+				t.Fatalf("step %d: logit %d is %g, without the cache %g", step, i, got[i], want)
+			}
+		}
+		tape.Reset()
+	}
+}
+
+// TestGreedy: Generate writes what the whole decoder finds most probable, stops
+// before the EOS and at the end of the context, gives the same twice, and the same
+// for a picture alone.
+func TestGreedy(t *testing.T) {
+	const batch = 5
+	m, features := writer(t, batch)
+	c := m.Config
+	want := make([][]int32, batch)
+	for i := range want {
+		one := features.Narrow(0, i, 1)
+		for len(want[i]) < c.Context {
+			logits := full(m, one, [][]int32{want[i]})
+			want[i] = append(want[i], int32(slices.Index(logits, slices.Max(logits))))
+		}
+	}
+	lengths := map[int]bool{}
+	for eos := int32(-1); eos < int32(c.Vocab); eos++ {
+		before := tensor.Live()
+		got := m.Generate(features, Sampling{Seed: uint64(eos + 1)}, eos)
+		if n := tensor.Live() - before; n != 0 {
+			t.Fatalf("%d blocks were not released", n)
+		}
+		for i, ids := range got {
+			cut := want[i][:c.Context-1]
+			if at := slices.Index(cut, eos); at >= 0 {
+				cut = cut[:at]
+			}
+			lengths[len(cut)] = true
+			if !slices.Equal(ids, cut) {
+				t.Errorf("eos %d, picture %d: %v, the whole decoder says %v", eos, i, ids, cut)
+			}
+		}
+	}
+	if !lengths[c.Context-1] || len(lengths) < 3 {
+		t.Errorf("the captions' lengths %v prove little", lengths)
+	}
+	all := m.Generate(features, Sampling{}, -1)
+	for i := range batch {
+		one := features.Narrow(0, i, 1)
+		if got := m.Generate(one, Sampling{}, -1)[0]; !slices.Equal(got, all[i]) {
+			t.Errorf("picture %d alone: %v, in the batch %v", i, got, all[i])
+		}
+	}
+}
+
+// TestSamplingApart: a drawn caption depends on the seed, its picture and its
+// place, not on its neighbours or on when they end.
+func TestSamplingApart(t *testing.T) {
+	m, features := writer(t, 4)
+	s := Sampling{TopP: 0.95, Seed: 3}
+	all := m.Generate(features, s, 2)
+	if again := m.Generate(features, s, 2); fmt.Sprint(all) != fmt.Sprint(again) {
+		t.Errorf("the same seed writes %v and %v", all, again)
+	}
+	s.Seed = 4
+	if other := m.Generate(features, s, 2); fmt.Sprint(all) == fmt.Sprint(other) {
+		t.Error("another seed writes the same")
+	}
+	s.Seed = 3
+	changed := features.Clone()
+	tensor.Fill(changed.Narrow(0, 3, 1), 0.5)
+	got := m.Generate(changed, s, 2)
+	for i := range 3 {
+		if !slices.Equal(got[i], all[i]) {
+			t.Errorf("picture %d: %v, beside another neighbour %v", i, all[i], got[i])
+		}
+	}
+	if fewer := m.Generate(features.Narrow(0, 0, 2), s, 2); !slices.Equal(fewer[0], all[0]) || !slices.Equal(fewer[1], all[1]) {
+		t.Error("a smaller batch writes other captions")
+	}
+}
+
+// TestChoose draws 20,000 tokens and compares the counts with the probabilities:
+// χ² over the tokens kept, none of the others.
+func TestChoose(t *testing.T) {
+	logits := []float32{0.5, 2, -1, 1.2, 1.2, -30, 0}
+	const draws = 20_000
+	for _, s := range []Sampling{{TopP: 1}, {TopP: 1, Temperature: 2}, {TopP: 1, Temperature: 0.3}, {TopP: 0.7}, {TopP: 0.45}, {TopP: 0.46}, {TopP: 0.95, Temperature: 3}} {
+		temperature := s.Temperature
+		if temperature == 0 {
+			temperature = 1
+		}
+		p, order, sum := make([]float64, len(logits)), make([]int, len(logits)), 0.0
+		for i, v := range logits {
+			p[i], order[i] = math.Exp(float64(v)/temperature), i
+			sum += p[i]
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return int(math.Copysign(1, p[b]-p[a])) * bit(p[a] != p[b]) })
+		kept, nucleus := 0.0, map[int]bool{}
+		for _, i := range order {
+			if kept < s.TopP*sum {
+				nucleus[i] = true
+				kept += p[i]
+			}
+		}
+		counts := make([]int, len(logits))
+		r := rand.New(rand.NewPCG(1, 1))
+		for range draws {
+			counts[choose(logits, s, r)]++
+		}
+		chi, freedom := 0.0, -1
+		for i, n := range counts {
+			if !nucleus[i] {
+				if n > 0 {
+					t.Errorf("%+v: token %d, outside of the nucleus, was drawn", s, i)
+				}
+				continue
+			}
+			if want := p[i] / kept * draws; want > 1 {
+				chi += (float64(n) - want) * (float64(n) - want) / want
+				freedom++
+			}
+		}
+		if chi > float64(freedom)+5*math.Sqrt(2*float64(max(freedom, 1))) {
+			t.Errorf("%+v: counts %v, χ² = %.1f with %d degrees of freedom", s, counts, chi, freedom)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 100 {
+		for _, s := range []Sampling{{}, {TopP: 1e-9}, {TopP: 0.3}, {TopP: 1e-300, Temperature: 5}, {TopP: 1, Temperature: 1e-3}} {
+			if got := choose(logits, s, r); got != 1 {
+				t.Fatalf("%+v: %d, the most probable is 1", s, got)
+			}
+		}
+	}
+	if got := choose([]float32{3, 5, 5}, Sampling{}, r); got != 1 {
+		t.Errorf("of equals %d was taken, not the first", got)
+	}
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func TestSamplingValidate(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, s := range []Sampling{{}, {TopP: 1}, {TopP: 0.5, Temperature: 2}, {Temperature: 1e9}} {
+		if err := s.Validate(); err != nil {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+	for _, s := range []Sampling{{TopP: -0.1}, {TopP: 1.1}, {TopP: nan}, {TopP: inf}, {Temperature: -1}, {Temperature: nan}, {Temperature: inf}} {
+		if s.Validate() == nil {
+			t.Errorf("%+v is accepted", s)
+		}
+	}
+}
+
+// clusters returns n feature maps [n, patches, d]: noise, and in one patch of each
+// the direction of its class.
+func clusters(n, patches, d, classes int, r *rand.Rand) (*tensor.Tensor, []int32) {
+	x, labels := tensor.New(tensor.CPU, tensor.Float32, n, patches, d), make([]int32, n)
+	data := tensor.Data[float32](x)
+	for i := range data {
+		data[i] = float32(0.2 * r.NormFloat64())
+	}
+	for i := range labels {
+		labels[i] = r.Int32N(int32(classes))
+		data[(i*patches+r.IntN(patches))*d+int(labels[i])] += 5
+	}
+	return x, labels
+}
+
+// TestProbe: what can be told apart is, on pictures not seen; what cannot is not.
+func TestProbe(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const patches, d, classes = 4, 12, 5
+	train, labels := clusters(200, patches, d, classes, r)
+	test, truth := clusters(150, patches, d, classes, r) // more than one batch of features
+	recipe := ProbeRecipe{Epochs: 30, Batch: 50, Peak: 2e-2, Decay: 0.1, Seed: 1}
+	before := tensor.Live()
+	p := TrainProbe(train, labels, classes, 2, recipe)
+	got := p.Predict(test)
+	if a, b := Accuracy(p.Predict(train), labels), Accuracy(got, truth); a != 1 || b != 1 {
+		t.Errorf("the probe tells %.3f of the training set and %.3f of the test set", a, b)
+	}
+	// Parameters and their moments: query, k, v, head and its bias.
+	if n := tensor.Live() - before; n != 3*5 {
+		t.Errorf("%d blocks are in use after it, 15 are parameters and moments", n)
+	}
+	if again := TrainProbe(train, labels, classes, 2, recipe).Predict(test); !slices.Equal(got, again) {
+		t.Error("the same seed trains another probe")
+	}
+	noise := make([]int32, len(labels))
+	for i := range noise {
+		noise[i] = r.Int32N(classes)
+	}
+	if a := Accuracy(TrainProbe(train, noise, classes, 2, recipe).Predict(test), truth); a > 0.5 {
+		t.Errorf("a probe of random labels tells %.3f", a)
+	}
+	if names := nn.Params(p); len(names) != 5 || names[0].Name != "cls_token" || names[1].Name != "k.weight" {
+		t.Errorf("the probe's parameters are %v", names)
+	}
+}
+
+func TestKNN(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const classes = 5
+	a, labels := clusters(200, 1, 8, classes, r)
+	b, truth := clusters(150, 1, 8, classes, r)
+	train, query := MeanPool(a), MeanPool(b)
+	noise := make([]int32, len(labels))
+	for i := range noise {
+		noise[i] = r.Int32N(classes)
+	}
+	for _, how := range []Neighbours{{K: 1}, {K: 1, Cosine: true}, {K: 20, Cosine: true, Temperature: 0.07}, {K: 7}, {K: 20, Temperature: 2}} {
+		if acc := Accuracy(KNN(train, labels, classes, query, how), truth); acc != 1 {
+			t.Errorf("%+v tells %.3f of what is apart", how, acc)
+		}
+		if acc := Accuracy(KNN(train, noise, classes, query, how), truth); acc > 0.5 {
+			t.Errorf("%+v with random labels tells %.3f", how, acc)
+		}
+		if acc := Accuracy(KNN(train, noise, classes, train, how), noise); how.K == 1 && acc != 1 {
+			t.Errorf("%+v: a vector is not its own neighbour, %.3f", how, acc)
+		}
+	}
+	// By hand: distances 1, 2, 3; cosines turn the order.
+	x := tensor.From(tensor.CPU, []float32{2, 0, 0, 2.5, 10, 10}, 3, 2)
+	q := tensor.From(tensor.CPU, []float32{1, 1}, 1, 2)
+	for _, c := range []struct {
+		Neighbours
+		want int32
+	}{{Neighbours{K: 1}, 0}, {Neighbours{K: 1, Cosine: true}, 2}, {Neighbours{K: 3}, 1}, {Neighbours{K: 3, Cosine: true, Temperature: 0.01}, 2}, {Neighbours{K: 99}, 1}} {
+		labels := []int32{0, 1, 2}
+		if c.want == 1 {
+			labels = []int32{0, 1, 1} // two votes against the nearest
+		}
+		if got := KNN(x, labels, 3, q, c.Neighbours)[0]; got != c.want {
+			t.Errorf("%+v: class %d, want %d", c.Neighbours, got, c.want)
+		}
+	}
+}
+
+func TestStandardise(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	const n, patches, d = 40, 3, 5
+	build := func(n int) *tensor.Tensor {
+		x := tensor.New(tensor.CPU, tensor.Float32, n, patches, d)
+		for i := range tensor.Data[float32](x) {
+			ch := float64(i % d)
+			tensor.Data[float32](x)[i] = float32(10*ch + (ch+0.1)*r.NormFloat64())
+		}
+		return x
+	}
+	train, other := build(n), build(7)
+	turned := other.Transpose(0, 1).Clone().Transpose(0, 1) // the same, strided
+	Standardise(train, train, other, turned)
+	for ch := range d {
+		var mean, ss float64
+		for i := ch; i < n*patches*d; i += d {
+			v := float64(tensor.Data[float32](train)[i])
+			mean, ss = mean+v, ss+v*v
+		}
+		const k = n * patches
+		if math.Abs(mean/k) > 1e-4 || math.Abs(ss/k-1) > 1e-3 {
+			t.Errorf("channel %d has mean %g and variance %g", ch, mean/k, ss/k)
+		}
+	}
+	if !slices.Equal(tensor.Data[float32](turned.Compact()), tensor.Data[float32](other)) {
+		t.Error("a strided view comes out otherwise")
+	}
+	var worst float64
+	for _, v := range tensor.Data[float32](other) {
+		worst = max(worst, math.Abs(float64(v)))
+	}
+	if worst > 6 {
+		t.Errorf("the other set reaches %g: it was not standardised by the training set", worst)
+	}
+	if !math.IsNaN(Accuracy(nil, nil)) || Accuracy([]int32{1, 2, 3}, []int32{1, 0, 3}) != 2.0/3 {
+		t.Error("Accuracy")
+	}
+}

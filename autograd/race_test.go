@@ -1,0 +1,5 @@
+//go:build race
+
+package autograd
+
+func init() { raceEnabled = true }

@@ -1,0 +1,243 @@
+package bench
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/klauspost/cpuid/v2"
+
+	"fuerte/kernels"
+)
+
+// The ceilings of this machine: the rate of multiply-adds that touch no memory,
+// one for each level, and the rates at which memory is read, copied and updated.
+// They are measured once a run, when first asked for.
+
+// usable lists the levels that this CPU can run, weakest first.
+func usable() []*kernels.Set[float32] {
+	var out []*kernels.Set[float32]
+	for _, s := range kernels.Sets() {
+		if s.Missing == "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// threadCounts is one thread and, where there are more, all of GOMAXPROCS.
+func threadCounts() []int {
+	if n := runtime.GOMAXPROCS(0); n > 1 {
+		return []int{1, n}
+	}
+	return []int{1}
+}
+
+type peakKey struct {
+	level   string
+	threads int
+}
+
+var peaks = map[peakKey]float64{}
+
+// peak is kernels.Peak, measured once. GOMAXPROCS is at least threads.
+func peak(s *kernels.Set[float32], threads int) float64 {
+	if p := peaks[peakKey{s.Name, threads}]; p > 0 {
+		return p
+	}
+	return measurePeak(s, threads)
+}
+
+// measurePeak measures once more. The best counts: whatever else the machine did
+// can only have slowed the loop.
+func measurePeak(s *kernels.Set[float32], threads int) float64 {
+	k := peakKey{s.Name, threads}
+	peaks[k] = max(peaks[k], kernels.Peak(s, threads))
+	return peaks[k]
+}
+
+// place is where a working set stays between two passes over it.
+type place string
+
+const (
+	inL2     place = "L2"
+	inL3     place = "L3"
+	inMemory place = "memory"
+)
+
+var places = []place{inL2, inL3, inMemory}
+
+// cacheSizes returns the bytes of a core's L2 and of L3; a common size where the
+// system does not tell.
+func cacheSizes() (l2, l3 int) {
+	l2, l3 = cpuid.CPU.Cache.L2, cpuid.CPU.Cache.L3
+	if l2 <= 0 {
+		l2 = 1 << 20
+	}
+	if l3 <= l2 {
+		l3 = 32 << 20
+	}
+	return l2, l3
+}
+
+// placeOf tells where a working set of this many bytes stays, split evenly over
+// the threads: each core has its own L2. What fits L1 counts as L2.
+func placeOf(bytes float64, threads int) place {
+	l2, l3 := cacheSizes()
+	switch {
+	case bytes/float64(threads) <= float64(l2):
+		return inL2
+	case bytes <= float64(l3):
+		return inL3
+	}
+	return inMemory
+}
+
+// workingSet is the bytes of memory over which a stream runs: half of a cache, so
+// that nothing else in it matters, or far more than L3.
+func (p place) workingSet(threads int) int {
+	l2, l3 := cacheSizes()
+	switch p {
+	case inL2:
+		return threads * l2 / 2
+	case inL3:
+		return max(l3/2, 2*threads*l2)
+	}
+	return min(max(8*l3, 256<<20), 1<<30)
+}
+
+// traffic is what a stream does with memory.
+type traffic string
+
+const (
+	reading  traffic = "read"   // sums the working set
+	copying  traffic = "copy"   // copies half of it to the other half
+	updating traffic = "update" // multiplies it in place
+)
+
+var traffics = []traffic{reading, copying, updating}
+
+// stream is one pass over a working set.
+type stream struct {
+	traffic traffic
+	threads int
+	mem     []float32
+	set     *kernels.Set[float32]
+}
+
+// newStream prepares a pass. All of the memory is written first: pages that were
+// never written share one page of zeros, which a read finds in L1.
+func newStream(t traffic, p place, threads int) *stream {
+	sets := usable()
+	mem := make([]float32, p.workingSet(threads)/4/threads*threads)
+	fill(mem)
+	return &stream{t, threads, mem, sets[len(sets)-1]}
+}
+
+// bytes counts what a pass reads and writes.
+func (s *stream) bytes() float64 {
+	n := 4 * float64(len(s.mem))
+	if s.traffic == updating {
+		n *= 2
+	}
+	return n
+}
+
+// pass runs over the working set n times, each thread over its own part. Kernels
+// get pieces of 256 KB, so that no call into assembly is long; copy gets all, and
+// writes around the caches where that is faster.
+func (s *stream) pass(n int) {
+	per := len(s.mem) / s.threads
+	kernels.Parallel(s.threads, func(t int) {
+		part := s.mem[t*per : (t+1)*per]
+		const piece = 1 << 16
+		for range n {
+			if s.traffic == copying {
+				copy(part[:per/2], part[per/2:])
+				continue
+			}
+			for lo := 0; lo < per; lo += piece {
+				if x := part[lo:min(lo+piece, per)]; s.traffic == reading {
+					s.set.Sum(x)
+				} else {
+					s.set.Scale(x, x, 1)
+				}
+			}
+		}
+	})
+}
+
+type bandwidthKey struct {
+	traffic traffic
+	place   place
+	threads int
+}
+
+var bandwidths = map[bandwidthKey]float64{}
+
+// bandwidth is the ceiling of what only reads, or of what reads and writes, in
+// bytes a second: that of the faster of copy and update, which differs between
+// caches and memory. A stream is measured once. GOMAXPROCS is at least threads.
+func bandwidth(reads bool, p place, threads int) float64 {
+	best := 0.0
+	for _, t := range traffics {
+		if reads != (t == reading) {
+			continue
+		}
+		r := bandwidths[bandwidthKey{t, p, threads}]
+		if r == 0 {
+			r = measureBandwidth(t, p, threads)
+		}
+		best = max(best, r)
+	}
+	return best
+}
+
+// measureBandwidth measures a stream once more, as the best of several runs of
+// at least ten milliseconds.
+func measureBandwidth(t traffic, p place, threads int) float64 {
+	k := bandwidthKey{t, p, threads}
+	s := newStream(t, p, threads)
+	run := func(n int) time.Duration {
+		start := time.Now()
+		s.pass(n)
+		return time.Since(start)
+	}
+	const runs, least = 6, 10 * time.Millisecond
+	n := 1
+	for run(n) < least {
+		n *= 2
+	}
+	best := run(n)
+	for range runs - 1 {
+		best = min(best, run(n))
+	}
+	bandwidths[k] = max(bandwidths[k], float64(n)*s.bytes()/best.Seconds())
+	return bandwidths[k]
+}
+
+// fill sets x to values in [−1, 1) that look random, the same every time.
+func fill(x []float32) {
+	pattern.Do(func() {
+		state := uint32(1)
+		for i := range noise {
+			state = state*1664525 + 1013904223 // Numerical Recipes' generator
+			noise[i] = float32(int32(state)) / (1 << 31)
+		}
+	})
+	for lo := 0; lo < len(x); lo += len(noise) {
+		copy(x[lo:], noise[:])
+	}
+}
+
+var (
+	pattern sync.Once
+	noise   [8191]float32 // odd, so that rows of a matrix differ
+)
+
+// filled returns n such values.
+func filled(n int) []float32 {
+	x := make([]float32, n)
+	fill(x)
+	return x
+}

@@ -1,0 +1,43 @@
+package bench
+
+import (
+	"fmt"
+	"testing"
+
+	"fuerte/kernels"
+)
+
+// elementwise benchmarks a vector kernel on all cores, as a device runs it.
+// moved counts vectors read or written; flop is per element.
+func elementwise(b *testing.B, flop, moved float64, pick func(s *kernels.Set[float32]) func(y, a, b []float32)) {
+	for _, n := range vectors {
+		w := work{flop: flop * float64(n), bytes: 4 * moved * float64(n)}
+		w.levels(b, fmt.Sprintf("n=%d", n), func(s *kernels.Set[float32]) func() {
+			k, y, x, z := pick(s), filled(n), filled(n), filled(n)
+			return func() { kernels.Chunks(n, func(lo, hi int) { k(y[lo:hi], x[lo:hi], z[lo:hi]) }) }
+		})
+	}
+}
+
+// unary makes a kernel of one operand fit elementwise.
+func unary(k func(y, x []float32)) func(y, a, b []float32) {
+	return func(y, a, _ []float32) { k(y, a) }
+}
+
+// BenchmarkAdd counts 1 FLOP an element; reads two vectors, writes one.
+func BenchmarkAdd(b *testing.B) {
+	elementwise(b, 1, 3, func(s *kernels.Set[float32]) func(y, a, b []float32) { return s.Add })
+}
+
+// BenchmarkExp reads one vector and writes one, as the next two.
+func BenchmarkExp(b *testing.B) {
+	elementwise(b, 0, 2, func(s *kernels.Set[float32]) func(y, a, b []float32) { return unary(s.Exp) })
+}
+
+func BenchmarkSiLU(b *testing.B) {
+	elementwise(b, 0, 2, func(s *kernels.Set[float32]) func(y, a, b []float32) { return unary(s.SiLU) })
+}
+
+func BenchmarkGELU(b *testing.B) {
+	elementwise(b, 0, 2, func(s *kernels.Set[float32]) func(y, a, b []float32) { return unary(s.GELU) })
+}

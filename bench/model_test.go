@@ -1,0 +1,153 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"fuerte/aimv2"
+	"fuerte/aimv2/dataset/emoji48"
+	"fuerte/autograd"
+	"fuerte/kernels"
+	"fuerte/nn"
+	"fuerte/tensor"
+)
+
+// trainer is a training step on one batch that stays: the loop of aimv2.Trainer
+// without its loader.
+type trainer struct {
+	recipe aimv2.Recipe
+	model  *aimv2.Model
+	opt    *nn.AdamW
+	tape   *autograd.Tape
+	batch  *aimv2.Batch
+}
+
+func newTrainer(tb testing.TB, c aimv2.Config, batch int) *trainer {
+	tb.Helper()
+	m, err := aimv2.New(tensor.CPU, c, 1)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r := aimv2.Published(c, 1000, batch, 1)
+	captions, prefix := make([][]int32, batch), make([]int32, batch)
+	for i := range captions {
+		prefix[i] = 1 + int32(i%(c.Tokens()-1))
+		for j := range i % c.Context {
+			captions[i] = append(captions[i], int32((i+j)%(c.Vocab-1)))
+		}
+	}
+	images := filled(batch * 3 * c.ImageSize * c.ImageSize)
+	return &trainer{recipe: r, model: m, tape: autograd.NewTape(),
+		opt:   nn.NewAdamW(m.Params(), r.Peak, r.Beta1, r.Beta2, r.AdamEps, r.Decay, aimv2.NoDecay),
+		batch: aimv2.NewBatch(tensor.CPU, c, images, captions, prefix, int32(c.Vocab-1))}
+}
+
+func (t *trainer) step() {
+	l, _, _ := t.model.Loss(t.tape, t.batch)
+	_ = l.Total.Value.Item()
+	t.tape.Backward(l.Total)
+	l.Total.Value.Release()
+	t.opt.Step(t.recipe.Peak, t.recipe.Clip)
+}
+
+// reportImages adds images a second and the rates of the model's products.
+func reportImages(b *testing.B, images int, flop float64, threads int) {
+	work{flop: flop}.report(b, kernels.F32(), threads)
+	b.ReportMetric(float64(images)*float64(b.N)/b.Elapsed().Seconds(), "images/s")
+}
+
+// BenchmarkTrainStep is one optimiser step of the preset tiny at the chosen
+// level: forward, backward, clipping and AdamW. With input=fixed the batch stays;
+// with input=loader it is drawn, cut and encoded as aimv2 trains, one ahead.
+//
+// Counts: Config.TrainFLOP for each image.
+func BenchmarkTrainStep(b *testing.B) {
+	const preset, batch = "tiny", trainBatch
+	c := aimv2.Presets[preset]
+	flop := batch * c.TrainFLOP()
+	for _, input := range []string{"fixed", "loader"} {
+		for _, threads := range threadCounts() {
+			name := fmt.Sprintf("isa=%s/dtype=f32/preset=%s/batch=%d/input=%s/threads=%d", kernels.F32().Name, preset, batch, input, threads)
+			b.Run(name, func(b *testing.B) {
+				setThreads(b, threads)
+				b.ReportAllocs()
+				if input == "fixed" {
+					t := newTrainer(b, c, batch)
+					t.step()
+					for b.Loop() {
+						t.step()
+					}
+				} else {
+					train(b, c, batch)
+				}
+				reportImages(b, batch, flop, threads)
+			})
+		}
+	}
+}
+
+// train times the steps of an aimv2.Trainer on the embedded pictures, after two
+// that fill caches.
+func train(b *testing.B, c aimv2.Config, batch int) {
+	src, err := emoji48.Open(emoji48.Train)
+	if err != nil {
+		b.Fatal(err)
+	}
+	tok, err := aimv2.TrainTokenizer(src, c.Vocab)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const forever = 1 << 30
+	t, err := aimv2.NewTrainer(tensor.CPU, aimv2.Published(c, forever, batch, 1), src, tok)
+	if err != nil {
+		b.Fatal(err)
+	}
+	stop := errors.New("measured")
+	err = t.Run(context.Background(), func(m aimv2.Metrics) error {
+		if m.Step >= 1 && !b.Loop() {
+			return stop
+		}
+		return nil
+	})
+	if err != stop {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkEncoder is the encoder's inference at the chosen level, images in
+// memory, without a mask.
+//
+// Counts: encoderFLOP.
+func BenchmarkEncoder(b *testing.B) {
+	for _, m := range models {
+		for _, threads := range threadCounts() {
+			name := fmt.Sprintf("isa=%s/dtype=f32/preset=%s/batch=%d/threads=%d", kernels.F32().Name, m.preset, m.batch, threads)
+			b.Run(name, func(b *testing.B) {
+				if m.preset == "large" && testing.Short() {
+					b.Skip("1.2 GB of weights")
+				}
+				setThreads(b, threads)
+				b.ReportAllocs()
+				c := aimv2.Presets[m.preset]
+				c.Decoder = aimv2.Stack{Width: 1, Depth: 0, Heads: 1, Hidden: 1} // not run
+				model, err := aimv2.New(tensor.CPU, c, 1)
+				if err != nil {
+					b.Fatal(err)
+				}
+				images := tensor.From(tensor.CPU, filled(m.batch*3*c.ImageSize*c.ImageSize), m.batch, 3, c.ImageSize, c.ImageSize)
+				tape := autograd.NewInferenceTape()
+				run := func() {
+					model.Encoder.Forward(tape.Input(images), nil)
+					tape.Reset()
+				}
+				run()
+				for b.Loop() {
+					run()
+				}
+				reportImages(b, m.batch, encoderFLOP(c, m.batch), threads)
+			})
+		}
+	}
+}
