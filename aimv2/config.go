@@ -60,7 +60,7 @@ func Preset(name string) (Config, error) {
 	}
 	c, ok := Presets[name]
 	if !ok {
-		return Config{}, fmt.Errorf("aimv2: no preset %q; there are %s", name, strings.Join(PresetNames(), ", "))
+		return Config{}, fmt.Errorf("there is no preset %q; there are %s", name, strings.Join(PresetNames(), ", "))
 	}
 	return c, nil
 }

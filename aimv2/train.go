@@ -182,13 +182,9 @@ func (t *Trainer) take(b *Batch) (Metrics, error) {
 	l.Total.Value.Release()
 	s := nn.WarmupCosine{Start: r.Start, Peak: r.Peak, Floor: r.Floor, Warmup: r.Warmup, Total: r.Steps}
 	m.Rate = s.At(t.Step)
-	if m.GradNorm = t.opt.GradNorm(); !finite(m.GradNorm) {
-		for _, p := range t.Model.Params() {
-			p.ZeroGrad()
-		}
+	if m.GradNorm = t.opt.Step(m.Rate, r.Clip); !finite(m.GradNorm) {
 		return m, &DivergedError{m}
 	}
-	t.opt.Step(m.Rate, r.Clip)
 	t.Step++
 	return m, nil
 }
