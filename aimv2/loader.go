@@ -34,6 +34,7 @@ type Loader struct {
 	epoch  int
 	images map[int]image.Image // decoded pictures, as far as the budget goes
 	room   int
+	pixels []float32 // of the batch at hand
 }
 
 // Norm is the pixel normalisation of every model of this package: that of the
@@ -88,7 +89,10 @@ func (l *Loader) Batch(step int) (*Batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.config
-	pixels := make([]float32, l.batch*3*c.ImageSize*c.ImageSize)
+	size := 3 * c.ImageSize * c.ImageSize
+	if l.pixels == nil {
+		l.pixels = make([]float32, l.batch*size)
+	}
 	captions, prefix := make([][]int32, l.batch), make([]int32, l.batch)
 	var rgb preprocess.RGB
 	var scratch preprocess.Scratch
@@ -102,10 +106,9 @@ func (l *Loader) Batch(step int) (*Batch, error) {
 		prefix[i] = 1 + int32(r.IntN(c.Tokens()-1))
 		captions[i] = l.tok.Encode(dataset.Text(rec, r))
 		preprocess.ToRGB(&rgb, img, l.background(r))
-		size := 3 * c.ImageSize * c.ImageSize
-		l.aug.Apply(pixels[i*size:(i+1)*size], rgb, rec.Caption, r, &scratch)
+		l.aug.Apply(l.pixels[i*size:(i+1)*size], rgb, rec.Caption, r, &scratch)
 	}
-	return NewBatch(l.dev, c, pixels, captions, prefix, l.tok.EOS()), nil
+	return NewBatch(l.dev, c, l.pixels, captions, prefix, l.tok.EOS()), nil
 }
 
 // background draws what shows through transparent pixels.

@@ -78,7 +78,9 @@ func NewBatch(dev *tensor.Device, c Config, images []float32, captions [][]int32
 			tw[i] = float32(1 / float64(tokens))
 		}
 	}
-	pixels := make([]float32, b*(n-1)*l)
+	host := tensor.New(tensor.CPU, tensor.Float32, b, n-1, l) // pooled: as large as the images
+	defer host.Release()
+	pixels := tensor.Data[float32](host)
 	for i := range b {
 		s := c.ImageSize
 		standardisePatches(pixels[i*(n-1)*l:(i+1)*(n-1)*l], images[i*3*s*s:(i+1)*3*s*s], s, c.PatchSize)
@@ -88,7 +90,7 @@ func NewBatch(dev *tensor.Device, c Config, images []float32, captions [][]int32
 		Prefix:      tensor.From(dev, prefix, b),
 		IDs:         tensor.From(dev, ids, b, t-1),
 		Target:      tensor.From(dev, target, b*t),
-		PixelTarget: tensor.From(dev, pixels, b, n-1, l),
+		PixelTarget: host.To(dev),
 		PixelWeight: tensor.From(dev, pw, b, n-1, 1),
 		TextWeight:  tensor.From(dev, tw, b*t),
 	}

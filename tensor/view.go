@@ -5,8 +5,12 @@ import (
 	"slices"
 )
 
-// view returns another tensor on the same storage.
+// view returns another tensor on the same storage. A released tensor has none to
+// share: its memory may be another's by now.
 func (t *Tensor) view() *Tensor {
+	if t.dropped {
+		shapeFail("view", "the tensor was released", t)
+	}
 	t.store.retain()
 	v := *t
 	v.dropped = false
