@@ -1,0 +1,153 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"fuerte/aimv2"
+	"fuerte/nn/safetensors"
+)
+
+type infoCommand struct {
+	Checkpoint string `arg:"" help:"Folder of a model or a run, or a .safetensors file."`
+}
+
+// file is an open checkpoint with its name.
+type file struct {
+	name string
+	*safetensors.File
+}
+
+// Run prints what a checkpoint is and what is in it.
+func (c *infoCommand) Run() error {
+	about, err := os.Stat(c.Checkpoint)
+	if err != nil {
+		return err
+	}
+	if !about.IsDir() {
+		f, err := safetensors.Open(c.Checkpoint)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return printAll(c.Checkpoint, nil, file{filepath.Base(c.Checkpoint), f})
+	}
+	data, err := os.ReadFile(filepath.Join(c.Checkpoint, aimv2.ConfigFile))
+	if err != nil {
+		return fmt.Errorf("%s holds no model: %w", c.Checkpoint, err)
+	}
+	var r aimv2.Recipe
+	if err := json.Unmarshal(data, &r); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(c.Checkpoint, aimv2.ConfigFile), err)
+	}
+	var files []file
+	for _, name := range []string{aimv2.ModelFile, aimv2.StateFile} {
+		path := filepath.Join(c.Checkpoint, name)
+		if _, err := os.Stat(path); os.IsNotExist(err) {
+			continue
+		}
+		f, err := safetensors.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		files = append(files, file{name, f})
+	}
+	return printAll(c.Checkpoint, &r, files...)
+}
+
+// printAll prints the recipe, each file in a line, and the tensors of the first.
+func printAll(name string, r *aimv2.Recipe, files ...file) error {
+	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, name)
+	for _, f := range files { // the recipe and the step of a state
+		meta := f.Metadata()
+		if recipe, ok := meta["recipe"]; ok && r == nil {
+			r = new(aimv2.Recipe)
+			if err := json.Unmarshal([]byte(recipe), r); err != nil {
+				return fmt.Errorf("%s: the recipe in its metadata: %w", name, err)
+			}
+		}
+	}
+	if r != nil {
+		printRecipe(out, r)
+	}
+	for _, f := range files {
+		printFile(out, f)
+	}
+	if len(files) > 0 {
+		fmt.Fprintln(out, "\ntensor\tdtype\tshape")
+		for _, t := range files[0].Names() {
+			info, _ := files[0].Info(t)
+			fmt.Fprintf(out, "%s\t%s\t%s\n", t, info.DType, dims(info.Shape))
+		}
+	}
+	return out.Flush()
+}
+
+func printRecipe(out io.Writer, r *aimv2.Recipe) {
+	c := r.Model
+	stack := func(name string, s aimv2.Stack, parameters int) {
+		fmt.Fprintf(out, "  %s\twidth %d, depth %d, %d heads, hidden %d: %d parameters\n", name, s.Width, s.Depth, s.Heads, s.Hidden, parameters)
+	}
+	fmt.Fprintf(out, "  pictures\t%d×%d pixels, patches of %d\n", c.ImageSize, c.ImageSize, c.PatchSize)
+	stack("encoder", c.Encoder, c.EncoderParameters())
+	stack("decoder", c.Decoder, c.Parameters()-c.EncoderParameters())
+	fmt.Fprintf(out, "  text\tvocabulary of %d, up to %d tokens\n", c.Vocab, c.Context)
+	if r.Steps > 0 {
+		fmt.Fprintf(out, "  training\t%d steps of %d pictures, learning rate up to %g, seed %d\n", r.Steps, r.Batch, r.Peak, r.Seed)
+	}
+	if r.Data != "" {
+		fmt.Fprintf(out, "  data\t%s\n", r.Data)
+	}
+}
+
+// printFile sums up one file: its parts by the first word of the tensors' names.
+func printFile(out io.Writer, f file) {
+	elements, size := map[string]int{}, int64(0)
+	dtypes := map[string]bool{}
+	total := 0
+	for _, name := range f.Names() {
+		info, _ := f.Info(name)
+		n := 1
+		for _, d := range info.Shape {
+			n *= d
+		}
+		b, _ := f.Bytes(name) // not closed, and the name is its own
+		part, _, _ := strings.Cut(name, ".")
+		elements[part] += n
+		total, size = total+n, size+int64(len(b))
+		dtypes[info.DType] = true
+	}
+	step := ""
+	if s, ok := f.Metadata()["step"]; ok {
+		step = fmt.Sprintf("step %s; ", s)
+	}
+	fmt.Fprintf(out, "  %s\t%s%d tensors of %s, %d elements, %s\n", f.name, step, len(f.Names()),
+		strings.Join(slices.Sorted(maps.Keys(dtypes)), " and "), total, amount(size))
+	if len(elements) <= 8 {
+		for _, part := range slices.Sorted(maps.Keys(elements)) {
+			what := map[string]string{"m": " (first moments)", "v": " (second moments)"}[part]
+			fmt.Fprintf(out, "    %s%s\t%d elements\n", part, what, elements[part])
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(f.Metadata())) {
+		if key != "recipe" && key != "step" { // shown in words
+			fmt.Fprintf(out, "    %s\t%s\n", key, f.Metadata()[key])
+		}
+	}
+}
+
+func dims(shape []int) string {
+	if len(shape) == 0 {
+		return "scalar"
+	}
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", "×")
+}
