@@ -80,7 +80,7 @@ func (m *Model) Generate(features *tensor.Tensor, s Sampling, eos int32) [][]int
 	}
 	out, done := make([][]int32, b), make([]bool, b)
 	next := make([]int32, b)
-	for step := range m.Config.Context {
+	for step := range m.Config.Context - 1 {
 		tape := autograd.NewInferenceTape()
 		var x *Var
 		if step == 0 {
@@ -98,7 +98,7 @@ func (m *Model) Generate(features *tensor.Tensor, s Sampling, eos int32) [][]int
 		for i := range b {
 			next[i] = choose(logits[i*m.Config.Vocab:(i+1)*m.Config.Vocab], s, draws[i])
 			done[i] = done[i] || next[i] == eos
-			if !done[i] && step < m.Config.Context-1 {
+			if !done[i] {
 				out[i] = append(out[i], next[i])
 			}
 		}

@@ -2,6 +2,7 @@ package autograd
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"fuerte/tensor"
 )
@@ -45,7 +46,7 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor {
 			x, w := c.x(0), c.x(1)
-			if x.Rank() < 1 || w.Rank() != 2 || x.Dim(-1) != w.Dim(1) || len(c.In) > 2 && c.x(2).Len() != w.Dim(0) {
+			if x.Rank() < 1 || w.Rank() != 2 || x.Dim(-1) != w.Dim(1) || len(c.In) > 2 && !slices.Equal(c.x(2).Shape(), w.Shape()[:1]) {
 				panic(&tensor.ShapeError{Op: "linear", Shapes: [][]int{x.Shape(), w.Shape()}, Rule: "x [.., K], W [N, K] and b [N] are needed"})
 			}
 			shape := append(append([]int{}, x.Shape()[:x.Rank()-1]...), w.Dim(0))

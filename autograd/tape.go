@@ -138,8 +138,9 @@ func (t *Tape) drop(i int) {
 }
 
 // Backward walks the tape from the scalar y, adds dy/dv to the Grad of every
-// leaf that needs one, and empties the tape. Panics: *tensor.ShapeError if y has
-// more than one element, *Error if y is not on this tape.
+// leaf that needs one, and empties the tape. The value of y is kept; the caller
+// may Release it. Panics: *tensor.ShapeError if y has more than one element, *Error
+// if y is not on this tape.
 func (t *Tape) Backward(y *Var) {
 	if y.Value.Len() != 1 {
 		panic(&tensor.ShapeError{Op: "backward", Shapes: [][]int{y.Shape()}, Rule: "the result is not a scalar; use BackwardFrom with a cotangent"})

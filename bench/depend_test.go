@@ -27,7 +27,7 @@ var leaves = []string{"kernels/amd64", "kernels/arm64", "kernels/opengl", "nn/sa
 
 // sideways are the imports inside a layer that are meant: of a leaf, by a leaf
 // that writes files.
-var sideways = map[string][]string{"nn/safetensors": {"nn/atomicfile"}, "nn/npy": {"nn/atomicfile"}}
+var sideways = map[string][]string{"nn/safetensors": {"nn/atomicfile"}}
 
 // layer returns the number of the layer of an import path, less the module, or
 // −1. Packages below a folder belong to its layer: aimv2/dataset to aimv2.

@@ -32,8 +32,9 @@ type Float interface{ float32 | float64 }
 // Shapes: a [k, MR], b [k, NR] packed, c MR rows of ldc elements.
 // Memory: reads exactly k·MR and k·NR elements; writes exactly the MR×NR block
 // and does not read it unless accumulate; k ≥ 1; c overlaps neither a nor b.
-// Error: ≤ k·u·Σ|a||b| per element, u the unit round-off: each product is fused
-// into one running sum, in order of p.
+// Error: ≤ k·u·Σ|a||b| per element, u the unit round-off (and an ULP more if
+// accumulate): one running sum in order of p, into which assembly fuses each
+// product; C is added last.
 // Cost: 2·MR·NR·k FLOP.
 type Tile[T Float] struct {
 	MR, NR int
@@ -123,7 +124,8 @@ type Set[T Float] struct {
 	ExpSub func(y, x []T, m T) T
 
 	// RMSNormRow sets y[j] = x[j]·w[j]·r and returns r = 1/√(mean x² + eps).
-	// Error: ≤ 4 ULP + D/32·u relative. Panics never; D ≥ 1.
+	// Error: ≤ 4 ULP + D/32·u relative. D ≥ 1; Σ x² must not overflow T, and so in
+	// LayerNormRow.
 	// Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.
 	RMSNormRow func(y, x, w []T, eps T) (r T)
 	// RMSNormGradRow is the VJP of RMSNormRow for one row: with x̂ = r·x and

@@ -80,7 +80,7 @@ func ReduceSum[T Float](s *Set[T], y, x []T, outer, n, inner int) {
 // one. Shapes: x [outer, n, inner], y [outer, inner], both contiguous.
 func ReduceMax[T Float](s *Set[T], y, x []T, outer, n, inner int) {
 	if inner == 1 {
-		reduceLast(outer, n, func(o int) { y[o] = s.Max(x[o*n : (o+1)*n]) })
+		reduceLast(outer, n, func(o int) { y[o] = maxVector(s, x[o*n:(o+1)*n]) })
 		return
 	}
 	Rows(outer, n*inner, func(lo, hi int) {
@@ -98,8 +98,8 @@ func ReduceMax[T Float](s *Set[T], y, x []T, outer, n, inner int) {
 	})
 }
 
-// reduceLast runs f for every row; long single rows are left whole, since the
-// vector kernels stream them at the speed of memory.
+// reduceLast runs f for every row; a long single row stays on one core, whose
+// vector kernels stream it at the speed of memory.
 func reduceLast(outer, n int, f func(o int)) {
 	Rows(outer, n, func(lo, hi int) {
 		for o := lo; o < hi; o++ {
@@ -115,6 +115,15 @@ func sumVector[T Float](s *Set[T], x []T) T {
 		sum += float64(s.Sum(x[lo:min(lo+chunk, len(x))]))
 	}
 	return T(sum)
+}
+
+// maxVector takes chunks, so that no call into assembly is long.
+func maxVector[T Float](s *Set[T], x []T) T {
+	top := T(math.Inf(-1))
+	for lo := 0; lo < len(x); lo += chunk {
+		top = max(top, s.Max(x[lo:min(lo+chunk, len(x))]))
+	}
+	return top
 }
 
 // SumSquares returns Σ x². Error: ≤ (chunk/16+16)·u relative: chunk sums are

@@ -152,8 +152,8 @@ func (h host[T]) binary(pick func(*kernels.Set[T]) func(y, a, b []T)) func(y, a,
 		}
 		run := min(contiguousRun(a), contiguousRun(b))
 		if run == 1 && y.rank > 0 {
-			// A strided or repeated last axis: compact the operands and start again.
-			ac, bc := a.Clone(), b.Clone()
+			// A strided or repeated last axis: compact what is not contiguous.
+			ac, bc := a.Compact(), b.Compact()
 			x, z := Data[T](ac), Data[T](bc)
 			kernels.Chunks(len(out), func(lo, hi int) { k(out[lo:hi], x[lo:hi], z[lo:hi]) })
 			ac.Release()

@@ -17,8 +17,8 @@ import (
 //
 // What the host cannot see there it cannot check: an id or a target outside its
 // range gives NaN in its place (Gather, TakeAlong, CrossEntropy) or counts for
-// nothing (ScatterAdd, PutAlongAdd). Ops return before the driver has run them; its error is the
-// *DeviceError of a later op.
+// nothing (ScatterAdd, PutAlongAdd). Ops return before the driver has run them;
+// its error is the *DeviceError of a later op.
 func OpenGL() (*Device, error) {
 	c, err := opengl.Open()
 	if err != nil {

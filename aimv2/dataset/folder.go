@@ -41,8 +41,9 @@ func Folder(dir string) (Source, error) {
 	}
 	for _, f := range files {
 		name := f.Name()
-		ext := strings.ToLower(filepath.Ext(name))
-		stem := name[:len(name)-len(ext)]
+		ext := filepath.Ext(name)
+		stem := strings.TrimSuffix(name, ext)
+		ext = strings.ToLower(ext) // which may change its length
 		switch {
 		case f.IsDir() || strings.HasPrefix(name, "."):
 		case ext == ".txt":

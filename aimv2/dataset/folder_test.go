@@ -36,6 +36,7 @@ func TestFolder(t *testing.T) {
 	writeText(t, dir, "a.txt", "a bird")
 	writeText(t, dir, ".hidden.txt", "not a caption")
 	writeText(t, dir, "README.md", "not a caption")
+	writeText(t, dir, ".\u023a", "longer in lower case")
 	s, err := Folder(dir)
 	if err != nil {
 		t.Fatal(err)

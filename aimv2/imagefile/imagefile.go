@@ -30,7 +30,8 @@ import (
 var Extensions = []string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
 
 // MaxPixels is the largest picture that is decoded: 100 megapixels, 400 MB in
-// memory. A file of a few kilobytes can claim far more.
+// memory, or 800 MB with 16-bit channels. A file of a few kilobytes can claim far
+// more.
 const MaxPixels = 100_000_000
 
 // Config is what the header of a picture file says, before orientation.

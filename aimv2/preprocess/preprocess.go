@@ -65,17 +65,24 @@ type Eval struct {
 	Norm     Norm
 }
 
+// longest bounds how many times its short side a picture is long. A file of some
+// kilobytes may be a million: resized whole, it would be scaled up to gigabytes.
+const longest = 256
+
 // Apply scales src so that its shortest side is R, cuts S x S from the centre
 // and normalises. The longer side becomes ⌊R·long/short⌋; the crop starts at
-// half of the surplus, rounded down.
+// half of the surplus, rounded down. Of a picture more than 256 times as long as
+// short only the middle is scaled: the crop then may begin a part of a pixel off.
 //
 // Shapes: dst [3, S, S].
 func (e Eval) Apply(dst []float32, src RGB, s *Scratch) {
+	width, height := min(src.Width, longest*src.Height), min(src.Height, longest*src.Width)
+	src = src.Crop((src.Width-width)/2, (src.Height-height)/2, width, height)
 	shortest := e.Shortest
 	if shortest == 0 {
 		shortest = e.Size
 	}
-	width, height := shortest, shortest
+	width, height = shortest, shortest
 	if src.Width < src.Height {
 		height = shortest * src.Height / src.Width
 	} else {

@@ -129,8 +129,13 @@ func over(c color.NRGBA, background Color) Color {
 	return Color{mix(c.R, background[0]), mix(c.G, background[1]), mix(c.B, background[2])}
 }
 
-// over16 composites a 16-bit colour with premultiplied alpha.
+// over16 composites a 16-bit colour with premultiplied alpha. An opaque one is cut
+// to its upper half, as Go's and Pillow's own conversions do: so a JPEG gives the
+// same pixels through its EXIF orientation as without.
 func over16(c color.RGBA64, background Color) Color {
+	if c.A == 0xffff {
+		return Color{uint8(c.R >> 8), uint8(c.G >> 8), uint8(c.B >> 8)}
+	}
 	mix := func(front uint16, back uint8) uint8 {
 		return uint8(min(255, (uint64(front)*255+uint64(65535-c.A)*uint64(back)+32767)/65535))
 	}

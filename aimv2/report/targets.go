@@ -49,9 +49,10 @@ var (
 )
 
 // Targets draws a sheet of examples as a PNG, one row each: input, target and
-// prediction, and the restored picture where there is one, with the caption below. Pictures of less than 144 pixels are
-// magnified by a whole number, each pixel a square. The prefix patches are
-// outlined, and dimmed but in the input, where they do not count.
+// prediction, and the restored picture where there is one, with the caption below.
+// Pictures of less than 144 pixels are magnified by a whole number, each pixel a
+// square. The prefix patches are outlined, and dimmed but in the input, where they
+// do not count.
 //
 // Errors: no rows; a picture that is missing, empty or of another size than the
 // input; a Patch that does not divide it or a prefix of more patches than there

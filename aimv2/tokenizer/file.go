@@ -1,13 +1,14 @@
 package tokenizer
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
+
+	"fuerte/nn/atomicfile"
 )
 
 // file is the part of Hugging Face's tokenizer.json that CLIP's uses.
@@ -154,16 +155,8 @@ func (t *Tokenizer) mergeLines() mergeLines {
 
 // Save writes the tokenizer to a tokenizer.json, whole or not at all.
 func (t *Tokenizer) Save(path string) error {
-	var b bytes.Buffer
-	if err := t.Write(&b); err != nil {
+	if err := atomicfile.WriteFileAtomic(path, t.Write); err != nil {
 		return fmt.Errorf("tokenizer: %s: %w", path, err)
-	}
-	partial := path + ".partial"
-	if err := os.WriteFile(partial, b.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("tokenizer: %w", err)
-	}
-	if err := os.Rename(partial, path); err != nil {
-		return fmt.Errorf("tokenizer: %w", err)
 	}
 	return nil
 }

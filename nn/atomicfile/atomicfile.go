@@ -1,7 +1,8 @@
 // Package atomicfile writes files that are either whole or absent.
 //
 // A checkpoint that a crash cut in half is worse than none: it hides the good
-// one before it. Every file this module leaves behind goes through here.
+// one before it. Every file that a run, a checkpoint or an export leaves behind
+// goes through here, but for the metrics, which grow line by line.
 package atomicfile
 
 import (
