@@ -56,23 +56,49 @@ func reduceRows[T Float](s *Set[T], dst []T, n, d int, f func(partial []T, lo, h
 	copy(dst, b.mem[:width])
 }
 
+// wideRow is the length from which a sum over rows is cut by columns instead of
+// by rows: partial sums would cost as much memory as the operand.
+const wideRow = 1 << 12
+
 // ReduceSum sets y[o,i] = Σ_j x[o,j,i].
 //
 // Shapes: x [outer, n, inner], y [outer, inner], both contiguous.
-// Error: ≤ (n/16+16)·u·Σ|x| for inner = 1, else ≤ (max(n/64, 16384/inner)+8)·u·Σ|x|
-// or, where that is less, (n+8)·u·Σ|x|; the order is fixed by the shape.
+// Error: ≤ (n/16+16)·u·Σ|x| for inner = 1; ≤ (n+8)·u·Σ|x| for inner ≥ 4096; between
+// them ≤ (max(n/64, 16384/inner)+8)·u·Σ|x| or, where that is less, the former. The
+// order of each sum is fixed by the shape.
 func ReduceSum[T Float](s *Set[T], y, x []T, outer, n, inner int) {
-	if inner == 1 {
-		reduceLast(outer, n, func(o int) { y[o] = sumVector(s, x[o*n:(o+1)*n]) })
+	if inner == 0 {
 		return
 	}
-	for o := range outer {
-		src := x[o*n*inner:]
-		reduceRows(s, y[o*inner:(o+1)*inner], n, inner, func(p []T, lo, hi int) {
-			for j := lo; j < hi; j++ {
-				s.Add(p, p, src[j*inner:(j+1)*inner])
+	addRows := func(dst, src []T, lo, hi, from int) { // columns from… of rows lo…hi
+		for j := lo; j < hi; j++ {
+			s.Add(dst, dst, src[j*inner+from:j*inner+from+len(dst)])
+		}
+	}
+	switch {
+	case inner == 1:
+		reduceLast(outer, n, func(o int) { y[o] = sumVector(s, x[o*n:(o+1)*n]) })
+	case inner >= wideRow:
+		pieces := (inner + chunk - 1) / chunk
+		Parallel(outer*pieces, func(t int) {
+			o, from := t/pieces, t%pieces*chunk
+			dst := y[o*inner+from : o*inner+min(from+chunk, inner)]
+			clear(dst)
+			addRows(dst, x[o*n*inner:], 0, n, from)
+		})
+	case n*inner <= chunk: // small sums: several to a task
+		Rows(outer, n*inner, func(lo, hi int) {
+			for o := lo; o < hi; o++ {
+				dst := y[o*inner : (o+1)*inner]
+				clear(dst)
+				addRows(dst, x[o*n*inner:], 0, n, 0)
 			}
 		})
+	default:
+		for o := range outer {
+			src := x[o*n*inner:]
+			reduceRows(s, y[o*inner:(o+1)*inner], n, inner, func(p []T, lo, hi int) { addRows(p, src, lo, hi, 0) })
+		}
 	}
 }
 

@@ -127,8 +127,10 @@ func (w *workers) run(count, n int, task func(i int)) {
 			k.wake <- struct{}{}
 		}
 	}
-	j.work()
-	w.close()
+	func() {
+		defer w.close() // even if a task ends its goroutine, as t.FailNow does
+		j.work()
+	}()
 	j.task = nil // keep nothing alive between jobs
 	if p := j.bad.Load(); p != nil {
 		panic(p)
@@ -157,23 +159,34 @@ func (w *workers) close() {
 
 // loop takes part in every job that allows a worker of its index.
 func (w *workers) loop(k *worker, index int, seen uint64) {
+	patience := watch
 	for {
-		seen = w.await(k, seen)
-		if !w.join(seen, index) {
-			continue
-		}
-		w.job.work()
-		s := w.state.Add(^uint64(0)) // one less
-		if s&openBit == 0 && s&activeMask == 0 && w.waiting.CompareAndSwap(true, false) {
-			w.left <- struct{}{}
+		seen = w.await(k, seen, patience)
+		patience = watch
+		if w.join(seen, index) {
+			w.takePart()
+		} else if index >= int(w.state.Load()>>limitShift&limitMask) {
+			patience = 0 // GOMAXPROCS was lowered: not wanted for now
 		}
 	}
 }
 
-// await returns the number of a job other than the one seen last.
-func (w *workers) await(k *worker, seen uint64) uint64 {
+// takePart works on the job and leaves it.
+func (w *workers) takePart() {
+	defer func() {
+		s := w.state.Add(^uint64(0)) // one less
+		if s&openBit == 0 && s&activeMask == 0 && w.waiting.CompareAndSwap(true, false) {
+			w.left <- struct{}{}
+		}
+	}()
+	w.job.work()
+}
+
+// await returns the number of a job other than the one seen last; it parks after
+// so many looks.
+func (w *workers) await(k *worker, seen uint64, patience int) uint64 {
 	for {
-		for range watch {
+		for range patience {
 			if number := w.state.Load() >> numberShift; number != seen {
 				return number
 			}
