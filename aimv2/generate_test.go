@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"fuerte/autograd"
@@ -341,4 +342,72 @@ func TestStandardise(t *testing.T) {
 	if !math.IsNaN(Accuracy(nil, nil)) || Accuracy([]int32{1, 2, 3}, []int32{1, 0, 3}) != 2.0/3 {
 		t.Error("Accuracy")
 	}
+}
+
+// TestBeamSearch: with as many beams as there are beginnings the search is
+// exhaustive, so its caption is the most probable of all; and
+// neighbours change nothing.
+func TestBeamSearch(t *testing.T) {
+	c := oddConfig
+	c.Vocab, c.Context = 4, 4 // 3 ids and an EOS: 1 + 3 + 9 + 27 captions
+	const eos = 3
+	m, err := New(tensor.CPU, c, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.Params() { // heads start small: make the choice a matter of the picture
+		if strings.Contains(p.Name, "head.blocks.0") {
+			tensor.Copy(p.Value, tensor.Scale(p.Value, 8))
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 9))
+	images := make([]float32, 5*3*c.ImageSize*c.ImageSize)
+	for i := range images {
+		images[i] = float32(r.NormFloat64())
+	}
+	features := m.Features(images)
+	all := [][]int32{{}}
+	for n := 0; n < len(all); n++ {
+		if len(all[n]) < c.Context-1 {
+			for id := range int32(eos) {
+				all = append(all, append(slices.Clip(all[n]), id))
+			}
+		}
+	}
+	got := m.Generate(features, Sampling{Beams: 40}, eos)
+	for i := range got {
+		one := features.Narrow(0, i, 1)
+		if alone := m.Generate(one, Sampling{Beams: 40}, eos); !slices.Equal(alone[0], got[i]) {
+			t.Errorf("picture %d: %v among others, %v alone", i, got[i], alone[0])
+		}
+		var best []int32
+		top := math.Inf(-1)
+		for _, ids := range all {
+			if score := captionScore(m, one, ids, eos); score > top {
+				best, top = ids, score
+			}
+		}
+		if score := captionScore(m, one, got[i], eos); score < top-1e-5 {
+			t.Errorf("picture %d: found %v of log-probability %g, but %v has %g", i, got[i], score, best, top)
+		}
+	}
+}
+
+// captionScore is the log-probability of a caption and, if there is room, its
+// EOS, from one pass over the whole of it.
+func captionScore(m *Model, features *tensor.Tensor, ids []int32, eos int32) float64 {
+	padded := append(slices.Clone(ids), slices.Repeat([]int32{eos}, m.Config.Context-1-len(ids))...)
+	tape := autograd.NewInferenceTape()
+	defer tape.Reset()
+	_, logits := m.Decoder.Forward(tape.Input(features), tape.Input(tensor.From(tensor.CPU, padded, 1, len(padded))))
+	x := tensor.Data[float32](logits.Value.Compact())
+	score := 0.0
+	for j := range min(len(ids)+1, m.Config.Context-1) {
+		want := eos
+		if j < len(ids) {
+			want = ids[j]
+		}
+		score += logSoftmax(x[j*m.Config.Vocab : (j+1)*m.Config.Vocab])[want]
+	}
+	return score
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,6 +42,11 @@ func checkSize(path string, elements int) error {
 		return err
 	}
 	defer f.Close()
+	return checkElements(f, elements)
+}
+
+// checkElements is checkSize of an open file.
+func checkElements(f *safetensors.File, elements int) error {
 	have := 0
 	for _, name := range f.Names() {
 		info, _ := f.Info(name)
@@ -51,7 +57,7 @@ func checkSize(path string, elements int) error {
 		have += n
 	}
 	if have < elements {
-		return fmt.Errorf("%s: has %d elements, the configuration asks for %d", path, have, elements)
+		return fmt.Errorf("%s: has %d elements, the configuration asks for %d", f.Path(), have, elements)
 	}
 	return nil
 }
@@ -85,8 +91,26 @@ func (t *Trainer) SaveSetup(dir string) error {
 // Errors name the file and the cause: one that is missing or damaged, weights
 // that do not fit the configuration.
 func Load(dev *tensor.Device, dir string) (*Model, *tokenizer.Tokenizer, error) {
+	return load(dev, dir, os.ReadFile, safetensors.Open)
+}
+
+// LoadFS is Load from the top folder of a file system, such as an embedded one.
+// It holds the weights in memory twice for a while; Load maps their file.
+func LoadFS(dev *tensor.Device, fsys fs.FS) (*Model, *tokenizer.Tokenizer, error) {
+	read := func(path string) ([]byte, error) { return fs.ReadFile(fsys, path) }
+	return load(dev, "", read, func(path string) (*safetensors.File, error) {
+		data, err := read(path)
+		if err != nil {
+			return nil, err
+		}
+		return safetensors.Parse(path, data)
+	})
+}
+
+// load is Load by way of these two.
+func load(dev *tensor.Device, dir string, read func(path string) ([]byte, error), open func(path string) (*safetensors.File, error)) (*Model, *tokenizer.Tokenizer, error) {
 	path := filepath.Join(dir, ConfigFile)
-	data, err := os.ReadFile(path)
+	data, err := read(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -94,24 +118,33 @@ func Load(dev *tensor.Device, dir string) (*Model, *tokenizer.Tokenizer, error) 
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	tok, err := tokenizer.Load(filepath.Join(dir, TokenizerFile))
-	if err != nil {
-		return nil, nil, err
-	}
 	if err := r.Model.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := checkSize(filepath.Join(dir, ModelFile), r.Model.Parameters()); err != nil {
+	tokPath := filepath.Join(dir, TokenizerFile)
+	if data, err = read(tokPath); err != nil {
+		return nil, nil, err
+	}
+	tok, err := tokenizer.Parse(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", tokPath, err)
+	}
+	if tok.Vocab() > r.Model.Vocab {
+		return nil, nil, fmt.Errorf("%s: %d tokens, but the model has room for %d", tokPath, tok.Vocab(), r.Model.Vocab)
+	}
+	weights, err := open(filepath.Join(dir, ModelFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer weights.Close()
+	if err := checkElements(weights, r.Model.Parameters()); err != nil {
 		return nil, nil, err
 	}
 	m, err := newEmpty(dev, r.Model)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if tok.Vocab() > r.Model.Vocab {
-		return nil, nil, fmt.Errorf("%s: %d tokens, but the model has room for %d", filepath.Join(dir, TokenizerFile), tok.Vocab(), r.Model.Vocab)
-	}
-	if _, err := nn.Load(filepath.Join(dir, ModelFile), m.Params()); err != nil {
+	if _, err := nn.LoadFrom(weights, m.Params()); err != nil {
 		return nil, nil, err
 	}
 	return m, tok, nil

@@ -6,6 +6,10 @@ import "fuerte/tensor"
 // runs f again. It trades one more forward pass for the memory of f's
 // intermediate results. f must be a function of x and of parameters (leaves
 // without a tape) alone, and give the same result both times.
+//
+// The gradients are those of f(x) bit for bit if x has no other consumer.
+// Otherwise that of x may differ in rounding: what f's ops send to x is summed
+// first, then added to what the others send.
 // Source: Chen et al. 2016, arXiv:1604.06174.
 func Checkpoint(x *Var, f func(x *Var) *Var) *Var {
 	if x.tape == nil {

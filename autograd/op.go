@@ -14,8 +14,9 @@ import (
 // such a cycle between variables.
 type Op struct {
 	Name string
-	// Fused marks a VJP that is a kernel of its own, not built from ops: it
-	// cannot be differentiated again.
+	// Fused marks a VJP that is always a kernel of its own, never built from ops:
+	// it cannot be differentiated again. A VJP that is one only where gy.plain()
+	// needs no mark.
 	Fused bool
 	// Sample returns small float64 inputs (and arguments) for the gradient
 	// check; integer inputs take no part in it.
@@ -72,8 +73,9 @@ func own(ts ...*tensor.Tensor) []*Var {
 var Ops = []*Op{
 	identityOp, addOp, subOp, mulOp, divOp, scaleOp, addScalarOp,
 	expOp, logOp, sqrtOp, tanhOp, siluOp, geluOp, swigluOp,
-	matmulOp, linearOp, sumOp, softmaxOp, rmsNormOp, layerNormOp,
-	attentionOp, attentionQKVOp, crossEntropyOp, gatherOp,
+	matmulOp, linearOp, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
+	attentionOp, attentionQKVOp, crossEntropyOp,
+	gatherOp, scatterAddOp, takeAlongOp, putAlongAddOp, whereOp, maskedFillOp,
 	reshapeOp, permuteOp, expandOp, narrowOp, concatOp, padOp,
 }
 

@@ -31,23 +31,3 @@ func init() {
 // CrossEntropy returns the loss of every row of the logits x [n, V] for int32
 // targets [n]; rows with a negative target give 0.
 func CrossEntropy(x, target *Var) *Var { return Apply(crossEntropyOp, nil, x, target) }
-
-// gather is y[i] = w[id[i]]: gw[r] = Σ_{id[i]=r} gy[i].
-var gatherOp = new(Op)
-
-func init() {
-	*gatherOp = Op{
-		Name:  "gather",
-		Fused: true,
-		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 5, 3), tensor.From(tensor.CPU, []int32{1, 4, 1, 0, 1, 3}, 2, 3)}, nil
-		},
-		Forward: func(c *Call) *tensor.Tensor { return tensor.Gather(c.x(0), c.x(1)) },
-		VJP: func(c *Call, gy *Var) []*Var {
-			return own(tensor.ScatterAdd(gy.Value, c.x(1), c.x(0).Dim(0)), nil)
-		},
-	}
-}
-
-// Gather returns the rows of w [n, D] named by the int32 ids: an embedding.
-func Gather(w, id *Var) *Var { return Apply(gatherOp, nil, w, id) }

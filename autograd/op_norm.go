@@ -6,14 +6,15 @@ import (
 	"fuerte/tensor"
 )
 
-// rmsNorm is y = x·w·r, r = 1/√(mean x² + eps) over the last axis; the VJP
-// stands at kernels.refRMSNormGradRow.
+// rmsNorm is y = w·x̂, x̂ = x/s, s = √(mean x² + eps) over the last axis. From
+// ∂s/∂x = x̂/D, with h = gy·w:
+//
+//	gx = (h − x̂·mean(h·x̂))/s    gw = Σ_rows gy·x̂
 var rmsNormOp = new(Op)
 
 func init() {
 	*rmsNormOp = Op{
-		Name:  "rmsnorm",
-		Fused: true,
+		Name: "rmsnorm",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
 			return []*tensor.Tensor{normal(r, 2, 3, 7), normal(r, 7)}, 1e-5
 		},
@@ -23,7 +24,14 @@ func init() {
 			return y
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			return own(tensor.RMSNormGrad(c.x(0), c.x(1), c.Saved[0], gy.Value))
+			if gy.plain() {
+				return own(tensor.RMSNormGrad(c.x(0), c.x(1), c.Saved[0], gy.Value))
+			}
+			x := c.on(gy, 0)
+			s := Sqrt(AddScalar(Mean(Mul(x, x), true, -1), c.Args.(float64)))
+			unit, h := Div(x, s), Mul(gy, c.In[1])
+			gx := Div(Sub(h, Mul(unit, Mean(Mul(h, unit), true, -1))), s)
+			return []*Var{gx, sumTo(Mul(gy, unit), c.In[1])}
 		},
 	}
 }

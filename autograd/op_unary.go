@@ -1,6 +1,7 @@
 package autograd
 
 import (
+	"math"
 	"math/rand/v2"
 
 	"fuerte/tensor"
@@ -75,32 +76,56 @@ func init() {
 // Tanh returns tanh x.
 func Tanh(x *Var) *Var { return Apply(tanhOp, nil, x) }
 
+// sigmoid is σ(x) = 1/(1+e^−x) = ½(1 + tanh ½x), which overflows nowhere.
+func sigmoid(x *Var) *Var { return Scale(AddScalar(Tanh(Scale(x, 0.5)), 1), 0.5) }
+
+// siluGrad is the VJP of silu made of ops: gy·σ·(1 + x·(1−σ)).
+func siluGrad(x, gy *Var) *Var {
+	s := sigmoid(x)
+	return Mul(gy, Mul(s, AddScalar(Mul(x, AddScalar(Scale(s, -1), 1)), 1)))
+}
+
 // silu is y = x·σ(x): dy/dx = σ·(1 + x·(1−σ)), σ = 1/(1+e^−x).
 var siluOp = new(Op)
 
 func init() {
 	*siluOp = Op{
 		Name:    "silu",
-		Fused:   true,
 		Sample:  odd,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.SiLU(c.x(0)) },
-		VJP:     func(c *Call, gy *Var) []*Var { return own(tensor.SiLUGrad(c.x(0), gy.Value)) },
+		VJP: func(c *Call, gy *Var) []*Var {
+			if gy.plain() {
+				return own(tensor.SiLUGrad(c.x(0), gy.Value))
+			}
+			return []*Var{siluGrad(c.on(gy, 0), gy)}
+		},
 	}
 }
 
 // SiLU returns x·σ(x).
 func SiLU(x *Var) *Var { return Apply(siluOp, nil, x) }
 
-// gelu is the tanh form of GELU; its derivative stands at kernels.refGELUGrad.
+// gelu is y = ½x·(1+t), t = tanh(s·x·(1 + c·x²)), s = √(2/π), c = 0.044715:
+// dy/dx = ½(1+t) + ½x·(1−t²)·s·(1 + 3c·x²).
 var geluOp = new(Op)
 
 func init() {
 	*geluOp = Op{
 		Name:    "gelu",
-		Fused:   true,
 		Sample:  odd,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.GELU(c.x(0)) },
-		VJP:     func(c *Call, gy *Var) []*Var { return own(tensor.GELUGrad(c.x(0), gy.Value)) },
+		VJP: func(c *Call, gy *Var) []*Var {
+			if gy.plain() {
+				return own(tensor.GELUGrad(c.x(0), gy.Value))
+			}
+			const cubic = 0.044715
+			scale := math.Sqrt(2 / math.Pi)
+			x := c.on(gy, 0)
+			square := Mul(x, x)
+			t := Tanh(Scale(Mul(x, AddScalar(Scale(square, cubic), 1)), scale))
+			slope := Mul(AddScalar(Scale(Mul(t, t), -1), 1), AddScalar(Scale(square, 3*cubic), 1)) // (1−t²)(1 + 3c·x²)
+			return []*Var{Mul(gy, Scale(Add(AddScalar(t, 1), Scale(Mul(x, slope), scale)), 0.5))}
+		},
 	}
 }
 
@@ -112,14 +137,17 @@ var swigluOp = new(Op)
 
 func init() {
 	*swigluOp = Op{
-		Name:  "swiglu",
-		Fused: true,
+		Name: "swiglu",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
 			return []*tensor.Tensor{normal(r, 3, 13), normal(r, 3, 13)}, nil
 		},
 		Forward: func(c *Call) *tensor.Tensor { return tensor.SwiGLU(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			return own(tensor.SwiGLUGrad(c.x(0), c.x(1), gy.Value))
+			if gy.plain() {
+				return own(tensor.SwiGLUGrad(c.x(0), c.x(1), gy.Value))
+			}
+			g := c.on(gy, 0)
+			return []*Var{siluGrad(g, Mul(gy, c.In[1])), Mul(gy, SiLU(g))}
 		},
 	}
 }

@@ -180,3 +180,35 @@ func init() {
 
 // Concat joins along an axis.
 func Concat(axis int, xs ...*Var) *Var { return Apply(concatOp, axis, xs...) }
+
+// Unsqueeze returns x with a new axis of size 1 before axis.
+func Unsqueeze(x *Var, axis int) *Var {
+	v := x.Value.Unsqueeze(axis)
+	defer v.Release()
+	return Reshape(x, slices.Clone(v.Shape())...)
+}
+
+// Stack joins results of one shape along a new axis.
+func Stack(axis int, xs ...*Var) *Var {
+	on := slices.IndexFunc(xs, func(x *Var) bool { return x.tape != nil })
+	wide := make([]*Var, len(xs))
+	for i, x := range xs {
+		if x.tape == nil && on >= 0 { // a parameter
+			x = xs[on].Watch(x)
+		}
+		wide[i] = Unsqueeze(x, axis)
+	}
+	return Concat(axis, wide...)
+}
+
+// Split returns consecutive parts of an axis with the given sizes, which must add
+// up to it.
+func Split(x *Var, axis int, sizes ...int) []*Var {
+	release(x.Value.Split(axis, sizes...)) // panics if they do not
+	parts, at := make([]*Var, len(sizes)), 0
+	for i, n := range sizes {
+		parts[i] = Narrow(x, axis, at, n)
+		at += n
+	}
+	return parts
+}

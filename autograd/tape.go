@@ -14,6 +14,12 @@
 // A tape owns the results of the ops recorded on it and hands their memory back
 // as the backward walk passes them, so a training step keeps reusing the same
 // storage. Call Keep on a result that must outlive the walk.
+//
+// VJPs are built from ops, so that what Tape.Grad returns can be differentiated
+// again. Those of Attention, AttentionQKV, LayerNorm, CrossEntropy and Checkpoint
+// are not: they have a first derivative only, and Tape.Grad panics at them. SiLU,
+// GELU, SwiGLU, RMSNorm and Softmax use fused VJPs in Backward, where nobody
+// differentiates them, and ops in Tape.Grad.
 package autograd
 
 import (
@@ -266,8 +272,7 @@ func (t *Tape) Grad(y *Var, xs ...*Var) []*Var {
 		panic(&tensor.ShapeError{Op: "grad", Shapes: [][]int{y.Shape()}, Rule: "the result is not a scalar"})
 	}
 	t.check("grad", y)
-	one := &Var{Value: tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...), tape: t, node: len(t.nodes)}
-	t.nodes = append(t.nodes, node{out: one}) // the tape releases it
+	one := y.adopt(tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...))
 	grads := map[*Var]*Var{y: one}
 	for i := y.node; i >= 0; i-- {
 		n := t.nodes[i]
@@ -305,3 +310,21 @@ func (e *Error) Error() string { return fmt.Sprintf("autograd: %s: %s", e.Op, e.
 
 // With returns a constant on v's tape; the caller keeps t.
 func (v *Var) With(t *tensor.Tensor) *Var { return &Var{Value: t, tape: v.tape, node: -1} }
+
+// adopt is With for a tensor that the tape releases, if there is one.
+func (v *Var) adopt(t *tensor.Tensor) *Var {
+	c := v.With(t)
+	switch {
+	case v.tape == nil:
+	case v.tape.walking:
+		v.tape.scratch = append(v.tape.scratch, t)
+	default:
+		c.node = len(v.tape.nodes)
+		v.tape.nodes = append(v.tape.nodes, node{out: c})
+	}
+	return c
+}
+
+// plain reports whether the cotangent v is that of a Backward, whose steps are
+// not recorded: there a VJP may be a fused kernel.
+func (v *Var) plain() bool { return v.tape != nil && v.tape.walking }

@@ -139,24 +139,19 @@ func family(path string) string {
 	return top
 }
 
-// TestOpenGLOnlyByTag: without the tag no package needs kernels/opengl, purego
-// or go-gl, and nothing that computes needs cgo.
+// TestOpenGLOnlyByTag: without the tag no package needs kernels/opengl, purego,
+// go-gl or cgo, not even where a C compiler is at hand.
 func TestOpenGLOnlyByTag(t *testing.T) {
 	for _, p := range goList(t, "../...") {
 		for _, d := range p.Deps {
 			own := p.ImportPath == "fuerte/kernels/opengl" && !strings.HasPrefix(d, "github.com/")
 			for _, bad := range []string{"fuerte/kernels/opengl", "github.com/ebitengine/purego", "github.com/go-gl/", "runtime/cgo"} {
-				if strings.HasPrefix(d, bad) && !own && !(bad == "runtime/cgo" && usesNet(p)) {
+				if strings.HasPrefix(d, bad) && !own {
 					t.Errorf("without the tag %s depends on %s", p.ImportPath, d)
 				}
 			}
 		}
 	}
-}
-
-// usesNet: package net asks for cgo where it may; with CGO_ENABLED=0 it does not.
-func usesNet(p listed) bool {
-	return slices.Contains(p.Deps, "net") || slices.Contains(p.Deps, "os/user")
 }
 
 // TestCoreDependencies lists what the engine below nn takes from other modules.

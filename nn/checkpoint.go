@@ -39,6 +39,11 @@ func Load(path string, ps []Named) (map[string]string, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return LoadFrom(f, ps)
+}
+
+// LoadFrom is Load from an open file, which stays open.
+func LoadFrom(f *safetensors.File, ps []Named) (map[string]string, error) {
 	var wrong []error
 	known := map[string]bool{}
 	for _, p := range ps {
@@ -56,7 +61,7 @@ func Load(path string, ps []Named) (map[string]string, error) {
 		}
 	}
 	if err := errors.Join(wrong...); err != nil {
-		return nil, fmt.Errorf("%s does not fit the model:\n%w", path, err)
+		return nil, fmt.Errorf("%s does not fit the model:\n%w", f.Path(), err)
 	}
 	staged := make([]*tensor.Tensor, len(ps))
 	for i, p := range ps {

@@ -38,22 +38,6 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-func TestSumTo(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 4))
-	x := random(r, -1, 1, 2, 3, 4).rounded(Float64)
-	for _, shape := range [][]int{{2, 3, 4}, {3, 4}, {4}, {}, {1}, {2, 1, 4}, {1, 1, 1}, {3, 1}} {
-		want := zeros(shape...)
-		each(x.shape, func(ix []int) { *want.ref(ix) += x.at(ix...) })
-		got := get(SumTo(put(CPU, Float64, x), shape))
-		for i, v := range got.v {
-			if fmt.Sprint(got.shape) != fmt.Sprint(shape) || math.Abs(v-want.v[i]) > 1e-12 {
-				t.Errorf("to %v: %v %v, want %v", shape, got.shape, got.v, want.v)
-				break
-			}
-		}
-	}
-}
-
 func TestMean(t *testing.T) {
 	x := From(CPU, []float32{1, 2, 3, 4, 5, 9}, 2, 3)
 	mustEqual(t, "all", Mean(x, false), array{[]int{}, []float64{4}})

@@ -73,28 +73,6 @@ func Mean(x *Tensor, keep bool, axes ...int) *Tensor {
 	return Scale(s, float64(s.Len())/float64(x.Len()))
 }
 
-// SumTo sums the axes along which shape was broadcast to x: the VJP of Expand.
-func SumTo(x *Tensor, shape []int) *Tensor {
-	if slices.Equal(x.Shape(), shape) {
-		return x.Retain()
-	}
-	lead := x.rank - len(shape)
-	for a, d := range x.Shape() {
-		if lead < 0 || a >= lead && shape[a-lead] != d && shape[a-lead] != 1 {
-			shapeFail("sumto", fmt.Sprintf("%v does not broadcast to the operand", slices.Clone(shape)), x)
-		}
-	}
-	var axes []int
-	for a := range x.rank {
-		if a < lead || shape[a-lead] == 1 && x.dims[a] != 1 {
-			axes = append(axes, a)
-		}
-	}
-	s := Sum(x, true, axes...)
-	defer s.Release()
-	return s.Reshape(shape...)
-}
-
 // SumSquares returns Σ x² over all elements.
 func SumSquares(x *Tensor) float64 {
 	c := x.Compact()

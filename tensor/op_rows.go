@@ -34,6 +34,16 @@ func rowWeights(op string, x *Tensor, ws ...*Tensor) *Device {
 // perRow returns a tensor of one value for every row of x.
 func perRow(x *Tensor) *Tensor { return New(x.store.dev, x.dtype, x.dims[:x.rank-1]...) }
 
+// rowStats checks what a normalisation of x kept of every row.
+func rowStats(op string, x *Tensor, stats ...*Tensor) {
+	for _, s := range stats {
+		require(slices.Equal(s.Shape(), x.dims[:x.rank-1]), op, "one value a row is needed", x, s)
+		require(s.Contiguous(), op, "a row's value is in a strided view", x, s)
+		sameType(op, x, s)
+		same(op, x, s)
+	}
+}
+
 // RMSNorm returns y = x·w·r with r = 1/√(mean x² + eps) over the last axis, and
 // r, which RMSNormGrad needs.
 func RMSNorm(x, w *Tensor, eps float64) (y, r *Tensor) {
@@ -50,6 +60,7 @@ func RMSNorm(x, w *Tensor, eps float64) (y, r *Tensor) {
 // RMSNormGrad returns the VJPs of RMSNorm for x and w.
 func RMSNormGrad(x, w, r, gy *Tensor) (gx, gw *Tensor) {
 	dev := rowWeights("rmsnorm-grad", x, w)
+	rowStats("rmsnorm-grad", x, r)
 	c := alike("rmsnorm-grad", x, gy)
 	defer releaseAll(c)
 	gx, gw = New(dev, x.dtype, x.Shape()...), New(dev, x.dtype, w.Shape()...)
@@ -72,6 +83,7 @@ func LayerNorm(x, w, b *Tensor, eps float64) (y, mean, r *Tensor) {
 // LayerNormGrad returns the VJPs of LayerNorm for x, w and b.
 func LayerNormGrad(x, w, mean, r, gy *Tensor) (gx, gw, gb *Tensor) {
 	dev := rowWeights("layernorm-grad", x, w)
+	rowStats("layernorm-grad", x, mean, r)
 	c := alike("layernorm-grad", x, gy)
 	defer releaseAll(c)
 	gx, gw, gb = New(dev, x.dtype, x.Shape()...), New(dev, x.dtype, w.Shape()...), New(dev, x.dtype, w.Shape()...)

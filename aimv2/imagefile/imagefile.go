@@ -2,7 +2,8 @@
 // WebP, BMP and TIFF, turned upright as their EXIF orientation says.
 //
 // The input is not trusted. Every bad file gives one error that names file and
-// cause; none panics, and none may ask for more than MaxPixels of memory.
+// cause; none panics, and none may ask for more memory than MaxPixels and
+// MaxBytes take.
 //
 // The formats beyond the standard library's are golang.org/x/image's; EXIF is
 // read by github.com/bep/imagemeta, which knows the tag in JPEG, PNG, WebP and
@@ -19,6 +20,7 @@ import (
 	_ "image/jpeg"
 	_ "image/png"
 	"io"
+	"io/fs"
 	"os"
 
 	_ "golang.org/x/image/bmp"
@@ -34,25 +36,57 @@ var Extensions = []string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".ti
 // more.
 const MaxPixels = 100_000_000
 
+// MaxBytes is the largest file that is decoded, 1 GiB: a device or a pipe may
+// have no end.
+const MaxBytes = 1 << 30
+
+var errFormat = errors.New("imagefile: not a PNG, JPEG, GIF, WebP, BMP or TIFF picture")
+
 // Config is what the header of a picture file says, before orientation.
 type Config struct {
 	Format        string // "png", "jpeg", "gif", "webp", "bmp", "tiff"
 	Width, Height int
 }
 
-// Open decodes the picture in a file. See Decode.
+// Open decodes the picture in a file. See Read.
 //
 // Errors: name the file and the cause.
 func Open(path string) (image.Image, error) {
-	data, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, err // names path already
+		return nil, err
 	}
-	img, err := Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	defer f.Close()
+	img, err := Read(f)
+	if err != nil && !errors.As(err, new(*fs.PathError)) { // which names path already
+		err = fmt.Errorf("%s: %w", path, err)
 	}
-	return img, nil
+	return img, err
+}
+
+// Read decodes the picture file that r gives, to its end. See Decode. What does
+// not begin as a picture is not read further.
+//
+// Errors: those of r and of Decode; more than MaxBytes.
+func Read(r io.Reader) (image.Image, error) { return readUpTo(r, MaxBytes) }
+
+// readUpTo is Read of at most that many bytes.
+func readUpTo(r io.Reader, most int64) (image.Image, error) {
+	const begin = 4 << 10
+	var data bytes.Buffer
+	if _, err := io.CopyN(&data, r, begin); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if _, err := decodeConfig(bytes.NewReader(data.Bytes())); errors.Is(err, errFormat) {
+		return nil, err
+	}
+	if _, err := data.ReadFrom(io.LimitReader(r, most-begin+1)); err != nil {
+		return nil, err
+	}
+	if int64(data.Len()) > most {
+		return nil, fmt.Errorf("imagefile: a file of more than %d bytes", most)
+	}
+	return Decode(data.Bytes())
 }
 
 // ReadConfig reads the header of a picture file, and refuses what Open would
@@ -107,7 +141,7 @@ func decodeConfig(r io.Reader) (c Config, err error) {
 	header, format, err := image.DecodeConfig(r)
 	switch {
 	case errors.Is(err, image.ErrFormat):
-		return c, errors.New("imagefile: not a PNG, JPEG, GIF, WebP, BMP or TIFF picture")
+		return c, errFormat
 	case err != nil && format != "":
 		return c, fmt.Errorf("imagefile: damaged %s header: %w", format, cut(err))
 	case err != nil:

@@ -3,15 +3,19 @@ package imagefile
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"image"
 	"image/color"
 	"image/draw"
 	"image/gif"
+	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -307,4 +311,40 @@ func FuzzDecode(f *testing.F) {
 		}
 		Decode(data) // must not panic
 	})
+}
+
+// endless is a device without an end; it counts what is read.
+type endless struct{ n int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	clear(p)
+	e.n += len(p)
+	return len(p), nil
+}
+
+// TestReadIsBounded reads what has no end: no picture at all, and one with a
+// tail. An error of the reader comes back as it is.
+func TestReadIsBounded(t *testing.T) {
+	var zeros endless
+	if _, err := Read(&zeros); err != errFormat {
+		t.Errorf("zeros: %v", err)
+	}
+	if zeros.n > 64<<10 {
+		t.Errorf("%d zeros were read to see that they are no picture", zeros.n)
+	}
+	var picture bytes.Buffer
+	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 9, 9))); err != nil {
+		t.Fatal(err)
+	}
+	const most = 100_000
+	if _, err := readUpTo(io.MultiReader(bytes.NewReader(picture.Bytes()), &zeros), most); err == nil || !strings.Contains(err.Error(), "more than 100000 bytes") {
+		t.Errorf("a picture with an endless tail: %v", err)
+	}
+	if _, err := readUpTo(io.MultiReader(bytes.NewReader(picture.Bytes()), bytes.NewReader(make([]byte, most-picture.Len()))), most); err != nil {
+		t.Errorf("as long as allowed: %v", err)
+	}
+	boom := errors.New("boom")
+	if _, err := Read(iotest.ErrReader(boom)); err != boom {
+		t.Errorf("a reader that fails: %v", err)
+	}
 }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"fuerte/aimv2"
 	"fuerte/aimv2/tokenizer"
@@ -27,9 +26,7 @@ var ErrNone = errors.New("no model is built in")
 
 // Load returns the embedded model and its tokenizer.
 //
-// The weights pass through a temporary folder, because checkpoints are mapped
-// from files; it is gone when Load returns. Errors: ErrNone; those of the
-// temporary folder.
+// Errors: ErrNone.
 func Load(dev *tensor.Device) (*aimv2.Model, *tokenizer.Tokenizer, error) {
 	model, err := fs.Sub(files, "model")
 	if err != nil {
@@ -38,13 +35,9 @@ func Load(dev *tensor.Device) (*aimv2.Model, *tokenizer.Tokenizer, error) {
 	if _, err := fs.Stat(model, aimv2.ModelFile); err != nil {
 		return nil, nil, ErrNone
 	}
-	dir, err := os.MkdirTemp("", "aimv2-")
+	m, tok, err := aimv2.LoadFS(dev, model)
 	if err != nil {
-		return nil, nil, err
-	}
-	defer os.RemoveAll(dir)
-	if err := os.CopyFS(dir, model); err != nil {
 		return nil, nil, fmt.Errorf("the built-in model: %w", err)
 	}
-	return aimv2.Load(dev, dir)
+	return m, tok, nil
 }

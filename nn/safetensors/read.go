@@ -21,6 +21,7 @@ import (
 type File struct {
 	path     string
 	mapping  []byte  // the whole file; nil once closed
+	mapped   bool    // mapping is the system's, not Go's
 	data     []byte  // the part of mapping behind the header
 	tensors  []entry // in the order of their data
 	index    map[string]int
@@ -59,7 +60,7 @@ func Open(path string) (*File, error) {
 		return nil, fmt.Errorf("safetensors: %s: %d bytes are more than this machine can address", path, info.Size())
 	}
 	if info.Size() < 8 {
-		return nil, &FormatError{path, fmt.Sprintf("truncated: %d bytes, and the header's length alone takes 8", info.Size())}
+		return nil, tooShort(path, int(info.Size()))
 	}
 	mapping, err := mapFile(f, int(info.Size()))
 	if err != nil {
@@ -69,8 +70,28 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, unmapFile(mapping))
 	}
+	file.mapped = true
 	return file, nil
 }
+
+// Parse is Open for a file that is in memory already, such as an embedded one.
+// The File keeps data, which must not change; name stands for its path in errors.
+//
+// Errors: *FormatError naming the cause.
+func Parse(name string, data []byte) (*File, error) {
+	if len(data) < 8 {
+		return nil, tooShort(name, len(data))
+	}
+	return parse(name, data)
+}
+
+// tooShort is the error of a file without room for the length of its header.
+func tooShort(path string, size int) error {
+	return &FormatError{path, fmt.Sprintf("truncated: %d bytes, and the header's length alone takes 8", size)}
+}
+
+// Path returns what Open or Parse was given to name the file.
+func (f *File) Path() string { return f.path }
 
 // Close unmaps the file. Slices that Bytes returned must not be touched after
 // it: where the file was mapped, that kills the process. A second Close does
@@ -81,6 +102,9 @@ func (f *File) Close() error {
 	}
 	mapping := f.mapping
 	f.mapping, f.data = nil, nil
+	if !f.mapped {
+		return nil
+	}
 	return unmapFile(mapping)
 }
 

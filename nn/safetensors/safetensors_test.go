@@ -312,9 +312,12 @@ func TestHostileFiles(t *testing.T) {
 			t.Errorf("%.100q was opened, want an error with %q", c.file, c.want)
 			continue
 		}
-		var format *FormatError
-		if !errors.As(err, &format) || format.Path != path || !strings.Contains(format.Cause, c.want) {
-			t.Errorf("%.100q: %v, want %q", c.file, err, c.want)
+		_, parsed := Parse(path, c.file)
+		for _, err := range []error{err, parsed} {
+			var format *FormatError
+			if !errors.As(err, &format) || format.Path != path || !strings.Contains(format.Cause, c.want) {
+				t.Errorf("%.100q: %v, want %q", c.file, err, c.want)
+			}
 		}
 	}
 }
@@ -334,6 +337,23 @@ func TestOtherWriters(t *testing.T) {
 	}
 	if got, err := f.Bytes("late"); string(got) != "y" || err != nil {
 		t.Errorf("late: %q, %v", got, err)
+	}
+}
+
+// TestParse reads a file from memory, which must stay Go's.
+func TestParse(t *testing.T) {
+	f, err := Parse("x", tensor(`"dtype":"U8","shape":[2],"data_offsets":[0,2]`, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.Bytes("a"); string(got) != "xx" || err != nil || f.Path() != "x" {
+		t.Errorf("%q, %v in %s", got, err, f.Path())
+	}
+	if err := errors.Join(f.Close(), f.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.Bytes("a"); err == nil {
+		t.Error("read after Close")
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/urfave/cli/v3"
+
 	"fuerte/aimv2"
 	"fuerte/nn/atomicfile"
 	"fuerte/nn/npy"
@@ -17,33 +19,52 @@ import (
 )
 
 type embedCommand struct {
-	Images []string `arg:"" name:"image" help:"Picture files: PNG, JPEG, GIF, WebP, BMP, TIFF; - is standard input."`
-	Model  string   `placeholder:"DIR" help:"Folder with a model. Default: the built-in one."`
-	Out    string   `placeholder:"FILE" default:"features.safetensors" help:"A .safetensors file, one tensor for each picture under its name, or a .npy file, one array with the pictures in order. Default: ${default}."`
-	Pool   string   `enum:"mean,none" default:"mean" help:"mean: one vector for a picture; none: one for each patch. Default: ${default}."`
+	images []string
+	model  string
+	out    string
+	pool   string
 }
 
-// Validate is called by kong; its errors are errors of usage.
-func (c *embedCommand) Validate() error {
-	if ext := filepath.Ext(c.Out); ext != ".npy" && ext != ".safetensors" {
-		return fmt.Errorf("-out %s: the name must end in .npy or .safetensors", c.Out)
+func (c *embedCommand) describe() *cli.Command {
+	return &cli.Command{
+		Name:        "embed",
+		Usage:       "Write the features of pictures to a file.",
+		Description: "A .safetensors file gets one tensor for each picture under its name, a .npy file one array.",
+		Arguments:   imageArguments(&c.images),
+		Flags: []cli.Flag{
+			modelFlag(&c.model),
+			&cli.StringFlag{Name: "out", Destination: &c.out, Value: "features.safetensors", Usage: "write `FILE`, a .safetensors or .npy file"},
+			&cli.StringFlag{Name: "pool", Destination: &c.pool, Value: "mean", Usage: "`HOW` to pool: mean gives one vector for a picture, none one for each patch"},
+		},
+	}
+}
+
+func (c *embedCommand) check(*cli.Command) error {
+	if len(c.images) == 0 {
+		return errNoImage
+	}
+	if ext := filepath.Ext(c.out); ext != ".npy" && ext != ".safetensors" {
+		return fmt.Errorf("-out %s: the name must end in .npy or .safetensors", c.out)
+	}
+	if c.pool != "mean" && c.pool != "none" {
+		return fmt.Errorf("-pool %s: it must be mean or none", c.pool)
 	}
 	return nil
 }
 
-// Run writes the features of all readable pictures to one file, whole or not at
+// run writes the features of all readable pictures to one file, whole or not at
 // all, and prints the pictures in their order there.
-func (c *embedCommand) Run() error {
-	m, _, err := loadModel(c.Model)
+func (c *embedCommand) run() error {
+	m, _, err := loadModel(c.model)
 	if err != nil {
 		return err
 	}
-	byName := filepath.Ext(c.Out) == ".safetensors"
+	byName := filepath.Ext(c.out) == ".safetensors"
 	var names []string
 	var tensors []safetensors.Tensor
 	var shape []int // of one picture
 	var all []float32
-	bad := eachPicture(m, c.Images, func(file string, features *tensor.Tensor) error {
+	bad := eachPicture(m, c.images, func(file string, features *tensor.Tensor) error {
 		if byName {
 			switch {
 			case slices.Contains(names, file):
@@ -53,7 +74,7 @@ func (c *embedCommand) Run() error {
 			}
 		}
 		x := features.Index(0, 0)
-		if c.Pool == "mean" {
+		if c.pool == "mean" {
 			x.Release()
 			pooled := aimv2.MeanPool(features)
 			x = pooled.Index(0, 0)
@@ -77,9 +98,9 @@ func (c *embedCommand) Run() error {
 		return bad
 	}
 	if byName {
-		err = safetensors.Write(c.Out, map[string]string{"pool": c.Pool}, tensors)
+		err = safetensors.Write(c.out, map[string]string{"pool": c.pool}, tensors)
 	} else {
-		err = atomicfile.WriteFileAtomic(c.Out, func(w io.Writer) error {
+		err = atomicfile.WriteFileAtomic(c.out, func(w io.Writer) error {
 			return npy.Write(w, append([]int{len(names)}, shape...), all)
 		})
 	}
@@ -87,7 +108,7 @@ func (c *embedCommand) Run() error {
 		return err
 	}
 	sizes := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", "×"), "[]")
-	fmt.Printf("%s: %d × %s float32\n", c.Out, len(names), sizes)
+	fmt.Printf("%s: %d × %s float32\n", c.out, len(names), sizes)
 	for i, name := range names {
 		fmt.Printf("%d\t%s\n", i, name)
 	}

@@ -11,13 +11,24 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/urfave/cli/v3"
+
 	"fuerte/aimv2"
 	"fuerte/nn/safetensors"
 )
 
-type infoCommand struct {
-	Checkpoint string `arg:"" help:"Folder of a model or a run, or a .safetensors file."`
+type infoCommand struct{ checkpoint string }
+
+func (c *infoCommand) describe() *cli.Command {
+	return &cli.Command{
+		Name:        "info",
+		Usage:       "Show configuration and tensors of a checkpoint.",
+		Description: "CHECKPOINT is the folder of a model or a run, or a .safetensors file.",
+		Arguments:   []cli.Argument{&cli.StringArg{Name: "CHECKPOINT", Required: true, Destination: &c.checkpoint}},
+	}
 }
+
+func (c *infoCommand) check(*cli.Command) error { return nil }
 
 // file is an open checkpoint with its name.
 type file struct {
@@ -25,31 +36,31 @@ type file struct {
 	*safetensors.File
 }
 
-// Run prints what a checkpoint is and what is in it.
-func (c *infoCommand) Run() error {
-	about, err := os.Stat(c.Checkpoint)
+// run prints what a checkpoint is and what is in it.
+func (c *infoCommand) run() error {
+	about, err := os.Stat(c.checkpoint)
 	if err != nil {
 		return err
 	}
 	if !about.IsDir() {
-		f, err := safetensors.Open(c.Checkpoint)
+		f, err := safetensors.Open(c.checkpoint)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return printAll(c.Checkpoint, nil, file{filepath.Base(c.Checkpoint), f})
+		return printAll(c.checkpoint, nil, file{filepath.Base(c.checkpoint), f})
 	}
-	data, err := os.ReadFile(filepath.Join(c.Checkpoint, aimv2.ConfigFile))
+	data, err := os.ReadFile(filepath.Join(c.checkpoint, aimv2.ConfigFile))
 	if err != nil {
-		return fmt.Errorf("%s holds no model: %w", c.Checkpoint, err)
+		return fmt.Errorf("%s holds no model: %w", c.checkpoint, err)
 	}
 	var r aimv2.Recipe
 	if err := json.Unmarshal(data, &r); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(c.Checkpoint, aimv2.ConfigFile), err)
+		return fmt.Errorf("%s: %w", filepath.Join(c.checkpoint, aimv2.ConfigFile), err)
 	}
 	var files []file
 	for _, name := range []string{aimv2.ModelFile, aimv2.StateFile} {
-		path := filepath.Join(c.Checkpoint, name)
+		path := filepath.Join(c.checkpoint, name)
 		if _, err := os.Stat(path); os.IsNotExist(err) {
 			continue
 		}
@@ -60,7 +71,7 @@ func (c *infoCommand) Run() error {
 		defer f.Close()
 		files = append(files, file{name, f})
 	}
-	return printAll(c.Checkpoint, &r, files...)
+	return printAll(c.checkpoint, &r, files...)
 }
 
 // printAll prints the recipe, each file in a line, and the tensors of the first.

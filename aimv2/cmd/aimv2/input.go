@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/urfave/cli/v3"
 
 	"fuerte/aimv2"
 	"fuerte/aimv2/imagefile"
@@ -15,6 +16,18 @@ import (
 	"fuerte/aimv2/tokenizer"
 	"fuerte/tensor"
 )
+
+// modelFlag is the option -model of the verbs that use a model.
+func modelFlag(dir *string) cli.Flag {
+	return &cli.StringFlag{Name: "model", Destination: dir, Usage: "use the model in the folder `DIR`", DefaultText: "the built-in one"}
+}
+
+// imageArguments takes the arguments of the verbs that read pictures.
+func imageArguments(files *[]string) []cli.Argument {
+	return []cli.Argument{&cli.StringArgs{Name: "IMAGE", UsageText: "IMAGE...", Max: -1, Destination: files}}
+}
+
+var errNoImage = errors.New("no IMAGE is given: PNG, JPEG, GIF, WebP, BMP or TIFF files, or - for standard input")
 
 // loadModel reads the model in a folder, or without one the built-in model.
 func loadModel(dir string) (*aimv2.Model, *tokenizer.Tokenizer, error) {
@@ -63,11 +76,7 @@ func openPicture(file string) (image.Image, error) {
 	if file != "-" {
 		return imagefile.Open(file)
 	}
-	data, err := io.ReadAll(os.Stdin)
-	if err != nil {
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	img, err := imagefile.Decode(data)
+	img, err := imagefile.Read(os.Stdin)
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}

@@ -5,33 +5,52 @@
 // Results go to standard output, progress and errors to standard error. The exit
 // status is 0, 1 for an error, 2 for a wrong command line, 130 after Ctrl-C.
 //
-// The command line is parsed by github.com/alecthomas/kong, which takes options
-// before and behind arguments (package flag stops at the first argument); the
-// progress line asks golang.org/x/term for a terminal and its width.
+// The command line is parsed by github.com/urfave/cli/v3, which takes options
+// with one dash or two, before and behind arguments (package flag stops at the
+// first argument), and needs neither os/user nor net, which would make the binary
+// dynamic wherever there is a C compiler. The progress line asks
+// golang.org/x/term for a terminal and its width.
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"github.com/alecthomas/kong"
+	"github.com/urfave/cli/v3"
 
-	"fuerte/aimv2"
 	"fuerte/kernels"
 )
 
-// commands are the verbs; their fields are the options.
-type commands struct {
-	Pretrain pretrainCommand `cmd:"" help:"Train a model: on the embedded drawings, or on a folder of pictures."`
-	Caption  captionCommand  `cmd:"" help:"Write a caption for each picture."`
-	Probe    probeCommand    `cmd:"" help:"Measure frozen features and captions on the embedded drawings, beside what raw pixels reach."`
-	Embed    embedCommand    `cmd:"" help:"Write the features of pictures to a file."`
-	Info     infoCommand     `cmd:"" help:"Show configuration and tensors of a checkpoint."`
-	Export   exportCommand   `cmd:"" help:"Write the model of a run to a folder of its own, in any precision."`
+// verb is a command of the program. Its fields are the options.
+type verb interface {
+	// describe says what the verb is and takes, and where the values go.
+	describe() *cli.Command
+	// check looks at the values; given tells which of them the user gave. Its
+	// errors are errors of usage.
+	check(given *cli.Command) error
+	run() error
 }
+
+// verbs returns all of them, in the order of the help.
+func verbs() []verb {
+	return []verb{&pretrainCommand{}, &captionCommand{}, &probeCommand{}, &embedCommand{}, &infoCommand{}, &exportCommand{}}
+}
+
+// help is the text of -h, of the program and of each verb.
+const help = `Usage: {{.FullName}} {{if .VisibleCommands}}COMMAND {{end}}[options]{{range .Arguments}} {{.Usage}}{{end}}
+
+{{.Usage}}{{with .Description}}
+{{.}}{{end}}
+{{if .VisibleCommands}}
+Commands:{{template "visibleCommandTemplate" .}}
+{{end}}
+Options:{{template "visibleFlagTemplate" .}}
+`
 
 func main() { os.Exit(run(os.Args[1:])) }
 
@@ -48,31 +67,24 @@ const (
 
 // run executes a command line and returns the exit status.
 func run(args []string) int {
-	var helped *exitCode // kong's help ends the program by itself
-	parser, err := kong.New(&commands{},
-		kong.Name("aimv2"),
-		kong.Description("Multimodal autoregressive pre-training of vision encoders.\n\nOptions are written with one dash or two."),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.Exit(func(status int) { code := exitCode(status); helped = &code }),
-		kong.Vars{"presets": strings.Join(aimv2.PresetNames(), ", ")},
-	)
-	if err != nil {
-		panic(err) // the tags above are wrong
-	}
-	command, err := parser.Parse(doubleDashes(args))
-	if helped != nil {
-		return int(*helped)
-	}
+	v, err := parse(args)
 	if err != nil {
 		complain(err)
-		fmt.Fprintf(os.Stderr, "Try: %s -h\n", strings.Join(append([]string{self()}, verbOf(err)...), " "))
+		hint := []string{self(), "-h"}
+		if len(args) > 0 && slices.ContainsFunc(verbs(), func(v verb) bool { return v.describe().Name == args[0] }) {
+			hint = []string{self(), args[0], "-h"}
+		}
+		fmt.Fprintln(os.Stderr, "Try:", strings.Join(hint, " "))
 		return int(wrongUsage)
+	}
+	if v == nil {
+		return 0 // help was asked for, and is written
 	}
 	if _, err := kernels.Choose(); err != nil {
 		complain(err)
 		return int(failed)
 	}
-	err = command.Run()
+	err = v.run()
 	var code exitCode
 	switch {
 	case err == nil:
@@ -84,29 +96,44 @@ func run(args []string) int {
 	return int(failed)
 }
 
-// doubleDashes writes -steps as --steps, the way kong knows long options.
-func doubleDashes(args []string) []string {
-	out := make([]string, len(args))
-	for i, a := range args {
-		if a == "--" {
-			copy(out[i:], args[i:])
-			break
-		}
-		if len(a) > 2 && a[0] == '-' && (a[1] >= 'a' && a[1] <= 'z' || a[1] >= 'A' && a[1] <= 'Z') && a[2] != '=' {
-			a = "-" + a
-		}
-		out[i] = a
-	}
-	return out
-}
+// parse returns the verb of a command line with its options filled in, or nil
+// where the command line asks for help.
+func parse(args []string) (chosen verb, err error) {
+	root := &cli.Command{
+		Name:            "aimv2",
+		Usage:           "Multimodal autoregressive pre-training of vision encoders.",
+		Description:     "Options are written with one dash or two, before or behind arguments.",
+		HideHelpCommand: true,
+		ExitErrHandler:  func(context.Context, *cli.Command, error) {}, // main ends the program
 
-// verbOf names the verb on whose command line the parser stopped.
-func verbOf(err error) []string {
-	var parse *kong.ParseError
-	if errors.As(err, &parse) && parse.Context.Selected() != nil {
-		return []string{parse.Context.Selected().Name}
+		CustomRootCommandHelpTemplate: help,
 	}
-	return nil
+	var names []string
+	for _, v := range verbs() {
+		c := v.describe()
+		c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error { return err } // and no help
+		c.CustomHelpTemplate = help
+		// Beside -h an argument is taken for a command of the verb, which has none.
+		c.CommandNotFound = func(_ context.Context, c *cli.Command, _ string) { cli.HelpPrinter(c.Writer, help, c) }
+		c.Action = func(_ context.Context, c *cli.Command) error {
+			if c.Args().Present() {
+				return fmt.Errorf("unexpected argument %q", c.Args().First())
+			}
+			chosen = v
+			return v.check(c)
+		}
+		root.Commands = append(root.Commands, c)
+		names = append(names, c.Name)
+	}
+	root.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error { return err }
+	root.Action = func(_ context.Context, c *cli.Command) error {
+		if c.Args().Present() {
+			return fmt.Errorf("there is no command %q; there are %s", c.Args().First(), strings.Join(names, ", "))
+		}
+		return fmt.Errorf("a command is missing: one of %s", strings.Join(names, ", "))
+	}
+	err = root.Run(context.Background(), append([]string{root.Name}, args...))
+	return chosen, err
 }
 
 // complain writes an error to standard error. Joined errors have a line each; of

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"fuerte/aimv2"
 	"fuerte/aimv2/report"
 	"fuerte/nn/npy"
@@ -156,8 +158,9 @@ var tiny = aimv2.Presets["tiny"]
 func TestRuns(t *testing.T) {
 	dir := t.TempDir()
 	pictures(t, filepath.Join(dir, "data"))
+	const steps = 120 // enough to be stopped in the middle of, on a fast machine, too
 	pretrain := func(args ...string) []string {
-		return append([]string{"pretrain", "-steps", "40", "-batch", "2", "-data", "data"}, args...)
+		return append([]string{"pretrain", "-steps", fmt.Sprint(steps), "-batch", "2", "-data", "data"}, args...)
 	}
 	r := must(t, dir, pretrain("-out", "straight")...)
 	model := read(t, filepath.Join(dir, "straight", aimv2.ModelFile))
@@ -170,7 +173,7 @@ func TestRuns(t *testing.T) {
 		if !strings.Contains(r.stdout, "caption -model straight ") || !strings.Contains(r.stdout, "probe -model straight") {
 			t.Errorf("nothing on what to run next: %q", r.stdout)
 		}
-		for _, want := range []string{"step 40/40", "pixel", "text", "images/s", "GFLOP/s", "% of peak", "left"} {
+		for _, want := range []string{fmt.Sprintf("step %d/%d", steps, steps), "pixel", "text", "images/s", "GFLOP/s", "% of peak", "left"} {
 			if !strings.Contains(r.stderr, want) {
 				t.Errorf("no %q in the progress %q", want, r.stderr)
 			}
@@ -183,7 +186,7 @@ func TestRuns(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		checkMetrics(t, filepath.Join(dir, "straight"), 40)
+		checkMetrics(t, filepath.Join(dir, "straight"), steps)
 	})
 
 	t.Run("no overwriting", func(t *testing.T) {
@@ -198,7 +201,7 @@ func TestRuns(t *testing.T) {
 
 	t.Run("interrupt", func(t *testing.T) {
 		c, wait := start(t, dir, pretrain("-out", "interrupted")...)
-		waitForSteps(t, filepath.Join(dir, "interrupted"), 7)
+		waitForSteps(t, filepath.Join(dir, "interrupted"), 3)
 		if err := c.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}
@@ -213,11 +216,11 @@ func TestRuns(t *testing.T) {
 		if !bytes.Equal(read(t, filepath.Join(dir, "interrupted", aimv2.ModelFile)), model) {
 			t.Error("the resumed run ends with other weights than the straight one")
 		}
-		checkMetrics(t, filepath.Join(dir, "interrupted"), 40)
+		checkMetrics(t, filepath.Join(dir, "interrupted"), steps)
 	})
 
 	t.Run("terminate in double-dash style", func(t *testing.T) {
-		c, wait := start(t, dir, "pretrain", "--steps=40", "--batch", "2", "--data=data", "--out", "terminated")
+		c, wait := start(t, dir, "pretrain", "--steps=10000", "--batch", "2", "--data=data", "--out", "terminated")
 		waitForSteps(t, filepath.Join(dir, "terminated"), 3)
 		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -245,12 +248,12 @@ func TestRuns(t *testing.T) {
 		if !bytes.Equal(read(t, filepath.Join(dir, "killed", aimv2.ModelFile)), model) {
 			t.Error("the resumed run ends with other weights than the straight one")
 		}
-		checkMetrics(t, filepath.Join(dir, "killed"), 40)
+		checkMetrics(t, filepath.Join(dir, "killed"), steps)
 	})
 
 	t.Run("longer", func(t *testing.T) {
-		must(t, dir, "pretrain", "-resume", "killed", "-data", "data", "-steps", "43")
-		checkMetrics(t, filepath.Join(dir, "killed"), 43)
+		must(t, dir, "pretrain", "-resume", "killed", "-data", "data", "-steps", fmt.Sprint(steps+3))
+		checkMetrics(t, filepath.Join(dir, "killed"), steps+3)
 		if r := do(t, dir, "pretrain", "-resume", "killed", "-data", "data", "-steps", "9"); r.status != 1 || !strings.Contains(r.stderr, "past 9") {
 			t.Errorf("to a step behind: status %d, %q", r.status, r.stderr)
 		}
@@ -289,8 +292,8 @@ func TestRuns(t *testing.T) {
 
 	t.Run("info", func(t *testing.T) {
 		for checkpoint, want := range map[string][]string{
-			"straight":                   {fmt.Sprintf("%d×%d pixels", tiny.ImageSize, tiny.ImageSize), "step 40", "model.safetensors", "image_encoder.preprocessor.pos_embed", fmt.Sprintf("1×%d×%d", tiny.Tokens(), tiny.Encoder.Width), "F32"},
-			"straight/state.safetensors": {"step 40", "first moments", "v.text_decoder"},
+			"straight":                   {fmt.Sprintf("%d×%d pixels", tiny.ImageSize, tiny.ImageSize), fmt.Sprintf("step %d;", steps), "model.safetensors", "image_encoder.preprocessor.pos_embed", fmt.Sprintf("1×%d×%d", tiny.Tokens(), tiny.Encoder.Width), "F32"},
+			"straight/state.safetensors": {fmt.Sprintf("step %d;", steps), "first moments", "v.text_decoder"},
 			"straight/model.safetensors": {"image_encoder.preprocessor.pos_embed", "format"},
 		} {
 			r := must(t, dir, "info", checkpoint)
@@ -449,10 +452,13 @@ func TestBadInput(t *testing.T) {
 		{"caption cut.png", 1, "cut.png: imagefile: damaged png picture: "},
 		{"caption text.png", 1, "text.png: imagefile: not a PNG"},
 		{"caption folder.png", 1, "folder.png: is a directory"},
+		{"caption " + os.DevNull, 1, os.DevNull + ": imagefile: not a PNG"},
 		{"caption -model none data/p0.png", 1, "none/config.json"},
 		{"caption -model badconfig data/p0.png", 1, "badconfig/config.json"},
 		{"caption -model file data/p0.png", 1, "file/config.json"},
+		{"caption -- -n", 1, "-n: no such file"},
 		{"embed -out x.npy text.png", 1, "text.png"},
+		{"embed text.png -out x.npy", 1, "text.png"},
 		{"info none", 1, "none: no such file"},
 		{"info data", 1, "data holds no model"},
 		{"info huge.safetensors", 1, "huge.safetensors: header of 9223372036854775807 bytes"},
@@ -466,22 +472,28 @@ func TestBadInput(t *testing.T) {
 		{"pretrain -data file -out x", 1, "file: not a directory"},
 		{"pretrain -data nocaption -out x", 1, "a.png: no caption"},
 		{"pretrain -data data -steps 1 -out file", 1, "file"},
+		{"pretrain -data data -peak-lr Inf -out x", 1, "rate"},
 		{"pretrain -preset gigantic", 2, "gigantic"},
 		{"pretrain -steps 0", 2, "-steps 0"},
-		{"pretrain -steps many", 2, "--steps"},
+		{"pretrain -steps many", 2, "-steps"},
+		{"pretrain -steps", 2, "-steps"},
+		{"pretrain data", 2, "data"},
 		{"pretrain -batch -3", 2, "-batch"},
 		{"pretrain -peak-lr 0", 2, "-peak-lr 0"},
 		{"pretrain -every -1", 2, "-every"},
 		{"pretrain -resume x -batch 4", 2, "-batch cannot be given with -resume"},
-		{"pretrain -stepz 3", 2, "--stepz"},
-		{"caption", 2, "<image>"},
+		{"pretrain -stepz 3", 2, "-stepz"},
+		{"caption", 2, "IMAGE"},
 		{"caption -n 2 data/p0.png", 2, "-n without -top-p"},
 		{"caption -top-p 2 data/p0.png", 2, "top-p 2"},
 		{"caption -top-p 0.5 -temperature 0 data/p0.png", 2, "-temperature 0"},
 		{"embed -out x.txt data/p0.png", 2, "x.txt"},
-		{"embed -pool max data/p0.png", 2, "--pool"},
+		{"embed -pool max data/p0.png", 2, "-pool max"},
 		{"probe -epochs 0", 2, "-epochs 0"},
-		{"export data x -dtype I8", 2, "--dtype"},
+		{"export data", 2, "DEST"},
+		{"export data x y", 2, "y"},
+		{"info", 2, "CHECKPOINT"},
+		{"export data x -dtype I8", 2, "-dtype I8"},
 		{"train", 2, "train"},
 		{"", 2, "pretrain"},
 	} {
@@ -501,11 +513,24 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "embed -h", "info -h", "export -h"} {
+	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "embed x.png -h", "info -h", "export -h"} {
 		r := do(t, t.TempDir(), strings.Fields(args)...)
 		if r.status != 0 || !strings.HasPrefix(r.stdout, "Usage: aimv2") || r.stderr != "" {
 			t.Errorf("aimv2 %s: status %d, %q, %q", args, r.status, r.stdout, r.stderr)
 		}
+	}
+}
+
+// TestMemory asks for more than any machine has, and for what every one has.
+func TestMemory(t *testing.T) {
+	if err := fits(1 << 20); err != nil {
+		t.Error(err)
+	}
+	if availableMemory() == 0 {
+		t.Skip("the system does not tell how much memory there is")
+	}
+	if err := fits(1 << 50); err == nil {
+		t.Error("a model of 18 PB is said to fit")
 	}
 }
 
@@ -577,11 +602,19 @@ func TestRestore(t *testing.T) {
 	}
 }
 
-func TestDoubleDashes(t *testing.T) {
-	in := []string{"caption", "-model", "x", "--top-p=1", "-n", "3", "-h", "-n=2", "-", "-3", "--", "-file"}
-	want := []string{"caption", "--model", "x", "--top-p=1", "-n", "3", "-h", "-n=2", "-", "-3", "--", "-file"}
-	if got := doubleDashes(in); !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+// TestOptions writes the same command line in every style.
+func TestOptions(t *testing.T) {
+	want := &captionCommand{images: []string{"a.png", "-", "-3"}, model: "m", topP: 0.5, temperature: 2, seed: 7, n: 3}
+	for _, args := range []string{
+		"caption -model m -top-p 0.5 -temperature 2 -seed 7 -n 3 a.png - -3",
+		"caption -model m -top-p 0.5 a.png -temperature 2 - -seed 7 -n 3 -- -3",
+		"caption a.png --model=m - -top-p=0.5 --temperature 2 -seed=7 -n=3 -3",
+		"caption a.png - --n 3 -seed 7 -temperature=2 -top-p .5 -model m -- -3",
+	} {
+		got, err := parse(strings.Fields(args))
+		if diff := cmp.Diff(verb(want), got, cmp.AllowUnexported(captionCommand{})); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got): %s", args, err, diff)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
+
+	"github.com/urfave/cli/v3"
 
 	"fuerte/aimv2"
 	"fuerte/aimv2/dataset"
@@ -29,7 +33,7 @@ type schedule struct {
 // twice the published rate.
 var schedules = map[string]schedule{
 	"tiny":  {6_000, 16, 2e-3},
-	"emoji": {28_000, 32, 2e-3},
+	"emoji": {34_000, 32, 2e-3},
 	"small": {40_000, 32, 1e-3},
 }
 
@@ -45,54 +49,64 @@ const (
 )
 
 type pretrainCommand struct {
-	Preset    string   `placeholder:"NAME" help:"Size of the model: ${presets}. Default: tiny."`
-	Steps     *int     `placeholder:"N" help:"Steps to take. Default: by preset; with -resume, as before."`
-	Batch     *int     `placeholder:"N" help:"Pictures in a step. Default: by preset."`
-	Seed      *uint64  `placeholder:"S" help:"Seed of weights, order and augmentation. Default: 1."`
-	PeakLR    *float64 `name:"peak-lr" placeholder:"RATE" help:"Highest learning rate. Default: by preset."`
-	Recompute bool     `help:"Keep one activation of each block and compute the others twice: less memory, more time."`
-	Data      string   `placeholder:"DIR" help:"Pictures to train on, each with its caption in a text file beside it: cat.jpg, cat.txt. Default: the embedded drawings."`
-	Out       string   `placeholder:"DIR" help:"Folder of the run. Default: runs/PRESET."`
-	Resume    string   `placeholder:"DIR" help:"Go on with the run in this folder."`
-	Every     int      `placeholder:"N" help:"Save the state every N steps. Default: once a minute."`
+	preset    string
+	steps     int // 0: by preset, or as before
+	batch     int // 0: by preset
+	seed      uint64
+	peakLR    float64 // 0: by preset
+	recompute bool
+	data      string // "": the embedded drawings
+	out       string // "": by preset
+	resume    string // "": a new run
+	every     int    // 0: once a minute
 }
 
-// Validate is called by kong; its errors are errors of usage.
-func (c *pretrainCommand) Validate() error {
-	given := func(p *int) bool { return p != nil }
+func (c *pretrainCommand) describe() *cli.Command {
+	return &cli.Command{
+		Name:        "pretrain",
+		Usage:       "Train a model: on the embedded drawings, or on a folder of pictures.",
+		Description: "A picture of a folder has its caption in a text file beside it: cat.jpg, cat.txt.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "preset", Destination: &c.preset, Value: "tiny", Usage: "size of the model, `NAME` one of " + strings.Join(aimv2.PresetNames(), ", ")},
+			&cli.IntFlag{Name: "steps", Destination: &c.steps, Usage: "take `N` steps", DefaultText: "by preset; with --resume, as before"},
+			&cli.IntFlag{Name: "batch", Destination: &c.batch, Usage: "take `N` pictures in a step", DefaultText: "by preset"},
+			&cli.Uint64Flag{Name: "seed", Destination: &c.seed, Value: 1, Usage: "seed `S` of weights, order and augmentation"},
+			&cli.FloatFlag{Name: "peak-lr", Destination: &c.peakLR, Usage: "highest learning `RATE`", DefaultText: "by preset"},
+			&cli.BoolFlag{Name: "recompute", Destination: &c.recompute, Usage: "keep one activation of each block, compute the others twice: less memory, more time"},
+			&cli.StringFlag{Name: "data", Destination: &c.data, Usage: "train on the pictures in the folder `DIR`", DefaultText: "the embedded drawings"},
+			&cli.StringFlag{Name: "out", Destination: &c.out, Usage: "write the run to the folder `DIR`", DefaultText: "runs/NAME"},
+			&cli.StringFlag{Name: "resume", Destination: &c.resume, Usage: "go on with the run in the folder `DIR`"},
+			&cli.IntFlag{Name: "every", Destination: &c.every, Usage: "save the state every `N` steps", DefaultText: "once a minute"},
+		},
+	}
+}
+
+func (c *pretrainCommand) check(given *cli.Command) error {
 	switch {
-	case given(c.Steps) && *c.Steps < 1:
-		return fmt.Errorf("-steps %d: at least 1 is needed", *c.Steps)
-	case given(c.Batch) && *c.Batch < 1:
-		return fmt.Errorf("-batch %d: at least 1 is needed", *c.Batch)
-	case c.PeakLR != nil && !(*c.PeakLR > 0):
-		return fmt.Errorf("-peak-lr %g: it must be positive", *c.PeakLR)
-	case c.Every < 0:
-		return fmt.Errorf("-every %d: it must not be negative", c.Every)
+	case given.IsSet("steps") && c.steps < 1:
+		return fmt.Errorf("-steps %d: at least 1 is needed", c.steps)
+	case given.IsSet("batch") && c.batch < 1:
+		return fmt.Errorf("-batch %d: at least 1 is needed", c.batch)
+	case given.IsSet("peak-lr") && !(c.peakLR > 0):
+		return fmt.Errorf("-peak-lr %g: it must be positive", c.peakLR)
+	case c.every < 0:
+		return fmt.Errorf("-every %d: it must not be negative", c.every)
 	}
-	if c.Preset != "" {
-		if _, err := aimv2.Preset(c.Preset); err != nil {
-			return fmt.Errorf("-preset: %w", err)
-		}
+	if _, err := aimv2.Preset(c.preset); err != nil {
+		return fmt.Errorf("-preset: %w", err)
 	}
-	if c.Resume != "" {
-		for _, o := range []struct {
-			name  string
-			given bool
-		}{
-			{"preset", c.Preset != ""}, {"batch", given(c.Batch)}, {"seed", c.Seed != nil},
-			{"peak-lr", c.PeakLR != nil}, {"recompute", c.Recompute}, {"out", c.Out != ""},
-		} {
-			if o.given {
-				return fmt.Errorf("-%s cannot be given with -resume: the run has its own", o.name)
+	if c.resume != "" {
+		for _, name := range []string{"preset", "batch", "seed", "peak-lr", "recompute", "out"} {
+			if given.IsSet(name) {
+				return fmt.Errorf("-%s cannot be given with -resume: the run has its own", name)
 			}
 		}
 	}
 	return nil
 }
 
-// Run trains, and writes the folder of the run.
-func (c *pretrainCommand) Run() error {
+// run trains, and writes the folder of the run.
+func (c *pretrainCommand) run() error {
 	p := &progress{out: os.Stderr}
 	ctx := interruptible(func() { p.say("interrupted: finishing the step (again: stop at once)") })
 	src, err := c.source()
@@ -100,9 +114,9 @@ func (c *pretrainCommand) Run() error {
 		return err
 	}
 	var t *aimv2.Trainer
-	dir := c.Resume
+	dir := c.resume
 	if dir != "" {
-		t, err = resume(dir, c.Steps, src)
+		t, err = resume(dir, c.steps, src)
 	} else {
 		t, dir, err = c.begin(src)
 	}
@@ -138,8 +152,8 @@ func (c *pretrainCommand) Run() error {
 	p.end()
 
 	goOn := self() + " pretrain -resume " + quote(dir)
-	if c.Data != "" {
-		goOn += " -data " + quote(c.Data)
+	if c.data != "" {
+		goOn += " -data " + quote(c.data)
 	}
 	var diverged *aimv2.DivergedError
 	switch {
@@ -184,7 +198,7 @@ func (c *pretrainCommand) train(ctx context.Context, t *aimv2.Trainer, dir strin
 			return err
 		}
 		p.step(m)
-		if c.Every > 0 && t.Step%c.Every == 0 || c.Every == 0 && time.Since(lastSave) >= time.Minute {
+		if c.every > 0 && t.Step%c.every == 0 || c.every == 0 && time.Since(lastSave) >= time.Minute {
 			if err := t.SaveState(dir); err != nil {
 				return err
 			}
@@ -196,22 +210,15 @@ func (c *pretrainCommand) train(ctx context.Context, t *aimv2.Trainer, dir strin
 
 // source opens what is trained on.
 func (c *pretrainCommand) source() (dataset.Source, error) {
-	if c.Data != "" {
-		return dataset.Folder(c.Data)
+	if c.data != "" {
+		return dataset.Folder(c.data)
 	}
 	return emoji48.Open(emoji48.Train)
 }
 
 // begin starts a run in a folder that holds none.
 func (c *pretrainCommand) begin(src dataset.Source) (*aimv2.Trainer, string, error) {
-	preset := c.Preset
-	if preset == "" {
-		preset = "tiny"
-	}
-	dir := c.Out
-	if dir == "" {
-		dir = filepath.Join("runs", preset)
-	}
+	dir := cmp.Or(c.out, filepath.Join("runs", c.preset))
 	for _, name := range []string{aimv2.StateFile, aimv2.ModelFile, aimv2.MetricsFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return nil, "", fmt.Errorf("%s holds a run (%s): go on with it by -resume %s, or choose another folder by -out", dir, name, quote(dir))
@@ -219,41 +226,29 @@ func (c *pretrainCommand) begin(src dataset.Source) (*aimv2.Trainer, string, err
 			return nil, "", err
 		}
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, "", err
-	}
-	model, err := aimv2.Preset(preset)
+	model, err := aimv2.Preset(c.preset)
 	if err != nil {
 		return nil, "", err
 	}
-	length, ok := schedules[preset]
+	if err := fits(model.Parameters()); err != nil {
+		return nil, "", fmt.Errorf("-preset %s: %w", c.preset, err)
+	}
+	length, ok := schedules[c.preset]
 	if !ok {
 		length = published
 	}
-	or := func(given *int, otherwise int) int {
-		if given != nil {
-			return *given
-		}
-		return otherwise
-	}
-	seed := uint64(1)
-	if c.Seed != nil {
-		seed = *c.Seed
-	}
-	recipe := aimv2.Published(model, or(c.Steps, length.steps), or(c.Batch, length.batch), seed)
-	recipe.Recompute = c.Recompute
-	if length.peak > 0 {
-		recipe.Peak = length.peak
-	}
-	if c.PeakLR != nil {
-		recipe.Peak = *c.PeakLR
-	}
+	recipe := aimv2.Published(model, cmp.Or(c.steps, length.steps), cmp.Or(c.batch, length.batch), c.seed)
+	recipe.Recompute = c.recompute
+	recipe.Peak = cmp.Or(c.peakLR, length.peak, recipe.Peak)
 	tok, err := aimv2.TrainTokenizer(src, model.Vocab)
 	if err != nil {
 		return nil, "", err
 	}
 	t, err := aimv2.NewTrainer(tensor.CPU, recipe, src, tok)
 	if err != nil {
+		return nil, "", err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, "", err
 	}
 	// The state of step 0 makes the folder one to resume from at any moment, and
@@ -264,10 +259,14 @@ func (c *pretrainCommand) begin(src dataset.Source) (*aimv2.Trainer, string, err
 	return t, dir, nil
 }
 
-// resume goes on with the run in dir.
-func resume(dir string, steps *int, src dataset.Source) (*aimv2.Trainer, error) {
-	if _, err := os.Stat(filepath.Join(dir, aimv2.StateFile)); err != nil {
+// resume goes on with the run in dir, to as many steps as before where steps is 0.
+func resume(dir string, steps int, src dataset.Source) (*aimv2.Trainer, error) {
+	state, err := os.Stat(filepath.Join(dir, aimv2.StateFile))
+	if err != nil {
 		return nil, fmt.Errorf("%s holds no run to resume: %w", dir, err)
+	}
+	if err := fits(int(state.Size() / 12)); err != nil { // float32 weights and two moments
+		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	// A run killed in the middle of a save leaves the hidden half of it.
 	halves, err := filepath.Glob(filepath.Join(dir, "."+aimv2.StateFile+".*.tmp"))
@@ -279,12 +278,9 @@ func resume(dir string, steps *int, src dataset.Source) (*aimv2.Trainer, error) 
 			return nil, err
 		}
 	}
-	if steps == nil {
-		return aimv2.Resume(tensor.CPU, dir, 0, src)
-	}
-	t, err := aimv2.Resume(tensor.CPU, dir, *steps, src)
-	if err != nil {
-		return nil, err
+	t, err := aimv2.Resume(tensor.CPU, dir, steps, src)
+	if err != nil || steps == 0 {
+		return t, err
 	}
 	// A state with the new number first: from here on the run is the new one.
 	return t, errors.Join(t.SaveState(dir), t.SaveSetup(dir))
@@ -305,7 +301,7 @@ func (c *pretrainCommand) finish(t *aimv2.Trainer, dir string, src dataset.Sourc
 		}
 	}
 	examples := src
-	if c.Data == "" {
+	if c.data == "" {
 		if examples, err = emoji48.Open(emoji48.ValStyle); err != nil {
 			return err
 		}

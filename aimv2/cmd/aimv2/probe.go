@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/urfave/cli/v3"
+
 	"fuerte/aimv2"
 	"fuerte/aimv2/dataset"
 	"fuerte/aimv2/dataset/emoji48"
@@ -20,15 +22,26 @@ import (
 )
 
 type probeCommand struct {
-	Model  string `placeholder:"DIR" help:"Folder with a model. Default: the built-in one."`
-	Epochs int    `placeholder:"N" default:"20" help:"Passes of the attentive probe over the training pictures. Default: ${default}."`
-	JSON   string `name:"json" placeholder:"FILE" help:"Write the numbers to this file, too."`
+	model  string
+	epochs int
+	json   string // "": the table alone
 }
 
-// Validate is called by kong; its errors are errors of usage.
-func (c *probeCommand) Validate() error {
-	if c.Epochs < 1 {
-		return fmt.Errorf("-epochs %d: at least 1 is needed", c.Epochs)
+func (c *probeCommand) describe() *cli.Command {
+	return &cli.Command{
+		Name:  "probe",
+		Usage: "Measure frozen features and captions on the embedded drawings, beside what raw pixels reach.",
+		Flags: []cli.Flag{
+			modelFlag(&c.model),
+			&cli.IntFlag{Name: "epochs", Destination: &c.epochs, Value: 20, Usage: "let the attentive probe pass over the training pictures `N` times"},
+			&cli.StringFlag{Name: "json", Destination: &c.json, Usage: "write the numbers to `FILE`, too"},
+		},
+	}
+}
+
+func (c *probeCommand) check(*cli.Command) error {
+	if c.epochs < 1 {
+		return fmt.Errorf("-epochs %d: at least 1 is needed", c.epochs)
 	}
 	return nil
 }
@@ -61,11 +74,12 @@ const (
 	neighbours  = 20
 	temperature = 0.07
 	pixelSide   = 24
+	beams       = 5
 )
 
-// Run measures and prints the table.
-func (c *probeCommand) Run() error {
-	m, tok, err := loadModel(c.Model)
+// run measures and prints the table.
+func (c *probeCommand) run() error {
+	m, tok, err := loadModel(c.model)
 	if err != nil {
 		return err
 	}
@@ -106,7 +120,7 @@ func (c *probeCommand) Run() error {
 		scores = append(scores, s...)
 	}
 	scores = append(scores, captions...)
-	if c.JSON != "" {
+	if c.json != "" {
 		if err := c.writeJSON(scores); err != nil {
 			return err
 		}
@@ -145,9 +159,9 @@ func (c *probeCommand) classScores(m *aimv2.Model, task string, field func(datas
 		return nil, err
 	}
 	classes := len(known)
-	fmt.Fprintf(os.Stderr, "attentive probe of %d epochs for %s, %d classes\n", c.Epochs, task, classes)
+	fmt.Fprintf(os.Stderr, "attentive probe of %d epochs for %s, %d classes\n", c.epochs, task, classes)
 	recipe := aimv2.DefaultProbe
-	recipe.Epochs = c.Epochs
+	recipe.Epochs = c.epochs
 	probe := aimv2.TrainProbe(train.features, labels, classes, m.Config.Encoder.Heads, recipe)
 	knn := func(k int, at func(*probeSplit) *tensor.Tensor, how aimv2.Neighbours) func(*probeSplit) []int32 {
 		how.K = k
@@ -197,21 +211,28 @@ func mostFrequent(labels []int32, classes int) int32 {
 // captionScores compares greedy captions, and those of the training pictures
 // nearest in pixels, with the true ones.
 func captionScores(m *aimv2.Model, tok *tokenizer.Tokenizer, train *probeSplit, tests map[string]*probeSplit) []score {
-	written, nearest := map[string][]string{}, map[string][]string{}
+	greedy, searched, nearest := map[string][]string{}, map[string][]string{}, map[string][]string{}
+	// As a tokenizer gives it back: in lower case, without spaces around a dash.
+	name := func(s *probeSplit, i int) string { return tok.Decode(tok.Encode(s.Record(i).Caption)) }
 	rows := make([]int32, train.Len()) // every training picture is a class
 	for i := range rows {
 		rows[i] = int32(i)
 	}
-	for name, s := range tests {
+	for split, s := range tests {
 		for lo := 0; lo < s.Len(); lo += 64 {
 			part := s.features.Narrow(0, lo, min(64, s.Len()-lo))
-			for _, ids := range m.Generate(part, aimv2.Sampling{}, tok.EOS()) {
-				written[name] = append(written[name], tok.Decode(ids))
+			for _, how := range []struct {
+				aimv2.Sampling
+				texts map[string][]string
+			}{{aimv2.Sampling{}, greedy}, {aimv2.Sampling{Beams: beams}, searched}} {
+				for _, ids := range m.Generate(part, how.Sampling, tok.EOS()) {
+					how.texts[split] = append(how.texts[split], tok.Decode(ids))
+				}
 			}
 			part.Release()
 		}
 		for _, i := range aimv2.KNN(train.pixels, rows, len(rows), s.pixels, aimv2.Neighbours{K: 1}) {
-			nearest[name] = append(nearest[name], strings.ToLower(train.Record(int(i)).Caption))
+			nearest[split] = append(nearest[split], name(train, int(i)))
 		}
 	}
 	var exacts, f1s []score
@@ -219,7 +240,8 @@ func captionScores(m *aimv2.Model, tok *tokenizer.Tokenizer, train *probeSplit, 
 		name  string
 		texts map[string][]string
 	}{
-		{"greedy", written},
+		{"greedy", greedy},
+		{fmt.Sprintf("%d beams", beams), searched},
 		{fmt.Sprintf("of nearest %d×%d pixels", pixelSide, pixelSide), nearest},
 	} {
 		exact := score{key: "caption exact", task: "caption, exact", method: method.name}
@@ -227,7 +249,7 @@ func captionScores(m *aimv2.Model, tok *tokenizer.Tokenizer, train *probeSplit, 
 		for _, col := range columns {
 			s := tests[col.split]
 			text := method.texts[s.name]
-			want := func(i int) string { return strings.ToLower(s.Record(i).Caption) }
+			want := func(i int) string { return name(s, i) }
 			share := math.NaN() // a concept that was never seen has a name that was never read
 			if col.split != emoji48.TestConcept {
 				share = mean(s, col, func(i int) float64 { return truth(text[i] == want(i)) })
@@ -326,15 +348,15 @@ func (c *probeCommand) writeJSON(scores []score) error {
 		}
 		table[s.key][s.method] = row
 	}
-	model := c.Model
+	model := c.model
 	if model == "" {
 		model = "built-in"
 	}
-	data, err := json.MarshalIndent(map[string]any{"model": model, "epochs": c.Epochs, "scores": table}, "", "  ")
+	data, err := json.MarshalIndent(map[string]any{"model": model, "epochs": c.epochs, "scores": table}, "", "  ")
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFileAtomic(c.JSON, func(w io.Writer) error {
+	return atomicfile.WriteFileAtomic(c.json, func(w io.Writer) error {
 		_, err := w.Write(append(data, '\n'))
 		return err
 	})
