@@ -88,10 +88,12 @@ const (
 	openBit     = 1 << 31
 	numberShift = 32
 
-	// watch is how many times a state is read, at about a nanosecond each, before
-	// its reader parks: longer than the serial work between two ops, shorter than
-	// anything that would miss the core.
-	watch = 30_000
+	// A goroutine that waits reads the state glance times, some microseconds, then
+	// lets others run, and parks after so many looks: half a millisecond, longer
+	// than the serial work between the ops of a step. To wake a parked one takes
+	// tens of microseconds, as long as many a job.
+	glance = 10_000
+	looks  = 100
 )
 
 type worker struct {
@@ -145,10 +147,13 @@ func (w *workers) close() {
 			break
 		}
 	}
-	for range watch {
-		if w.state.Load()&activeMask == 0 {
-			return
+	for range looks {
+		for range glance {
+			if w.state.Load()&activeMask == 0 {
+				return
+			}
 		}
+		runtime.Gosched()
 	}
 	w.waiting.Store(true)
 	if w.state.Load()&activeMask == 0 && w.waiting.CompareAndSwap(true, false) {
@@ -159,10 +164,10 @@ func (w *workers) close() {
 
 // loop takes part in every job that allows a worker of its index.
 func (w *workers) loop(k *worker, index int, seen uint64) {
-	patience := watch
+	patience := looks
 	for {
 		seen = w.await(k, seen, patience)
-		patience = watch
+		patience = looks
 		if w.join(seen, index) {
 			w.takePart()
 		} else if index >= int(w.state.Load()>>limitShift&limitMask) {
@@ -187,9 +192,12 @@ func (w *workers) takePart() {
 func (w *workers) await(k *worker, seen uint64, patience int) uint64 {
 	for {
 		for range patience {
-			if number := w.state.Load() >> numberShift; number != seen {
-				return number
+			for range glance {
+				if number := w.state.Load() >> numberShift; number != seen {
+					return number
+				}
 			}
+			runtime.Gosched()
 		}
 		k.parked.Store(true)
 		if w.state.Load()>>numberShift != seen && k.parked.CompareAndSwap(true, false) {

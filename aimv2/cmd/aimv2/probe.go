@@ -168,6 +168,7 @@ func (c *probeCommand) classScores(m *aimv2.Model, task string, field func(datas
 		return func(s *probeSplit) []int32 { return aimv2.KNN(at(train), labels, classes, at(s), how) }
 	}
 	pooled := func(s *probeSplit) *tensor.Tensor { return s.pooled }
+	whole := func(s *probeSplit) *tensor.Tensor { return s.features.Reshape(s.Len(), -1) } // a view: [n, N·D]
 	pixels := func(s *probeSplit) *tensor.Tensor { return s.pixels }
 	cosine := aimv2.Neighbours{Cosine: true, Temperature: temperature}
 	what := fmt.Sprintf("%s, %d classes", task, classes)
@@ -179,6 +180,8 @@ func (c *probeCommand) classScores(m *aimv2.Model, task string, field func(datas
 		{"attentive probe", func(s *probeSplit) []int32 { return probe.Predict(s.features) }},
 		{fmt.Sprintf("%d nearest mean features", neighbours), knn(neighbours, pooled, cosine)},
 		{"nearest mean feature", knn(1, pooled, cosine)},
+		{fmt.Sprintf("%d nearest feature maps", neighbours), knn(neighbours, whole, cosine)},
+		{"nearest feature map", knn(1, whole, cosine)},
 		{fmt.Sprintf("nearest %d×%d pixels", pixelSide, pixelSide), knn(1, pixels, aimv2.Neighbours{})},
 		{"most frequent class", func(s *probeSplit) []int32 { return slices.Repeat([]int32{mostFrequent(labels, classes)}, s.Len()) }},
 	} {
