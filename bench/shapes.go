@@ -4,10 +4,11 @@ import "fuerte/aimv2"
 
 // Every size that is benchmarked stands in this file.
 
-// trainBatch is the number of images of a training step, and publishedBatch that
-// for the published sizes, whose matrices are large enough with one.
+// trainBatch is the number of images of a training step, that of a run of tiny by
+// default, and publishedBatch that for the published sizes, whose matrices are
+// large enough with one.
 const (
-	trainBatch     = 64
+	trainBatch     = 16
 	publishedBatch = 1
 )
 

@@ -33,7 +33,7 @@ type schedule struct {
 // twice the published rate.
 var schedules = map[string]schedule{
 	"tiny":  {6_000, 16, 2e-3},
-	"emoji": {34_000, 32, 2e-3},
+	"emoji": {30_000, 32, 2e-3},
 	"small": {40_000, 32, 1e-3},
 }
 
