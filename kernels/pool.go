@@ -191,6 +191,9 @@ func (w *workers) takePart() {
 // so many looks.
 func (w *workers) await(k *worker, seen uint64, patience int) uint64 {
 	for {
+		if number := w.state.Load() >> numberShift; number != seen {
+			return number
+		}
 		for range patience {
 			for range glance {
 				if number := w.state.Load() >> numberShift; number != seen {

@@ -604,7 +604,7 @@ func TestRestore(t *testing.T) {
 
 // TestOptions writes the same command line in every style.
 func TestOptions(t *testing.T) {
-	want := &captionCommand{images: []string{"a.png", "-", "-3"}, model: "m", topP: 0.5, temperature: 2, seed: 7, n: 3}
+	want := &captionCommand{images: []string{"a.png", "-", "-3"}, model: "m", topP: 0.5, temperature: 2, seed: 7, n: 3, beams: 1}
 	for _, args := range []string{
 		"caption -model m -top-p 0.5 -temperature 2 -seed 7 -n 3 a.png - -3",
 		"caption -model m -top-p 0.5 a.png -temperature 2 - -seed 7 -n 3 -- -3",
