@@ -207,8 +207,8 @@ func Fingerprint(src dataset.Source) string {
 	return fmt.Sprintf("%d pictures, %016x", src.Len(), h.Sum64())
 }
 
-// TrainTokenizer learns the byte-pair vocabulary of a source from every text
-// that training may draw from it.
+// TrainTokenizer learns the byte-pair vocabulary of a source from every caption
+// and one text drawn for each, as training draws them.
 //
 // Errors: a vocabulary too small for the bytes.
 func TrainTokenizer(src dataset.Source, vocab int) (*tokenizer.Tokenizer, error) {

@@ -13,6 +13,7 @@ import (
 	"fuerte/aimv2/tokenizer"
 	"fuerte/autograd"
 	"fuerte/nn"
+	"fuerte/nn/safetensors"
 	"fuerte/tensor"
 )
 
@@ -189,10 +190,6 @@ func (t *Trainer) take(b *Batch) (Metrics, error) {
 	return m, nil
 }
 
-// Batch returns the training batch of a step, for looking at; the caller
-// releases it.
-func (t *Trainer) Batch(step int) (*Batch, error) { return t.loader.Batch(step) }
-
 // SaveState writes what Resume needs into dir: one file, whole or not at all,
 // so that a run killed at any moment goes on from the last one.
 func (t *Trainer) SaveState(dir string) error {
@@ -211,7 +208,12 @@ func (t *Trainer) SaveState(dir string) error {
 // other data; steps that the run is past.
 func Resume(dev *tensor.Device, dir string, steps int, src dataset.Source) (*Trainer, error) {
 	path := filepath.Join(dir, StateFile)
-	recipe, step, err := readState(path)
+	state, err := safetensors.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer state.Close()
+	recipe, step, err := readState(state)
 	if err != nil {
 		return nil, err
 	}
@@ -231,14 +233,14 @@ func Resume(dev *tensor.Device, dir string, steps int, src dataset.Source) (*Tra
 	if err := recipe.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := checkSize(path, 3*recipe.Model.Parameters()); err != nil { // weights and two moments
+	if err := checkElements(state, 3*recipe.Model.Parameters()); err != nil { // weights and two moments
 		return nil, err
 	}
 	t, err := NewTrainer(dev, recipe, src, tok)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if _, err := nn.Load(path, append(t.Model.Params(), t.opt.State()...)); err != nil {
+	if _, err := nn.LoadFrom(state, append(t.Model.Params(), t.opt.State()...)); err != nil {
 		return nil, err
 	}
 	t.Step, t.opt.Steps = step, step

@@ -17,44 +17,25 @@ import (
 )
 
 // readState reads the recipe and the step out of a state file's metadata.
-func readState(path string) (r Recipe, step int, err error) {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return r, 0, err
-	}
-	defer f.Close()
+func readState(f *safetensors.File) (r Recipe, step int, err error) {
 	meta := f.Metadata()
 	if step, err = strconv.Atoi(meta["step"]); err != nil || step < 0 {
-		return r, 0, fmt.Errorf("%s: its metadata has no step, so this is no state of a run", path)
+		return r, 0, fmt.Errorf("%s: its metadata has no step, so this is no state of a run", f.Path())
 	}
 	if err := json.Unmarshal([]byte(meta["recipe"]), &r); err != nil {
-		return r, 0, fmt.Errorf("%s: the recipe in its metadata: %w", path, err)
+		return r, 0, fmt.Errorf("%s: the recipe in its metadata: %w", f.Path(), err)
 	}
 	return r, step, nil
 }
 
-// checkSize refuses a file of fewer elements than a configuration asks for,
+// checkElements refuses a file of fewer elements than a configuration asks for,
 // before memory is taken for them: a configuration of a few bytes can ask for
-// any amount. What else does not fit, nn.Load names.
-func checkSize(path string, elements int) error {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return checkElements(f, elements)
-}
-
-// checkElements is checkSize of an open file.
+// any amount. What else does not fit, nn.LoadFrom names.
 func checkElements(f *safetensors.File, elements int) error {
 	have := 0
 	for _, name := range f.Names() {
 		info, _ := f.Info(name)
-		n := 1
-		for _, d := range info.Shape {
-			n *= d
-		}
-		have += n
+		have += info.Elements()
 	}
 	if have < elements {
 		return fmt.Errorf("%s: has %d elements, the configuration asks for %d", f.Path(), have, elements)

@@ -44,6 +44,15 @@ type Info struct {
 	Shape []int  // empty for a scalar
 }
 
+// Elements returns the number of elements; Open has checked that it fits an int.
+func (i Info) Elements() int {
+	n := 1
+	for _, d := range i.Shape {
+		n *= d
+	}
+	return n
+}
+
 // FormatError reports a file that is not well-formed safetensors.
 type FormatError struct {
 	Path  string

@@ -127,10 +127,7 @@ func printFile(out io.Writer, f file) {
 	total := 0
 	for _, name := range f.Names() {
 		info, _ := f.Info(name)
-		n := 1
-		for _, d := range info.Shape {
-			n *= d
-		}
+		n := info.Elements()
 		b, _ := f.Bytes(name) // not closed, and the name is its own
 		part, _, _ := strings.Cut(name, ".")
 		elements[part] += n
