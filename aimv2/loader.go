@@ -28,6 +28,7 @@ type Loader struct {
 	seed   uint64
 	aug    preprocess.Augment
 	colour float64 // Augment.Background
+	border float64 // Augment.Border
 
 	mu     sync.Mutex
 	order  []int // of one epoch
@@ -50,14 +51,17 @@ type Augment struct {
 	CropMin    float64 `json:"crop_min"`   // least part of the area that a random crop keeps
 	Flip       float64 `json:"flip"`       // probability of a mirror image, where the caption allows one
 	Background float64 `json:"background"` // probability of a random colour behind transparent pixels, else white
+	Border     float64 `json:"border"`     // greatest width of a border of the background colour, as a part of the shorter side
+	Jitter     float64 `json:"jitter"`     // probability of changed colours (preprocess.DefaultJitter)
 }
 
 // NewLoader returns a loader of batches on a device.
 func NewLoader(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer.Tokenizer) *Loader {
 	aug := preprocess.DefaultAugment(r.Model.ImageSize, Norm)
 	aug.Scale[0], aug.Flip = r.Augment.CropMin, r.Augment.Flip
+	aug.Colour, aug.Jitter = r.Augment.Jitter, preprocess.DefaultJitter
 	return &Loader{dev: dev, config: r.Model, source: src, tok: tok, batch: r.Batch, seed: r.Seed, aug: aug,
-		colour: r.Augment.Background, epoch: -1, images: map[int]image.Image{}, room: imageCache}
+		colour: r.Augment.Background, border: r.Augment.Border, epoch: -1, images: map[int]image.Image{}, room: imageCache}
 }
 
 // Streams of random numbers, kept apart by the second half of a PCG seed.
@@ -94,7 +98,7 @@ func (l *Loader) Batch(step int) (*Batch, error) {
 		l.pixels = make([]float32, l.batch*size)
 	}
 	captions, prefix := make([][]int32, l.batch), make([]int32, l.batch)
-	var rgb preprocess.RGB
+	var rgb, padded preprocess.RGB
 	var scratch preprocess.Scratch
 	for i, at := range l.indices(step) {
 		r := rand.New(rand.NewPCG(l.seed, sampleStream|uint64(step*l.batch+i)))
@@ -105,8 +109,14 @@ func (l *Loader) Batch(step int) (*Batch, error) {
 		rec := l.source.Record(at)
 		prefix[i] = 1 + int32(r.IntN(c.Tokens()-1))
 		captions[i] = l.tok.Encode(dataset.Text(rec, r))
-		preprocess.ToRGB(&rgb, img, l.background(r))
-		l.aug.Apply(l.pixels[i*size:(i+1)*size], rgb, rec.Caption, r, &scratch)
+		background := l.background(r)
+		preprocess.ToRGB(&rgb, img, background)
+		whole := rgb
+		if l.border > 0 {
+			preprocess.Pad(&padded, rgb, int(l.border*r.Float64()*float64(min(rgb.Width, rgb.Height))), background)
+			whole = padded
+		}
+		l.aug.Apply(l.pixels[i*size:(i+1)*size], whole, rec.Caption, r, &scratch)
 	}
 	return NewBatch(l.dev, c, l.pixels, captions, prefix, l.tok.EOS()), nil
 }

@@ -57,13 +57,16 @@ func Published(c Config, steps, batch int, seed uint64) Recipe {
 // Validate reports the first setting that no run can have.
 func (r Recipe) Validate() error {
 	positive := func(x float64) bool { return x > 0 && !math.IsInf(x, 0) }
+	probability := func(x float64) bool { return x >= 0 && x <= 1 }
 	switch {
 	case r.Steps < 1 || r.Batch < 1 || r.Warmup < 0:
 		return fmt.Errorf("aimv2: %d steps of %d images with %d of warm-up make no run", r.Steps, r.Batch, r.Warmup)
 	case !positive(r.Peak) || r.Start < 0 || r.Floor < 0 || !positive(r.Clip) || !positive(r.AdamEps) || r.Decay < 0 || r.Decay >= 1:
 		return errors.New("aimv2: learning rates, clip and epsilon must be positive, and the decay in [0, 1)")
-	case !(r.Augment.CropMin > 0 && r.Augment.CropMin <= 1 && r.Augment.Flip >= 0 && r.Augment.Flip <= 1 && r.Augment.Background >= 0 && r.Augment.Background <= 1):
-		return errors.New("aimv2: crop_min must be in (0, 1], the probabilities of flip and background in [0, 1]")
+	case !(r.Augment.CropMin > 0 && r.Augment.CropMin <= 1 && r.Augment.Border >= 0 && r.Augment.Border <= 1):
+		return errors.New("aimv2: crop_min must be in (0, 1], border in [0, 1]")
+	case !(probability(r.Augment.Flip) && probability(r.Augment.Background) && probability(r.Augment.Jitter)):
+		return errors.New("aimv2: the probabilities of flip, background and jitter must be in [0, 1]")
 	case !(r.Beta1 >= 0 && r.Beta1 < 1 && r.Beta2 >= 0 && r.Beta2 < 1):
 		return fmt.Errorf("aimv2: betas %g and %g must be in [0, 1)", r.Beta1, r.Beta2)
 	}

@@ -93,14 +93,16 @@ func (e Eval) Apply(dst []float32, src RGB, s *Scratch) {
 	e.Norm.Apply(dst, s.resized.Crop((width-e.Size)/2, (height-e.Size)/2, e.Size, e.Size), false)
 }
 
-// Augment prepares pictures for training: torchvision's RandomResizedCrop, then
-// RandomHorizontalFlip.
+// Augment prepares pictures for training: torchvision's RandomResizedCrop,
+// RandomHorizontalFlip and ColorJitter.
 type Augment struct {
-	Size  int        // S: the output is S x S
-	Scale [2]float64 // least and greatest part of the area that the crop keeps
-	Ratio [2]float64 // least and greatest width/height of the crop
-	Flip  float64    // probability of a mirror image
-	Norm  Norm
+	Size   int        // S: the output is S x S
+	Scale  [2]float64 // least and greatest part of the area that the crop keeps
+	Ratio  [2]float64 // least and greatest width/height of the crop
+	Flip   float64    // probability of a mirror image
+	Colour float64    // probability of other colours
+	Jitter Jitter     // how far they may change
+	Norm   Norm
 }
 
 // DefaultAugment is the transform that AIMv2 was pre-trained with: at least
@@ -111,8 +113,8 @@ func DefaultAugment(size int, norm Norm) Augment {
 	return Augment{Size: size, Scale: [2]float64{0.4, 1}, Ratio: [2]float64{3.0 / 4, 4.0 / 3}, Flip: 0.5, Norm: norm}
 }
 
-// Apply cuts a random part of src, scales it to S x S, mirrors it perhaps, and
-// normalises. A picture whose caption the mirror would make wrong is never
+// Apply cuts a random part of src, scales it to S x S, mirrors it perhaps,
+// changes its colours perhaps, and normalises. A picture whose caption the mirror would make wrong is never
 // mirrored (see MirrorChanges). The same r, src and caption give the same
 // result, and every call draws from r alike whatever the caption.
 //
@@ -123,6 +125,9 @@ func (a Augment) Apply(dst []float32, src RGB, caption string, r *rand.Rand, s *
 	s.out.Reset(a.Size, a.Size)
 	// Cropped before it is resized: pixels outside must not shine in.
 	s.Resize(&s.out, src.Crop(x, y, width, height), Box{0, 0, float32(width), float32(height)})
+	if a.Colour > 0 && r.Float64() < a.Colour {
+		a.Jitter.Apply(s.out, r)
+	}
 	a.Norm.Apply(dst, s.out, flip)
 }
 

@@ -3,7 +3,8 @@
 //	ToRGB                     composite over a background, to 8-bit RGB
 //	Scratch.Resize            Pillow's antialiased bicubic
 //	Eval                      shortest side to S, centre crop S, normalise
-//	Augment                   random crop and flip to S, normalise
+//	Augment                   random crop, flip and colours to S, normalise
+//	Pad                       a border of one colour
 //	Norm                      8-bit RGB to float32 [3, S, S]
 //
 // The results are those of CLIPImageProcessor and torchvision, so that the

@@ -23,23 +23,24 @@ import (
 )
 
 // schedule is a run that is asked for by its preset alone; a peak of 0 is the
-// published one.
+// published one. Border and jitter are those of aimv2.Augment.
 type schedule struct {
-	steps, batch int
-	peak         float64
+	steps, batch   int
+	peak           float64
+	border, jitter float64
 }
 
 // Small models on some thousand pictures learn most from many small steps, at
 // twice the published rate.
 var schedules = map[string]schedule{
-	"tiny":  {6_000, 16, 2e-3},
-	"emoji": {30_000, 32, 2e-3},
-	"small": {40_000, 32, 1e-3},
+	"tiny":  {6_000, 16, 2e-3, 0, 0},
+	"emoji": {60_000, 32, 2e-3, 0.25, 0.8},
+	"small": {40_000, 32, 1e-3, 0.25, 0.8},
 }
 
 // published is for the other presets, those of the paper: they need pictures of
 // the user's own, and whoever has them knows better.
-var published = schedule{100_000, 64, 0}
+var published = schedule{steps: 100_000, batch: 64}
 
 // Names of the files of a run, besides those of package aimv2.
 const (
@@ -240,6 +241,7 @@ func (c *pretrainCommand) begin(src dataset.Source) (*aimv2.Trainer, string, err
 	recipe := aimv2.Published(model, cmp.Or(c.steps, length.steps), cmp.Or(c.batch, length.batch), c.seed)
 	recipe.Recompute = c.recompute
 	recipe.Peak = cmp.Or(c.peakLR, length.peak, recipe.Peak)
+	recipe.Augment.Border, recipe.Augment.Jitter = length.border, length.jitter
 	tok, err := aimv2.TrainTokenizer(src, model.Vocab)
 	if err != nil {
 		return nil, "", err
