@@ -31,7 +31,7 @@ func TestBorderAndJitter(t *testing.T) {
 	}{
 		{0, 0, 1, 0, 0},
 		{1, 0, 1, 0.55, 0.75}, // sides grow to 1 … 3: the mean of 1 − 1/s² is 2/3
-		{0, 0.8, 100, 0, 1}, // a bright red counts as white
+		{0, 0.8, 100, 0, 1},   // a bright red counts as white
 	} {
 		r := smallRecipe(10)
 		r.Batch = batch
