@@ -76,9 +76,9 @@ func (a *AttentionShape) limit(b, i int) int {
 // Error: with u the unit round-off, a_i = max_j |Scale|·Σ_d|q_id·k_jd| over the
 // visible keys and R_i = u·(Tq + Tk + (Dh+4)·(1+a_i) + 16),
 //
-//	|err o_id| ≤ 2·R_i·Σ_j p_ij·|v_jd|     |err lse_i| ≤ R_i + 2u·|lse_i|
+//	|err o_id| ≤ 2·R_i·Σ_j p_ij·|v_jd|     |err lse_i| ≤ R_i + 2·u·|lse_i|
 //
-// beside underflow. Bits: the same for any GOMAXPROCS.
+// and 1e-35 for underflow. Bits: the same for any GOMAXPROCS.
 // Panics: *ShapeError if a slice is short, rows overlap, Tk < Tq with Causal, a
 // prefix lies outside [0, Tk] or is given without Causal, Dh < 1 or Dh > 4096.
 // Cost: 4·B·H·Tq·Tk·Dh FLOP, about half of it with Causal.
@@ -131,6 +131,7 @@ func Attention[T Float](s *Set[T], o, lse, q, k, v []T, a *AttentionShape) {
 //	|err gq_id| ≤ 16·|Scale|·R_i·G_i·Σ_j p_ij·|k_jd|
 //	|err gk_jd| ≤ 16·|Scale|·Σ_i R_i·G_i·p_ij·|q_id|
 //
+// and 1e-35 for underflow.
 // Cost: 10·B·H·Tq·Tk·Dh FLOP, about half of it with Causal. Parallel over
 // (batch, head) only. It works like refAttentionGrad.
 func AttentionGrad[T Float](s *Set[T], gq, gk, gv, q, k, v, o, lse, gO []T, a *AttentionShape) {

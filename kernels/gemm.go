@@ -38,7 +38,9 @@ func shapeCheck(ok bool, op, format string, args ...any) {
 // strides, in elements, of the matrices as stored.
 // Memory: C overlaps neither input; the gaps of C between n and ldc are neither
 // read nor written. With k = 0 or accumulate unset C is not read.
-// Error: |err| ≤ (k+k/256)·u·Σ|a·b| per element (+ u·|C| if accumulate).
+// Error: ≤ (k+⌈k/256⌉)·u·Σ|a·b| + 1.5e-45·k per element, and ⌈k/256⌉·u·|C| more if
+// accumulate.
+// Values: as in Set; NaN and Inf in A or B reach their row or column alone.
 // Panics: *ShapeError if a slice is short or a stride is smaller than a row.
 // Cost: 2·m·n·k FLOP.
 // Source: Goto & van de Geijn 2008; Low et al. 2016 for the blocking.

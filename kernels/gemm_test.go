@@ -5,40 +5,71 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"testing"
 )
 
-// usable are the levels that this machine runs; TestSets names the others.
+// usable are the levels that this machine runs, or the one that FUERTE_ISA forces;
+// TestSets names the others.
 func usable() []*Set[float32] {
+	if level := os.Getenv("FUERTE_ISA"); level != "" {
+		s, err := choice(level, Sets())
+		if err != nil {
+			panic(err) // no test may pass for want of a level
+		}
+		return []*Set[float32]{s}
+	}
 	return slices.DeleteFunc(Sets(), func(s *Set[float32]) bool { return s.Missing != "" })
 }
 
-// TestGemm tries all shapes around the edges of tiles and blocks, all four
-// transpositions, set and accumulate, with gaps of NaN between the rows, on
-// memory that faults beyond the operands.
+// gemmShapes are the shapes around the edges of the tiles and blocks of a level:
+// all combinations that cost little, and every size once with small ones beside it.
+// Under an emulator, which -short is for, little is less.
+func gemmShapes(tile *Tile[float32]) (shapes [][3]int) {
+	mr, nr := tile.MR, tile.NR
+	nc := gemmNC / nr * nr
+	ms := []int{1, mr - 1, mr, mr + 1, 2*mr + 1, gemmMC - 1, gemmMC, gemmMC + 1,
+		8*gemmMC + 1} // shorter matrices are cut into lower blocks than MC
+	ns := []int{1, nr - 1, nr, nr + 1, 2*nr + 1, packedTogether*nr - 1, packedTogether*nr + 1, nc - 1, nc, nc + 1}
+	ks := []int{1, 7, 8, 9, gemmKC - 1, gemmKC, gemmKC + 1, 2*gemmKC + 1}
+	little := 1 << 17
+	if testing.Short() {
+		little = 10_000
+	}
+	for _, m := range ms {
+		for _, n := range ns {
+			for _, k := range ks {
+				alone := m == mr+1 && n == nr+1 || m == mr+1 && k == 9 || n == nr+1 && k == 9
+				if m*n*k <= little || alone {
+					shapes = append(shapes, [3]int{m, n, k})
+				}
+			}
+		}
+	}
+	return shapes
+}
+
+// TestGemm tries these shapes, all four transpositions, set and accumulate, rows
+// side by side and with gaps of NaN between them, on memory that faults beyond the
+// operands.
 func TestGemm(t *testing.T) {
 	for _, s := range usable() {
 		t.Run(s.Name, func(t *testing.T) {
 			debug.SetPanicOnFault(true) // a fault in a worker still crashes
 			defer fault(t)
-			mr, nr := s.Tile.MR, s.Tile.NR
-			var shapes [][3]int
-			for _, m := range []int{1, mr - 1, mr, mr + 1, 2*mr + 3} {
-				for _, n := range []int{1, nr - 1, nr, nr + 1, 2*nr + 5} {
-					for _, k := range []int{1, 7, 8, 9, 16, gemmKC - 1, gemmKC, gemmKC + 1, 2*gemmKC + 3} {
-						shapes = append(shapes, [3]int{m, n, k})
-					}
-				}
-			}
-			// One block more than fits; and the loop over column panels.
-			shapes = append(shapes, [3]int{gemmMC + 1, nr, 9}, [3]int{2*gemmMC + mr, 3, 5}, [3]int{mr + 1, gemmNC + nr + 1, 3}, [3]int{3, gemmNC, 2})
-			f := gemmFences(t, shapes)
+			shapes := gemmShapes(&s.Tile)
+			f := gemmFences(t, shapes, gemmGap)
 			r := rand.New(rand.NewPCG(1, 2))
 			for i, shape := range shapes {
-				f.try(t, r, s, shape[0], shape[1], shape[2], i%2 == 0)
+				gaps := [3]int{gemmGap, gemmGap, gemmGap}
+				if i%3 == 0 {
+					gaps = [3]int{}
+				}
+				f.try(t, r, s, gemmCase{shape[0], shape[1], shape[2], gaps, i%2 == 0, wholeNumbers})
+				f.try(t, r, s, gemmCase{shape[0], shape[1], shape[2], gaps, i%2 == 0, fractions})
 				if t.Failed() {
 					return
 				}
@@ -47,109 +78,119 @@ func TestGemm(t *testing.T) {
 	}
 }
 
-const gemmGap = 3
+const gemmGap = 3 // the most elements between rows
 
 type fences struct{ a, b, c *fence }
 
-func gemmFences(t *testing.T, shapes [][3]int) fences {
+func gemmFences(t *testing.T, shapes [][3]int, gap int) fences {
 	var a, b, c int
 	for _, s := range shapes {
 		m, n, k := s[0], s[1], s[2]
-		a = max(a, (m+gemmGap)*(k+gemmGap))
-		b = max(b, (n+gemmGap)*(k+gemmGap))
-		c = max(c, m*(n+gemmGap))
+		a = max(a, (m+gap)*(k+gap))
+		b = max(b, (n+gap)*(k+gap))
+		c = max(c, m*(n+gap))
 	}
 	return fences{newFence(t, a), newFence(t, b), newFence(t, c)}
 }
 
-// try checks one shape against sums in float64: exactly on whole numbers, else
-// within the bound of Gemm's comment.
-func (f fences) try(t *testing.T, r *rand.Rand, s *Set[float32], m, n, k int, end bool) {
+// gemmCase is a shape, the gaps between the rows of A, B and C, whether the
+// operands end at a page that faults or begin after one, and their values.
+type gemmCase struct {
+	m, n, k int
+	gaps    [3]int
+	end     bool
+	values  values
+}
+
+// try checks one case in all variants against sums in float64: exactly on whole
+// numbers, else within the bound of Gemm's comment.
+func (f fences) try(t *testing.T, r *rand.Rand, s *Set[float32], g gemmCase) {
 	t.Helper()
+	m, n, k, end := g.m, g.n, g.k, g.end
 	gap := math.Float32frombits(canaryBits)
-	for _, whole := range []bool{true, false} {
-		a, b, c0 := make([]float32, m*k), make([]float32, k*n), make([]float32, m*n)
-		fillNumbers(r, a, whole)
-		fillNumbers(r, b, whole)
-		fillNumbers(r, c0, whole)
-		want, size := make([]float64, m*n), make([]float64, m*n)
-		for i := range m {
-			for p := range k {
-				x := float64(a[i*k+p])
-				for j, y := range b[p*n : p*n+n] {
-					want[i*n+j] += x * float64(y)
-					size[i*n+j] += math.Abs(x * float64(y))
-				}
+	a, b, c0 := make([]float32, m*k), make([]float32, k*n), make([]float32, m*n)
+	g.values.fill(r, a)
+	g.values.fill(r, b)
+	g.values.fill(r, c0)
+	want, size := make([]float64, m*n), make([]float64, m*n)
+	for i := range m {
+		for p := range k {
+			x := float64(a[i*k+p])
+			for j, y := range b[p*n : p*n+n] {
+				want[i*n+j] += x * float64(y)
+				size[i*n+j] += math.Abs(x * float64(y))
 			}
 		}
-		for variant := range 8 {
-			transA, transB, accumulate := variant&1 != 0, variant&2 != 0, variant&4 != 0
-			fa, lda, okA := layOut(f.a, a, m, k, transA, end)
-			fb, ldb, okB := layOut(f.b, b, k, n, transB, end)
-			ldc := n + gemmGap
-			fc, okC := f.c.place((m-1)*ldc+n, end)
-			for i := range fc {
-				fc[i] = gap
-				if accumulate && i%ldc < n {
-					fc[i] = c0[i/ldc*n+i%ldc]
-				}
+	}
+	for variant := range 8 {
+		transA, transB, accumulate := variant&1 != 0, variant&2 != 0, variant&4 != 0
+		fa, lda, okA := layOut(f.a, a, m, k, g.gaps[0], transA, end)
+		fb, ldb, okB := layOut(f.b, b, k, n, g.gaps[1], transB, end)
+		ldc := n + g.gaps[2]
+		fc, okC := f.c.place((m-1)*ldc+n, end)
+		for i := range fc {
+			fc[i] = gap
+			if accumulate && i%ldc < n {
+				fc[i] = c0[i/ldc*n+i%ldc]
 			}
-			Gemm(s, transA, transB, m, n, k, fa, lda, fb, ldb, fc, ldc, accumulate)
-			label := fmt.Sprintf("m=%d n=%d k=%d transA=%t transB=%t accumulate=%t whole=%t", m, n, k, transA, transB, accumulate, whole)
-			if !okA() || !okB() || !okC() {
-				t.Errorf("%s: wrote beside an operand", label)
-				return
-			}
-			for i, got := range fc {
-				row, col := i/ldc, i%ldc
-				if col >= n {
-					if math.Float32bits(got) != canaryBits {
-						t.Errorf("%s: wrote %g into the gap behind row %d", label, got, row)
-						return
-					}
-					continue
-				}
-				w, tol := want[row*n+col], 0.0
-				if !whole {
-					tol = float64(k+k/gemmKC) * ulp1 * size[row*n+col]
-				}
-				if accumulate {
-					w += float64(c0[row*n+col])
-					if !whole {
-						tol += ulp1 * (math.Abs(float64(c0[row*n+col])) + math.Abs(w))
-					}
-				}
-				if !within(got, w, tol) {
-					t.Errorf("%s: C[%d,%d] = %g, want %g ± %g", label, row, col, got, w, tol)
+		}
+		Gemm(s, transA, transB, m, n, k, fa, lda, fb, ldb, fc, ldc, accumulate)
+		label := fmt.Sprintf("%+v transA=%t transB=%t accumulate=%t", g, transA, transB, accumulate)
+		if !okA() || !okB() || !okC() {
+			t.Errorf("%s: wrote beside an operand", label)
+			return
+		}
+		for i, got := range fc {
+			row, col := i/ldc, i%ldc
+			if col >= n {
+				if math.Float32bits(got) != canaryBits {
+					t.Errorf("%s: wrote %g into the gap behind row %d", label, got, row)
 					return
 				}
+				continue
+			}
+			w, tol := want[row*n+col], 0.0
+			if accumulate {
+				w += float64(c0[row*n+col])
+			}
+			if g.values != wholeNumbers {
+				blocks := math.Ceil(float64(k) / gemmBound[0])
+				tol = (float64(k)+blocks)*ulp1*size[row*n+col] + gemmBound[1]*float64(k)
+				if accumulate {
+					tol += math.Ceil(float64(k)/gemmBound[2]) * ulp1 * math.Abs(float64(c0[row*n+col]))
+				}
+			}
+			tol = classBound(w, tol)
+			observe("Gemm", s.Name, float64(got), w, tol, func() string { return fmt.Sprintf("%s C[%d,%d]", label, row, col) })
+			if !within(got, w, tol) {
+				t.Errorf("%s: C[%d,%d] = %g, want %g ± %g", label, row, col, got, w, tol)
+				return
 			}
 		}
 	}
 }
 
-// FuzzGemm tries any small shape on every level.
+// FuzzGemm tries any small shape, gaps and values on every level.
 func FuzzGemm(f *testing.F) {
-	f.Add(uint8(1), uint8(1), uint16(1), uint64(1), true)
-	f.Add(uint8(29), uint8(65), uint16(257), uint64(2), false)
-	f.Add(uint8(14), uint8(32), uint16(512), uint64(3), true)
-	f.Fuzz(func(t *testing.T, m, n uint8, k uint16, seed uint64, end bool) {
+	f.Add(uint8(0), uint8(0), uint16(0), uint8(0), uint8(0), uint64(1), true)
+	f.Fuzz(func(t *testing.T, m, n uint8, k uint16, gaps, kind uint8, seed uint64, end bool) {
 		debug.SetPanicOnFault(true)
-		shape := [3]int{1 + int(m), 1 + int(n), 1 + int(k%700)}
-		fences := gemmFences(t, [][3]int{shape})
+		defer fault(t)
+		g := gemmCase{1 + int(m), 1 + int(n), 1 + int(k%700), [3]int{int(gaps & 3), int(gaps >> 2 & 3), int(gaps >> 4)}, end, values(kind) % valueKinds}
+		f := gemmFences(t, [][3]int{{g.m, g.n, g.k}}, 16)
 		for _, s := range usable() {
-			fences.try(t, rand.New(rand.NewPCG(seed, 0)), s, shape[0], shape[1], shape[2], end)
+			f.try(t, rand.New(rand.NewPCG(seed, 0)), s, g)
 		}
 	})
 }
 
 // layOut stores the rows×cols matrix x, transposed or not, with gaps of NaN.
-func layOut(f *fence, x []float32, rows, cols int, trans, end bool) (mem []float32, ld int, intact func() bool) {
+func layOut(f *fence, x []float32, rows, cols, gap int, trans, end bool) (mem []float32, ld int, intact func() bool) {
 	r, c := rows, cols
 	if trans {
 		r, c = cols, rows
 	}
-	ld = c + gemmGap
+	ld = c + gap
 	mem, intact = f.place((r-1)*ld+c, end)
 	for i := range mem {
 		mem[i] = float32(math.NaN())
@@ -227,8 +268,8 @@ func TestGemmDeterministic(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	const m, n, k = 203, 301, 601
 	a, b := make([]float32, m*k), make([]float32, k*n)
-	fillNumbers(r, a, false)
-	fillNumbers(r, b, false)
+	fractions.fill(r, a)
+	fractions.fill(r, b)
 	for _, s := range usable() {
 		var first []float32
 		for _, procs := range []int{1, 2, 3, 7} {

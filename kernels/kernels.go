@@ -32,9 +32,9 @@ type Float interface{ float32 | float64 }
 // Shapes: a [k, MR], b [k, NR] packed, c MR rows of ldc elements.
 // Memory: reads exactly k·MR and k·NR elements; writes exactly the MR×NR block
 // and does not read it unless accumulate; k ≥ 1; c overlaps neither a nor b.
-// Error: ≤ k·u·Σ|a||b| per element, u the unit round-off (and an ULP more if
-// accumulate): one running sum in order of p, into which assembly fuses each
-// product; C is added last.
+// Error: ≤ k·u·Σ|a||b| + 1.5e-45·k per element, u the unit round-off (and 1 ULP
+// more if accumulate): one running sum in order of p, into which assembly fuses
+// each product; C is added last.
 // Cost: 2·MR·NR·k FLOP.
 type Tile[T Float] struct {
 	MR, NR int
@@ -44,12 +44,18 @@ type Tile[T Float] struct {
 // Set is one instruction-set level: a kernel for each field. The comment of a
 // field is the contract of every implementation, the reference included; Error
 // lines bound the float32 kernels against the float64 result of the same
-// inputs, in ULP of the result unless they say otherwise.
+// inputs, in ULP of the result unless they say otherwise. The tests read their
+// numbers there. An ULP is at least 2⁻¹⁴⁹, the least denormal; u is 2⁻²⁴.
 //
 // Common terms: vectors have the length of the first operand (y, or x where
 // there is no y); other operands are at least as long and reads and writes stay
 // within that length; y may be any of the inputs, exactly in place; partial
 // overlap is undefined. No alignment is asked.
+//
+// Values: NaN, ±Inf, −0 and denormals are operands like any other: nothing is
+// flushed to zero, and a result is NaN or ±Inf where the formula, in IEEE 754
+// arithmetic, is, unless something finite overflows on the way or what an Inf is
+// multiplied with is 0 within its error. The sign of a zero stays open.
 type Set[T Float] struct {
 	// Name is the level: "reference", "avx2", "avx512", "neon".
 	Name string
@@ -99,33 +105,37 @@ type Set[T Float] struct {
 	// SiLUGrad sets gx = gy·σ(x)·(1 + x·(1−σ(x))).
 	// Error: ≤ 8 ULP of |gy|·max(1, |dy/dx|): the derivative has a zero.
 	SiLUGrad func(gx, x, gy []T)
-	// SwiGLU sets y = silu(g)·u. Error: ≤ 5 ULP for g ≥ −87, where silu(g) is
-	// normal.
+	// SwiGLU sets y = silu(g)·u. Error: ≤ 5 ULP + 1.5e-45·|u| for g ≥ −87,
+	// 1 ULP + 1.1e-36·|u| below.
 	// Source: Shazeer 2020, arXiv:2002.05202.
 	SwiGLU func(y, g, u []T)
 	// SwiGLUGrad sets gg = gy·u·silu′(g) and gu = gy·silu(g). gg may be g and
-	// gu may be u or gy. Error: as SiLUGrad and SwiGLU.
+	// gu may be u or gy. Error: gg as SiLUGrad with gy·u for gy, gu as SwiGLU.
 	SwiGLUGrad func(gg, gu, g, u, gy []T)
 	// GELU sets y = ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
-	// Error: |err| ≤ 1e-6·|x|.
+	// Error: ≤ 1e-6·|x| + 1.5e-45.
 	// Source: Hendrycks & Gimpel 2016, arXiv:1606.08415 (the tanh form).
 	GELU func(y, x []T)
-	// GELUGrad sets gx = gy·dGELU/dx. Error: |err| ≤ 2e-6·|gy|·(1+|x|).
+	// GELUGrad sets gx = gy·dGELU/dx. Error: ≤ 2e-6·|gy|·(1+|x|) + 1.5e-45.
+	// Values: at ±Inf, where the formula is NaN, it may be the limit instead.
 	GELUGrad func(gx, x, gy []T)
 
 	// Sum returns Σ x. Error: ≤ (n/16+8)·u·Σ|x|.
 	Sum func(x []T) T
-	// Dot returns Σ x·y. Error: ≤ (n/16+8)·u·Σ|x·y|.
+	// Dot returns Σ x·y. Error: ≤ (n/16+8)·u·Σ|x·y| + 1.5e-45·n.
 	Dot func(x, y []T) T
 	// Max returns the largest element, −Inf for none; NaN if there is one.
+	// Error: exact.
 	Max func(x []T) T
 	// ExpSub sets y = e^(x−m) and returns Σ y. It is the inner loop of softmax:
-	// x ≤ m is expected. Error: element ≤ 2 ULP + u·|x−m| relative; sum as Sum.
+	// x ≤ m is expected. Error: element ≤ 2 ULP + u·|x−m| relative, and 1.2e-38
+	// where it is less than that; sum ≤ (n/16+8)·u·Σ y beside that of the elements.
 	ExpSub func(y, x []T, m T) T
 
 	// RMSNormRow sets y[j] = x[j]·w[j]·r and returns r = 1/√(mean x² + eps).
-	// Error: ≤ 4 ULP + D/32·u relative. D ≥ 1; Σ x² must not overflow T, and so in
-	// LayerNormRow.
+	// D ≥ 1; Σ x² must not overflow T, and so in LayerNormRow.
+	// Error: of y and r ≤ 4 ULP + D/32·u relative, and of y 1.5e-45·(|w|+r) for
+	// underflow.
 	// Source: Zhang & Sennrich 2019, arXiv:1910.07467, eq. 4.
 	RMSNormRow func(y, x, w []T, eps T) (r T)
 	// RMSNormGradRow is the VJP of RMSNormRow for one row: with x̂ = r·x and
@@ -133,11 +143,14 @@ type Set[T Float] struct {
 	//
 	//	gx[j] = r·(gy[j]·w[j] − x̂[j]·c)      gw[j] += gy[j]·x̂[j]
 	//
-	// gx may be gy. Error: ≤ (D/16+16)·u·r·(|gy·w| + |x̂|·mean|gy·w·x̂|).
+	// gx may be gy.
+	// Error: of gx ≤ (D/16+16)·u·r·(|gy·w| + |x̂|·mean|gy·w·x̂|), and
+	// 1.2e-38·(1+r)·(1+|x̂|) for underflow, of gw ≤ 1 ULP of the sum and 1 of the addend.
 	RMSNormGradRow func(gx, gw, x, w, gy []T, r T)
 	// LayerNormRow sets y[j] = (x[j]−mean)·r·w[j] + b[j] and returns mean x and
 	// r = 1/√(var x + eps), var the biased variance, taken in a second pass.
-	// Error: ≤ (D/16+16)·u·(|x−mean|·r·|w| + |b| + max|x|·r·|w|).
+	// Error: with e = (D/16+16)·u, of y ≤ e·(|x−mean|·r·|w| + |b| + max|x|·r·|w|), of
+	// mean ≤ e·max|x|, of r ≤ e·r·(1 + e·(r·max|x|)²).
 	// Source: Ba et al. 2016, arXiv:1607.06450.
 	LayerNormRow func(y, x, w, b []T, eps T) (mean, r T)
 	// LayerNormGradRow is its VJP for one row: with x̂ = (x−mean)·r, h = gy·w,
@@ -145,11 +158,15 @@ type Set[T Float] struct {
 	//	gx = r·(h − mean h − x̂·mean(h·x̂))    gw += gy·x̂    gb += gy
 	//
 	// gx may be gy.
+	// Error: of gx ≤ (D/16+16)·u·r·(|h| + mean|h| + |x̂|·mean|h·x̂|), and
+	// 1.2e-38·(1+r)·(1+|x̂|) for underflow, of gw ≤ 1 ULP of the sum and 2 of the addend,
+	// of gb correctly rounded.
 	LayerNormGradRow func(gx, gw, gb, x, w, gy []T, mean, r T)
 
 	// AdamW advances one stretch of parameters; see AdamWStep for the formula.
-	// p, m, v are updated in place. Error: ≤ 4 ULP of the update without the
-	// cancellation in m, of Rate·(Beta1·|m|+(1−Beta1)·|g|)/(…).
+	// p, m, v are updated in place. g² must not overflow T, and Eps ≥ 1e-15.
+	// Error: with a = Beta1·|m|+(1−Beta1)·|g|, m without cancellation, of p ≤ 0.51 ULP +
+	// 4 ULP of Rate·a/(√v·RSqrtC2 + Eps), of m ≤ 2 ULP of a, of v ≤ 4 ULP.
 	AdamW func(p, m, v, g []T, s *AdamWStep[T])
 }
 

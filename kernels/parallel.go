@@ -66,8 +66,11 @@ const wideRow = 1 << 12
 // Error: ≤ (n/16+16)·u·Σ|x| for inner = 1; ≤ (n+8)·u·Σ|x| for inner ≥ 4096; between
 // them ≤ (max(n/64, 16384/inner)+8)·u·Σ|x| or, where that is less, the former. The
 // order of each sum is fixed by the shape.
+// Values: as in Set; so in ReduceMax.
+// Panics: *ShapeError if a size is negative or a slice is short.
 func ReduceSum[T Float](s *Set[T], y, x []T, outer, n, inner int) {
-	if inner == 0 {
+	checkReduce("reduce-sum", outer, n, inner, len(y), len(x))
+	if outer == 0 || inner == 0 {
 		return
 	}
 	addRows := func(dst, src []T, lo, hi, from int) { // columns from… of rows lo…hi
@@ -102,9 +105,28 @@ func ReduceSum[T Float](s *Set[T], y, x []T, outer, n, inner int) {
 	}
 }
 
+// checkReduce panics unless y holds [outer, inner] and x [outer, n, inner].
+// Nothing here can overflow.
+func checkReduce(op string, outer, n, inner, y, x int) {
+	switch {
+	case outer < 0 || n < 0 || inner < 0:
+		shapeCheck(false, op, "negative size in [%d %d %d]", outer, n, inner)
+	case outer == 0 || inner == 0:
+	case outer > y/inner:
+		shapeCheck(false, op, "y of %d elements does not hold [%d %d]", y, outer, inner)
+	case n > 0 && outer > x/inner/n:
+		shapeCheck(false, op, "x of %d elements does not hold [%d %d %d]", x, outer, n, inner)
+	}
+}
+
 // ReduceMax sets y[o,i] = max_j x[o,j,i]; −Inf where n = 0, NaN where there is
 // one. Shapes: x [outer, n, inner], y [outer, inner], both contiguous.
+// Error: exact. Panics: as ReduceSum.
 func ReduceMax[T Float](s *Set[T], y, x []T, outer, n, inner int) {
+	checkReduce("reduce-max", outer, n, inner, len(y), len(x))
+	if outer == 0 || inner == 0 {
+		return
+	}
 	if inner == 1 {
 		reduceLast(outer, n, func(o int) { y[o] = maxVector(s, x[o*n:(o+1)*n]) })
 		return
@@ -152,8 +174,8 @@ func maxVector[T Float](s *Set[T], x []T) T {
 	return top
 }
 
-// SumSquares returns Σ x². Error: ≤ (chunk/16+16)·u relative: chunk sums are
-// added in float64, in order.
+// SumSquares returns Σ x². Error: ≤ (16384/16+16)·u relative, beside underflow of
+// x²: sums of 16384 elements are added in float64, in order.
 func SumSquares[T Float](s *Set[T], x []T) float64 {
 	n := (len(x) + chunk - 1) / chunk
 	b := scratch[float64](n)
@@ -170,6 +192,12 @@ func SumSquares[T Float](s *Set[T], x []T) float64 {
 }
 
 // AdamW advances p, m, v by the gradient g as Set.AdamW says, in parallel.
+//
+// Error: as Set.AdamW. Panics: *ShapeError if m, v or g is shorter than p, or step
+// is nil.
 func AdamW[T Float](s *Set[T], p, m, v, g []T, step *AdamWStep[T]) {
+	if n := len(p); len(m) < n || len(v) < n || len(g) < n || step == nil {
+		shapeCheck(false, "adamw", "p, m, v, g of %d, %d, %d, %d elements, a step given: %t", n, len(m), len(v), len(g), step != nil)
+	}
 	Chunks(len(p), func(lo, hi int) { s.AdamW(p[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi], step) })
 }

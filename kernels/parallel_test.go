@@ -190,13 +190,14 @@ func uniform(r *rand.Rand, n int, lo, hi float64) []float32 {
 	return x
 }
 
-// boundedBy compares with a float64 model; bound is in units of u.
-func boundedBy(t *testing.T, what string, got []float32, want, bound []float64) {
+// boundedBy compares with a float64 model; bound is in units of u, under is not.
+func boundedBy(t *testing.T, kernel, level, what string, got []float32, want, bound []float64, under float64) {
 	t.Helper()
 	for i, v := range got {
-		// Below the normal range a float32 has no relative precision.
-		if d := math.Abs(float64(v) - want[i]); !(d <= unit*bound[i]+0x1p-126) && !(v != v && want[i] != want[i]) && float64(v) != want[i] {
-			t.Errorf("%s: element %d of %d is %v, want %v ± %v", what, i, len(got), v, want[i], unit*bound[i])
+		tol := classBound(want[i], unit*bound[i]+under)
+		observe(kernel, level, float64(v), want[i], tol, func() string { return fmt.Sprintf("%s[%d]", what, i) })
+		if !within(v, want[i], tol) {
+			t.Errorf("%s, %s %s: element %d of %d is %v, want %v ± %v", kernel, level, what, i, len(got), v, want[i], tol)
 			return
 		}
 	}
@@ -243,9 +244,13 @@ func TestReduce(t *testing.T) {
 					ReduceMax(s, top, x, outer, n, inner)
 					return [][]float32{sum, top}
 				})
-				slack := float64(n)/16 + 16
-				if inner > 1 {
-					slack = min(max(float64(n)/64, float64(chunk/inner)), float64(n)) + 8
+				b := reduceBound // one row, wide rows, and between
+				slack := float64(n)/b[0] + b[1]
+				switch wide := float64(n) + b[2]; {
+				case float64(inner) >= b[3]:
+					slack = wide
+				case inner > 1:
+					slack = min(wide, max(float64(n)/b[4], b[5]/float64(inner))+b[6])
 				}
 				sum, bound, top := make([]float64, outer*inner), make([]float64, outer*inner), make([]float64, outer*inner)
 				for o := range outer {
@@ -260,8 +265,8 @@ func TestReduce(t *testing.T) {
 						}
 					}
 				}
-				boundedBy(t, "sum "+name, got[0], sum, bound)
-				boundedBy(t, "max "+name, got[1], top, make([]float64, len(top)))
+				boundedBy(t, "ReduceSum", s.Name, name, got[0], sum, bound, 0)
+				boundedBy(t, "ReduceMax", s.Name, name, got[1], top, make([]float64, len(top)), 0)
 			}
 		}
 		// NaN wins wherever it stands.
@@ -294,7 +299,7 @@ func TestSumSquares(t *testing.T) {
 					if procs == 1 {
 						first = got
 					}
-					if got != first || math.Abs(got-want) > (chunk/16+16)*unit*want {
+					if got != first || math.Abs(got-want) > (squaresBound[0]/squaresBound[1]+squaresBound[2])*unit*want {
 						t.Errorf("%s: %d elements, %d processors: %v, want %v", s.Name, n, procs, got, want)
 					}
 				})
@@ -314,23 +319,15 @@ func TestAdamWParallel(t *testing.T) {
 				AdamW(s, a, b, c, g, step)
 				return [][]float32{a, b, c}
 			})
-			var want, bound [3][]float64
-			for i := range n {
-				d := float64(g[i]) / 2
-				m1 := .875*float64(m[i]) + .125*d
-				v1 := .984375*float64(v[i]) + .015625*d*d
-				rate := 0x1p-9 / (math.Sqrt(v1)*1.25 + 0x1p-20)
-				me := 4 * (math.Abs(float64(m[i])) + math.Abs(d))
-				p1 := (1-0x1p-10)*float64(p[i]) - rate*m1
-				for k, w := range []float64{p1, m1, v1} {
-					want[k] = append(want[k], w)
-				}
-				for k, b := range []float64{4*(math.Abs(float64(p[i]))+math.Abs(rate*m1)) + rate*me, me, 8 * v1} {
-					bound[k] = append(bound[k], b)
-				}
-			}
+			want := widen([][]float32{p, m, v})
+			tol := widen([][]float32{p, m, v})
+			adamModel(step, want, tol, widen([][]float32{g})[0])
 			for k := range got {
-				boundedBy(t, fmt.Sprintf("%s n=%d result %d", s.Name, n, k), got[k], want[k], bound[k])
+				for i, x := range got[k] {
+					if !within(x, want[k][i], tol[k][i]) {
+						t.Fatalf("%s n=%d result %d: element %d is %v, want %v ± %v", s.Name, n, k, i, x, want[k][i], tol[k][i])
+					}
+				}
 			}
 		}
 	}

@@ -17,6 +17,11 @@ func RMSNorm[T Float](s *Set[T], y, r, x, w []T, n, d int, eps float64) {
 }
 
 // RMSNormGrad is the VJP of RMSNorm: gx [n, d] and gw [d] are set. gx may be gy.
+//
+// Error: gx as Set.RMSNormGradRow; gw ≤ (p+8)·u·Σ_i|gy·x̂|, p the rows of a partial
+// sum (partialRows, n at most).
+// Values: NaN or Inf in a row of the operands stays in its row of gx and in gw;
+// and so it is in LayerNormGrad.
 func RMSNormGrad[T Float](s *Set[T], gx, gw, x, w, gy, r []T, n, d int) {
 	checkRows("rmsnorm-grad", n, d, len(gx), len(x), len(gy))
 	shapeCheck(len(w) >= d && len(gw) >= d && len(r) >= n, "rmsnorm-grad", "short w, gw or r")
@@ -30,7 +35,7 @@ func RMSNormGrad[T Float](s *Set[T], gx, gw, x, w, gy, r []T, n, d int) {
 // LayerNorm normalises n rows: y = (x−mean)·r·w + b, as LayerNormRow.
 //
 // Shapes: x, y [n, d] contiguous, w, b [d]; mean, r [n] are kept for the VJP.
-// Memory: y may be x.
+// Memory: y may be x. Error: as Set.LayerNormRow.
 func LayerNorm[T Float](s *Set[T], y, mean, r, x, w, b []T, n, d int, eps float64) {
 	checkRows("layernorm", n, d, len(y), len(x))
 	shapeCheck(len(w) >= d && len(b) >= d && len(mean) >= n && len(r) >= n, "layernorm", "short w, b, mean or r")
@@ -43,6 +48,9 @@ func LayerNorm[T Float](s *Set[T], y, mean, r, x, w, b []T, n, d int, eps float6
 
 // LayerNormGrad is the VJP of LayerNorm: gx [n, d], gw [d], gb [d] are set. gx
 // may be gy.
+//
+// Error: gx as Set.LayerNormGradRow; gw ≤ (p+12)·u·Σ_i|gy·x̂|, gb ≤ (p+8)·u·Σ_i|gy|, p
+// as in RMSNormGrad.
 func LayerNormGrad[T Float](s *Set[T], gx, gw, gb, x, w, gy, mean, r []T, n, d int) {
 	checkRows("layernorm-grad", n, d, len(gx), len(x), len(gy))
 	shapeCheck(len(w) >= d && len(gw) >= d && len(gb) >= d && len(mean) >= n && len(r) >= n, "layernorm-grad", "short w, gw, gb, mean or r")
@@ -60,7 +68,9 @@ func LayerNormGrad[T Float](s *Set[T], gx, gw, gb, x, w, gy, mean, r []T, n, d i
 // Softmax sets y[i,j] = e^(x[i,j]−m_i)/Σ_j e^(x[i,j]−m_i), m_i the row's maximum.
 //
 // Shapes: x, y [n, d] contiguous. Memory: y may be x.
-// Error: ≤ (d/16+16)·u relative + u·|x−m|.
+// Error: ≤ (d/16+16)·u + u·|x−m| relative, and 1.2e-38 for underflow.
+// Values: NaN or +Inf makes its row NaN, and so does a row of nothing but −Inf;
+// beside others −Inf gives 0. No other row changes.
 func Softmax[T Float](s *Set[T], y, x []T, n, d int) {
 	checkRows("softmax", n, d, len(y), len(x))
 	Rows(n, d, func(lo, hi int) {
@@ -74,6 +84,8 @@ func Softmax[T Float](s *Set[T], y, x []T, n, d int) {
 
 // SoftmaxGrad is the VJP of Softmax from its result: gx = y·(gy − Σ_j gy·y).
 // gx may be gy but not y.
+//
+// Error: ≤ y·((d/16+10)·u·Σ_j|gy·y| + 4·u·|gy|), and 1.2e-38 for underflow.
 func SoftmaxGrad[T Float](s *Set[T], gx, y, gy []T, n, d int) {
 	checkRows("softmax-grad", n, d, len(gx), len(y), len(gy))
 	Rows(n, d, func(lo, hi int) {
@@ -90,6 +102,8 @@ func SoftmaxGrad[T Float](s *Set[T], gx, y, gy []T, n, d int) {
 // or 0 where target[i] is negative (an ignored row).
 //
 // Shapes: x [n, d] contiguous; loss, lse, target [n].
+// Error: of lse ≤ (d/16+32)·u + 2·u·(|m|+|lse|), m = max_j x, of loss 2·u·|loss| more.
+// Values: as Softmax, for lse; an ignored row has loss 0 whatever it holds.
 // Panics: *ShapeError if a target is d or more.
 func CrossEntropy[T Float](s *Set[T], loss, lse, x []T, target []int32, n, d int) {
 	checkRows("crossentropy", n, d, len(x))
@@ -111,7 +125,11 @@ func CrossEntropy[T Float](s *Set[T], loss, lse, x []T, target []int32, n, d int
 }
 
 // CrossEntropyGrad is its VJP: gx[i,j] = gy[i]·(e^(x[i,j]−lse[i]) − [j = target[i]]),
-// and 0 in ignored rows. gx may be x. Panics: as CrossEntropy.
+// and 0 in ignored rows, whatever they hold. gx may be x.
+//
+// Error: with p = e^(x−lse), ≤ u·|gy|·(p·(10+|x−lse|) + 3·[j = target]), and
+// 1.2e-38·(1+|gy|) for underflow.
+// Panics: as CrossEntropy.
 func CrossEntropyGrad[T Float](s *Set[T], gx, x, lse []T, target []int32, gy []T, n, d int) {
 	checkRows("crossentropy-grad", n, d, len(gx), len(x))
 	shapeCheck(len(gy) >= n && len(lse) >= n && len(target) >= n, "crossentropy-grad", "short gy, lse or target")
@@ -133,11 +151,12 @@ func CrossEntropyGrad[T Float](s *Set[T], gx, x, lse []T, target []int32, gy []T
 
 // GatherRows sets y[i,:] = w[id[i],:].
 //
-// Shapes: w [rows, d], y [len(id), d], both contiguous.
+// Shapes: w [rows, d], y [len(id), d], both contiguous. Error: exact.
 // Panics: *ShapeError if an id is outside [0, rows).
 func GatherRows[E any](y, w []E, id []int32, rows, d int) {
 	checkIDs("gather", id, rows)
 	checkRows("gather", len(id), d, len(y))
+	checkRows("gather", rows, d, len(w))
 	Rows(len(id), d, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			copy(y[i*d:(i+1)*d], w[int(id[i])*d:][:d])
@@ -147,7 +166,7 @@ func GatherRows[E any](y, w []E, id []int32, rows, d int) {
 
 // ScatterAddRows sets gw to zero and adds gy[i,:] to gw[id[i],:] in order of i:
 // the VJP of GatherRows. Columns are split among the workers, never rows, so
-// that the order of each sum is fixed.
+// that the order of each sum is fixed. Error: ≤ t·u·Σ|gy|, t the terms of the sum.
 func ScatterAddRows[T Float](s *Set[T], gw, gy []T, id []int32, rows, d int) {
 	checkIDs("scatter", id, rows)
 	checkRows("scatter", len(id), d, len(gy))

@@ -17,7 +17,7 @@ func testTile(t *testing.T, s *Set[float32]) {
 	gap := math.Float32frombits(canaryBits)
 	fa, fb := newFence(t, most*mr), newFence(t, most*nr)
 	ks := []int{most}
-	for k := 1; k <= 40; k++ {
+	for k := 1; k <= 40; k++ { // past every unrolling, and its tail
 		ks = append(ks, k)
 	}
 	for _, ldc := range []int{nr, nr + 1, nr + 19} {
@@ -28,8 +28,12 @@ func testTile(t *testing.T, s *Set[float32]) {
 				a, okA := fa.place(k*mr, end)
 				b, okB := fb.place(k*nr, end)
 				c, okC := fc.place((mr-1)*ldc+nr, end)
-				fillNumbers(r, a, whole)
-				fillNumbers(r, b, whole)
+				kind := wholeNumbers
+				if !whole {
+					kind = fractions
+				}
+				kind.fill(r, a)
+				kind.fill(r, b)
 				before := make([]float32, len(c))
 				for i := range before {
 					before[i] = gap
@@ -56,14 +60,15 @@ func testTile(t *testing.T, s *Set[float32]) {
 						x := float64(a[p*mr+row]) * float64(b[p*nr+col])
 						want, size = want+x, size+math.Abs(x)
 					}
-					tol := float64(k) * ulp1 * size
+					tol := float64(k)*ulp1*size + tileBound[0]*float64(k)
 					if accumulate {
 						want += float64(before[i])
-						tol += ulp(want)
+						tol += tileBound[1] * ulp(want)
 					}
 					if whole {
 						tol = 0
 					}
+					observe("Tile", s.Name, float64(got), want, tol, func() string { return fmt.Sprintf("%s C[%d,%d]", label, row, col) })
 					if !within(got, want, tol) {
 						t.Fatalf("%s: C[%d,%d] = %g, want %g ± %g", label, row, col, got, want, tol)
 					}
@@ -141,13 +146,31 @@ func fault(t *testing.T) {
 	}
 }
 
-// fillNumbers fills x with small whole numbers, or with numbers in [−½, ½).
-func fillNumbers(r *rand.Rand, x []float32, whole bool) {
+// values are kinds of numbers to fill operands with.
+type values uint8
+
+const (
+	wholeNumbers values = iota // −4…4, whose sums are exact in any order
+	fractions                  // [−½, ½)
+	wide                       // normal, times 2⁻²⁰…2²⁰
+	tiny                       // denormals and their neighbours
+	rareSpecials               // fractions, one in 64 of them NaN, ±Inf, −0 or denormal
+	valueKinds
+)
+
+func (v values) fill(r *rand.Rand, x []float32) {
 	for i := range x {
-		if whole {
+		switch x[i] = r.Float32() - 0.5; v {
+		case wholeNumbers:
 			x[i] = float32(r.IntN(9) - 4)
-		} else {
-			x[i] = r.Float32() - 0.5
+		case wide:
+			x[i] = float32(math.Ldexp(r.NormFloat64(), r.IntN(41)-20))
+		case tiny:
+			x[i] *= float32(math.Ldexp(1, -149+r.IntN(30)))
+		case rareSpecials:
+			if r.IntN(64) == 0 {
+				x[i] = []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.Copysign(0, -1)), 1e-40}[r.IntN(5)]
+			}
 		}
 	}
 }

@@ -32,7 +32,7 @@ func binaryRow(field string, kernel func(s *Set[float32]) func(y, a, b []float32
 	return elementwise(field, 2,
 		func(s *Set[float32], y []float32, in [][]float32) { kernel(s)(y, in[0], in[1]) },
 		func(x []float64) float64 { return f(x[0], x[1]) },
-		func(y float64, _ []float64) float64 { return rounded(y) })
+		rounded(field))
 }
 
 func unaryRow(field string, kernel func(s *Set[float32]) func(y, x []float32), f func(x float64) float64, tol func(y, x float64) float64) vectorRow {
@@ -46,10 +46,13 @@ func ulps(k float64) func(y, x float64) float64 {
 	return func(y, _ float64) float64 { return k * ulp(y) }
 }
 
-// promised is tol, or no promise where the scale of the bound overflows.
-func promised(scale, tol float64) float64 {
-	if !(math.Abs(scale) <= math.MaxFloat32) {
-		return math.Inf(1)
+// promised is tol, the bound of scale·factor, where factor is known to near. It
+// is no promise where the scale overflows float32 on the way, or is infinite and
+// the factor may be 0.
+func promised(scale, factor, near, tol float64) float64 {
+	switch s := math.Abs(scale); {
+	case math.IsInf(s, 1) && math.Abs(factor) <= near, s > math.MaxFloat32 && !math.IsInf(s, 1):
+		return noPromise
 	}
 	return tol
 }
@@ -77,23 +80,36 @@ func geluGradModel(x float64) float64 {
 	return 0.5*(1+t) + 0.5*x*(1-t*t)*s*(1+3*0.044715*x*x)
 }
 
-// siluTol is the bound of silu times u.
-func siluTol(k float64) func(y, x, u float64) float64 {
-	return func(y, x, u float64) float64 {
-		if x < -87 {
-			return promised(u, 1.1e-36*math.Abs(u)+ulp(y))
-		}
-		if math.Abs(siluModel(x)) < 0x1p-126 { // silu(x) rounds to a denormal first
-			return promised(u, 0x1p-149*math.Abs(u)+ulp(y))
-		}
-		return k * ulp(y)
+// siluTol is the bound of silu(x), swigluTol that of silu(x)·u.
+func siluTol(y, x float64) float64 {
+	if x < siluBound[1] {
+		return siluBound[2]
 	}
+	return siluBound[0] * ulp(y)
 }
 
-// derivative is "8 ULP of |scale|·max(1, |d|)".
+func swigluTol(y, x, u float64) float64 {
+	b := swigluBound
+	tol := b[0]*ulp(y) + b[1]*math.Abs(u)
+	if x < b[2] {
+		tol = b[3]*ulp(y) + b[4]*math.Abs(u)
+	}
+	silu := siluModel(x)
+	return promised(u, silu, siluTol(silu, x), tol)
+}
+
+// derivative is the bound of scale·silu′ = scale·d.
 func derivative(scale, d float64) float64 {
 	m := math.Abs(scale) * math.Max(1, math.Abs(d))
-	return promised(m, 8*ulp(m))
+	return promised(scale, d, siluGradULP*ulp(1), siluGradULP*ulp(m))
+}
+
+var axpyULP, layerGradRounded = roundedBound("Axpy"), roundedBound("LayerNormGradRow")
+
+// rounded is the bound of one rounding.
+func rounded(field string) func(y float64, _ []float64) float64 {
+	half := roundedBound(field)
+	return func(y float64, _ []float64) float64 { return half * ulp(y) }
 }
 
 // stepModel is a step whose fields are all at work.
@@ -107,14 +123,14 @@ var vectorRows = []vectorRow{
 	elementwise("Scale", 1,
 		func(s *Set[float32], y []float32, in [][]float32) { s.Scale(y, in[0], -1.7) },
 		func(x []float64) float64 { return float64(float32(-1.7)) * x[0] },
-		func(y float64, _ []float64) float64 { return rounded(y) }),
+		rounded("Scale")),
 	{
 		field: "Axpy", in: 1, out: 1,
 		run: func(s *Set[float32], out, in [][]float32) []float32 { s.Axpy(out[0], in[0], -1.7); return nil },
 		model: func(want, tol, in [][]float64) ([]float64, []float64) {
 			for i, x := range in[0] {
 				want[0][i] += float64(float32(-1.7)) * x
-				tol[0][i] = rounded(want[0][i])
+				tol[0][i] = axpyULP * ulp(want[0][i])
 			}
 			return nil, nil
 		},
@@ -124,14 +140,12 @@ var vectorRows = []vectorRow{
 		if y < 0x1p-126 {
 			return 0x1p-126
 		}
-		return 2 * ulp(y)
+		return expULP * ulp(y)
 	}),
-	unaryRow("Log", func(s *Set[float32]) func(y, x []float32) { return s.Log }, math.Log, ulps(2)),
-	unaryRow("Sqrt", func(s *Set[float32]) func(y, x []float32) { return s.Sqrt }, math.Sqrt, func(y, _ float64) float64 { return rounded(y) }),
-	unaryRow("Tanh", func(s *Set[float32]) func(y, x []float32) { return s.Tanh }, math.Tanh, ulps(2)),
-	unaryRow("SiLU", func(s *Set[float32]) func(y, x []float32) { return s.SiLU }, siluModel, func(y, x float64) float64 {
-		return siluTol(4)(y, x, 1)
-	}),
+	unaryRow("Log", func(s *Set[float32]) func(y, x []float32) { return s.Log }, math.Log, ulps(logULP)),
+	unaryRow("Sqrt", func(s *Set[float32]) func(y, x []float32) { return s.Sqrt }, math.Sqrt, ulps(roundedBound("Sqrt"))),
+	unaryRow("Tanh", func(s *Set[float32]) func(y, x []float32) { return s.Tanh }, math.Tanh, ulps(tanhULP)),
+	unaryRow("SiLU", func(s *Set[float32]) func(y, x []float32) { return s.SiLU }, siluModel, siluTol),
 	elementwise("SiLUGrad", 2,
 		func(s *Set[float32], y []float32, in [][]float32) { s.SiLUGrad(y, in[0], in[1]) },
 		func(x []float64) float64 { return x[1] * siluGradModel(x[0]) },
@@ -139,7 +153,7 @@ var vectorRows = []vectorRow{
 	elementwise("SwiGLU", 2,
 		func(s *Set[float32], y []float32, in [][]float32) { s.SwiGLU(y, in[0], in[1]) },
 		func(x []float64) float64 { return siluModel(x[0]) * x[1] },
-		func(y float64, x []float64) float64 { return siluTol(5)(y, x[0], x[1]) }),
+		func(y float64, x []float64) float64 { return swigluTol(y, x[0], x[1]) }),
 	{
 		field: "SwiGLUGrad", in: 3, out: 2, special: true, inPlace: [][2]int{{0, 0}, {1, 1}, {1, 2}},
 		run: func(s *Set[float32], out, in [][]float32) []float32 {
@@ -151,17 +165,14 @@ var vectorRows = []vectorRow{
 				u, gy, d := in[1][i], in[2][i], siluGradModel(g)
 				want[0][i] = gy * u * d
 				tol[0][i] = derivative(gy*u, d)
-				if g := math.Abs(gy * u); g < 0x1p-126 { // gy·u may be denormal by itself
-					tol[0][i] += 0x1p-149 * math.Max(1, math.Abs(d))
-				}
 				want[1][i] = gy * siluModel(g)
-				tol[1][i] = promised(siluModel(g), siluTol(5)(want[1][i], g, gy))
+				tol[1][i] = swigluTol(want[1][i], g, gy)
 			}
 			return nil, nil
 		},
 	},
 	unaryRow("GELU", func(s *Set[float32]) func(y, x []float32) { return s.GELU }, geluModel, func(_, x float64) float64 {
-		return 1e-6*math.Min(math.Abs(x), math.MaxFloat32) + 0x1p-149
+		return geluBound[0]*math.Min(math.Abs(x), math.MaxFloat32) + geluBound[1]
 	}),
 	{
 		field: "GELUGrad", in: 2, out: 1, special: true, inPlace: [][2]int{{0, 0}, {0, 1}},
@@ -169,12 +180,9 @@ var vectorRows = []vectorRow{
 		run:  func(s *Set[float32], out, in [][]float32) []float32 { s.GELUGrad(out[0], in[0], in[1]); return nil },
 		model: func(want, tol, in [][]float64) ([]float64, []float64) {
 			for i, x := range in[0] {
-				gy := in[1][i]
-				want[0][i] = gy * geluGradModel(x)
-				tol[0][i] = promised(gy, 2e-6*math.Abs(gy)*(1+math.Abs(x))+0x1p-149)
-				if math.IsNaN(x) || math.IsNaN(gy) {
-					tol[0][i] = 0
-				}
+				gy, d, k := in[1][i], geluGradModel(x), geluGrad[0]*(1+math.Abs(x))
+				want[0][i] = gy * d
+				tol[0][i] = promised(gy, d, k, k*math.Abs(gy)+geluGrad[1])
 			}
 			return nil, nil
 		},
@@ -188,7 +196,7 @@ var vectorRows = []vectorRow{
 			for _, x := range in[0] {
 				sum, size = sum+x, size+math.Abs(x)
 			}
-			return []float64{sum}, []float64{sumBound(len(in[0])) * size}
+			return []float64{sum}, []float64{slack(sumBound, len(in[0])) * size}
 		},
 	},
 	{
@@ -200,7 +208,7 @@ var vectorRows = []vectorRow{
 				p := x * in[1][i]
 				sum, size = sum+p, size+math.Abs(p)
 			}
-			return []float64{sum}, []float64{sumBound(len(in[0])) * size}
+			return []float64{sum}, []float64{slack(dotBound, len(in[0]))*size + dotBound[2]*float64(len(in[0]))}
 		},
 	},
 	{
@@ -238,13 +246,13 @@ var vectorRows = []vectorRow{
 			for i, x := range in[0] {
 				y := math.Exp(x - 3.25)
 				want[0][i] = y
-				tol[0][i] = 2*ulp(y) + ulp1*math.Abs(x-3.25)*y
-				if y < 0x1p-126 {
-					tol[0][i] = 0x1p-126
+				tol[0][i] = max(expSubBound[0]*ulp(y)+ulp1*math.Abs(x-3.25)*y, expSubBound[1])
+				if x == math.Inf(-1) {
+					tol[0][i] = 0
 				}
 				sum, size = sum+y, size+tol[0][i]
 			}
-			return []float64{sum}, []float64{sumBound(len(in[0]))*sum + size}
+			return []float64{sum}, []float64{slack(expSubSum, len(in[0]))*sum + size}
 		},
 	},
 
@@ -262,9 +270,9 @@ var vectorRows = []vectorRow{
 			r := 1 / math.Sqrt(ss/d+float64(float32(1e-5)))
 			for i, x := range in[0] {
 				y := x * r * in[1][i]
-				want[0][i], tol[0][i] = y, 4*ulp(y)+d/32*ulp1*math.Abs(y)
+				want[0][i], tol[0][i] = y, rmsBound[0]*ulp(y)+d/rmsBound[1]*ulp1*math.Abs(y)+rmsBound[2]*(math.Abs(in[1][i])+r)
 			}
-			return []float64{r}, []float64{4*ulp(r) + d/32*ulp1*r}
+			return []float64{r}, []float64{rmsBound[0]*ulp(r) + d/rmsBound[1]*ulp1*r}
 		},
 	},
 	{
@@ -283,9 +291,9 @@ var vectorRows = []vectorRow{
 			for i, x := range in[0] {
 				xh, gy, w := r*x, in[2][i], in[1][i]
 				want[0][i] = r * (gy*w - xh*c)
-				tol[0][i] = (d/16 + 16) * ulp1 * r * (math.Abs(gy*w) + math.Abs(xh)*size)
+				tol[0][i] = slack(rmsGrad, len(in[0]))*r*(math.Abs(gy*w)+math.Abs(xh)*size) + rmsGrad[2]*(1+r)*(1+math.Abs(xh))
 				want[1][i] += gy * xh
-				tol[1][i] = ulp(want[1][i]) + ulp(gy*xh)
+				tol[1][i] = rmsGrad[3]*ulp(want[1][i]) + rmsGrad[4]*ulp(gy*xh)
 			}
 			return nil, nil
 		},
@@ -306,13 +314,13 @@ var vectorRows = []vectorRow{
 				ss += (x - mean) * (x - mean)
 			}
 			r := 1 / math.Sqrt(ss/d+float64(float32(1e-5)))
-			k := (d/16 + 16) * ulp1
+			e := slack(layerBound, len(in[0]))
 			for i, x := range in[0] {
 				w, b := in[1][i], in[2][i]
 				want[0][i] = (x-mean)*r*w + b
-				tol[0][i] = k * (math.Abs((x-mean)*r*w) + math.Abs(b) + top*r*math.Abs(w))
+				tol[0][i] = e * (math.Abs((x-mean)*r*w) + math.Abs(b) + top*r*math.Abs(w))
 			}
-			return []float64{mean, r}, []float64{k * top, k * r * (1 + r*r*k*top*top)}
+			return []float64{mean, r}, []float64{e * top, e * r * (layerBound[2] + e*(r*top)*(r*top))}
 		},
 	},
 	{
@@ -333,11 +341,11 @@ var vectorRows = []vectorRow{
 			for i, x := range in[0] {
 				xh, gy, h := (x-mean)*r, in[2][i], in[2][i]*in[1][i]
 				want[0][i] = r * (h - a - xh*c)
-				tol[0][i] = (d/16 + 16) * ulp1 * r * (math.Abs(h) + sizeA + math.Abs(xh)*sizeC)
+				tol[0][i] = slack(layerGrad, len(in[0]))*r*(math.Abs(h)+sizeA+math.Abs(xh)*sizeC) + layerGrad[2]*(1+r)*(1+math.Abs(xh))
 				want[1][i] += gy * xh
-				tol[1][i] = ulp(want[1][i]) + 2*ulp(gy*xh)
+				tol[1][i] = layerGrad[3]*ulp(want[1][i]) + layerGrad[4]*ulp(gy*xh)
 				want[2][i] += gy
-				tol[2][i] = rounded(want[2][i])
+				tol[2][i] = layerGradRounded * ulp(want[2][i])
 			}
 			return nil, nil
 		},
@@ -359,23 +367,27 @@ var vectorRows = []vectorRow{
 			return nil
 		},
 		model: func(want, tol, in [][]float64) ([]float64, []float64) {
-			s := stepModel
-			b1, b2 := float64(s.Beta1), float64(s.Beta2)
-			for i, g := range in[0] {
-				g *= float64(s.Clip)
-				size := b1*math.Abs(want[1][i]) + (1-b1)*math.Abs(g) // m may cancel
-				m := b1*want[1][i] + (1-b1)*g
-				v := b2*want[2][i] + (1-b2)*g*g
-				den := math.Sqrt(v)*float64(s.RSqrtC2) + float64(s.Eps)
-				p := float64(s.Keep)*want[0][i] - float64(s.Rate)*m/den
-				want[0][i], tol[0][i] = p, rounded(p)+4*ulp(float64(s.Rate)*size/den)
-				want[1][i], tol[1][i] = m, 2*ulp(size)
-				want[2][i], tol[2][i] = v, 4*ulp(v)
-			}
+			adamModel(&stepModel, want, tol, in[0])
 			return nil, nil
 		},
 	},
 }
 
-// sumBound is the relative bound of Sum and Dot.
-func sumBound(n int) float64 { return (float64(n)/16 + 8) * ulp1 }
+// adamModel advances want = p, m, v by g and sets the bounds of each.
+func adamModel(s *AdamWStep[float32], want, tol [][]float64, g []float64) {
+	b1, b2 := float64(s.Beta1), float64(s.Beta2)
+	for i, g := range g {
+		g *= float64(s.Clip)
+		a := b1*math.Abs(want[1][i]) + (1-b1)*math.Abs(g)
+		m := b1*want[1][i] + (1-b1)*g
+		v := b2*want[2][i] + (1-b2)*g*g
+		den := math.Sqrt(v)*float64(s.RSqrtC2) + float64(s.Eps)
+		p := float64(s.Keep)*want[0][i] - float64(s.Rate)*m/den
+		want[0][i], tol[0][i] = p, adamBound[0]*ulp(p)+adamBound[1]*ulp(float64(s.Rate)*a/den)
+		want[1][i], tol[1][i] = m, adamBound[2]*ulp(a)
+		want[2][i], tol[2][i] = v, adamBound[3]*ulp(v)
+	}
+}
+
+// slack is (n/bound[0] + bound[1])·u.
+func slack(bound []float64, n int) float64 { return (float64(n)/bound[0] + bound[1]) * ulp1 }
