@@ -10,7 +10,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"fuerte/aimv2/dataset"
@@ -105,45 +104,6 @@ func state(t *testing.T, tr *Trainer) []byte {
 		t.Fatal(err)
 	}
 	return data
-}
-
-// TestTrainingBits wants the same bits of weights and moments from any number of
-// threads, and with recomputed activations.
-func TestTrainingBits(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	const n = 20
-	var want []byte
-	var first []Metrics
-	for _, threads := range []int{1, 2, 3} {
-		runtime.GOMAXPROCS(threads)
-		tr := smallTrainer(t, smallRecipe(n), drawings(23))
-		m := steps(t, tr, n)
-		got := state(t, tr)
-		if want == nil {
-			want, first = got, m
-			if last := m[n-1]; !(last.Total < m[0].Total) {
-				t.Errorf("the loss went from %g to %g", m[0].Total, last.Total)
-			}
-		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%d threads end with other bits than 1", threads)
-		}
-		for i := range m {
-			if m[i] != first[i] {
-				t.Errorf("%d threads: step %d reports %+v, 1 thread %+v", threads, i, m[i], first[i])
-				break
-			}
-		}
-	}
-	r := smallRecipe(n)
-	r.Recompute = true
-	tr := smallTrainer(t, r, drawings(23))
-	for i, m := range steps(t, tr, n) {
-		if m != first[i] {
-			t.Errorf("recomputing, step %d reports %+v, want %+v", i, m, first[i])
-			break
-		}
-	}
 }
 
 // TestResumeBits stops at every kind of step, also twice, and wants the bits of

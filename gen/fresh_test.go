@@ -1,63 +1,136 @@
 // Package gen tests what the generators beside it wrote: nothing in
-// kernels/amd64 is stale, orphaned, or in need of more than its level promises.
-// Run them as "go test" in this folder or with -count=1: the cache of
-// "go test ./..." does not see files outside the module.
+// kernels/amd64 and kernels/arm64 is stale, orphaned, undisciplined, or in need
+// of more than its level promises. Run them as "go test" in this folder or with
+// -count=1: the cache of "go test ./..." does not see files outside the module.
 package gen
 
 import (
 	"bytes"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
 
 var (
-	kernels = filepath.Join("..", "kernels")
-	target  = filepath.Join(kernels, "amd64")
+	root    = ".."
+	kernels = filepath.Join(root, "kernels")
 )
 
-// TestFresh generates everything again and compares it with what is committed.
+var arches = []string{"amd64", "arm64"}
+
+// TestFresh runs go generate on a copy that has lost every generated file, and
+// wants each of them back bit for bit, and no others.
 func TestFresh(t *testing.T) {
-	dir := t.TempDir()
-	if out, err := exec.Command("go", "run", "./amd64", "-dir", dir).CombinedOutput(); err != nil {
-		t.Fatalf("go run ./amd64: %v\n%s", err, out)
-	}
-	made, committed := names(t, dir), names(t, target)
-	for _, name := range committed {
-		if !slices.Contains(made, name) {
-			t.Errorf("%s: no generator writes it", name)
+	dir := copied(t, "gen", "kernels/amd64", "kernels/arm64")
+	for _, arch := range arches {
+		for name := range generated(t, filepath.Join(dir, "kernels", arch)) {
+			if err := os.Remove(filepath.Join(dir, "kernels", arch, name)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	doc := read(t, filepath.Join(target, "doc.go"))
-	for _, name := range made {
-		want := read(t, filepath.Join(dir, name))
-		if got, err := os.ReadFile(filepath.Join(target, name)); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: stale, run go generate ./kernels/amd64 (%v)", name, err)
+	if out, err := goIn(dir, nil, "generate", "./kernels/amd64", "./kernels/arm64"); err != nil {
+		t.Fatalf("go generate: %v\n%s", err, out)
+	}
+	for _, arch := range arches {
+		committed, made := generated(t, filepath.Join(kernels, arch)), generated(t, filepath.Join(dir, "kernels", arch))
+		if len(made) < 16 {
+			t.Errorf("kernels/%s: go generate makes only %d files", arch, len(made))
 		}
-		family, _, _ := strings.Cut(name, "_")
-		if !bytes.Contains(doc, []byte("./amd64 -family "+family+"\n")) {
-			t.Errorf("%s: doc.go has no go:generate line for its family", name)
+		for name, text := range committed {
+			switch again, ok := made[name]; {
+			case !ok:
+				t.Errorf("kernels/%s/%s: no go:generate line of doc.go makes it", arch, name)
+			case !bytes.Equal(text, again):
+				t.Errorf("kernels/%s/%s: stale, run go generate ./kernels/%s", arch, name, arch)
+			}
+		}
+		for name := range made {
+			if committed[name] == nil {
+				t.Errorf("kernels/%s/%s: missing, run go generate ./kernels/%s", arch, name, arch)
+			}
 		}
 	}
 }
 
-func names(t *testing.T, dir string) (list []string) {
+// TestAsmdecl runs go vet's check of assembly against its Go declarations:
+// argument sizes, offsets and widths, results written. A planted wrong offset
+// shows that it looks at all.
+func TestAsmdecl(t *testing.T) {
+	for arch, load := range map[string]string{"amd64": "x_len+8(FP)", "arm64": "x_len+8(FP)"} {
+		env := []string{"GOARCH=" + arch, "GOOS=linux", "CGO_ENABLED=0"}
+		if out, err := goIn(root, env, "vet", "-asmdecl", "./kernels/"+arch); err != nil {
+			t.Errorf("go vet -asmdecl, GOARCH=%s: %v\n%s", arch, err, out)
+		}
+		dir := copied(t, "kernels/"+arch)
+		path := filepath.Join(dir, "kernels", arch, "reduce_"+arch+".s")
+		wrong := bytes.Replace(read(t, path), []byte(load), []byte("x_len+16(FP)"), 1)
+		if err := os.WriteFile(path, wrong, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := goIn(dir, env, "vet", "-asmdecl", "./kernels/"+arch); err == nil || !strings.Contains(string(out), "x_len") {
+			t.Errorf("go vet -asmdecl, GOARCH=%s, does not see a wrong offset: %v\n%s", arch, err, out)
+		}
+	}
+}
+
+// copied copies folders of the repository, without tests, and its module file to
+// a new place.
+func copied(t *testing.T, folders ...string) (dir string) {
 	t.Helper()
-	for _, pattern := range []string{"*_amd64.s", "*_amd64.go"} {
-		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+	dir = t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum"} {
+		if err := os.WriteFile(filepath.Join(dir, name), read(t, filepath.Join(root, name)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, folder := range folders {
+		err := fs.WalkDir(os.DirFS(root), folder, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			to := filepath.Join(dir, filepath.FromSlash(path))
+			if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
+				return err
+			}
+			return os.WriteFile(to, read(t, filepath.Join(root, filepath.FromSlash(path))), 0o666)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range paths {
-			list = append(list, filepath.Base(p))
+	}
+	return dir
+}
+
+// goIn runs the go command in a folder.
+func goIn(dir string, env []string, args ...string) ([]byte, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	return cmd.CombinedOutput()
+}
+
+// generated reads the files of a folder that are assembly or say that they are
+// generated.
+func generated(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, e := range entries {
+		text := read(t, filepath.Join(dir, e.Name()))
+		if strings.HasSuffix(e.Name(), ".s") || bytes.HasPrefix(text, []byte("// Code generated ")) {
+			files[e.Name()] = text
 		}
 	}
-	return list
+	return files
 }
 
 func read(t *testing.T, path string) []byte {
@@ -69,115 +142,32 @@ func read(t *testing.T, path string) []byte {
 	return text
 }
 
-// levels are the suffixes of kernel names, and the lists in dispatch_amd64.go
-// that guard the sets which use them.
-var levels = []struct{ suffix, guard string }{{"AVX2", "avx2Features"}, {"AVX512", "avx512Features"}}
+var loopFLOP = regexp.MustCompile(`(amd|arm)64\.(FMAPeak\w+), (\d+)`)
 
-// implied are features that avo names and every amd64 CPU has: MMX+ stands for
-// PREFETCHT0.
-var implied = []string{"SSE", "SSE2", "MMX+"}
-
-var (
-	wide      = regexp.MustCompile(`\b[YZ]\d`)
-	beyond    = regexp.MustCompile(`\b([XY](1[6-9]|2\d|3[01])|Z\d+|K[0-7])\b`)
-	bareRet   = regexp.MustCompile(`(?m)^\t(\S+).*\n\tRET`)
-	guardList = regexp.MustCompile(`(\w+Features)\s*=\s*\[\]cpuid\.FeatureID\{([^}]*)\}`)
-)
-
-// TestLevels reads the assembly: each function stays within its level's
-// registers and features and leaves the vector registers clean.
-func TestLevels(t *testing.T) {
-	guards := map[string][]string{}
-	for _, m := range guardList.FindAllStringSubmatch(string(read(t, filepath.Join(kernels, "dispatch_amd64.go"))), -1) {
-		for _, f := range strings.Split(m[2], ",") {
-			guards[m[1]] = append(guards[m[1]], strings.TrimPrefix(strings.TrimSpace(f), "cpuid."))
-		}
-	}
-	seen := 0
-	for _, name := range names(t, target) {
-		if !strings.HasSuffix(name, ".s") {
-			continue
-		}
-		text := string(read(t, filepath.Join(target, name)))
-		for _, f := range split(text) {
-			f.check(t, name, guards)
-			seen++
-		}
-	}
-	if seen == 0 {
-		t.Error("no functions found")
-	}
-}
-
-type fn struct{ name, requires, body string }
-
-var (
-	textLine    = regexp.MustCompile(`^TEXT ·(\w+)\(SB\)`)
-	requireLine = "// Requires: "
-)
-
-// split cuts an assembly file into its functions.
-func split(text string) (list []fn) {
-	requires := ""
-	for _, line := range strings.Split(text, "\n") {
-		switch {
-		case strings.HasPrefix(line, requireLine):
-			requires = strings.TrimPrefix(line, requireLine)
-		case textLine.MatchString(line):
-			list = append(list, fn{name: textLine.FindStringSubmatch(line)[1], requires: requires})
-			requires = ""
-		case len(list) > 0 && !strings.HasPrefix(line, "//"):
-			list[len(list)-1].body += line + "\n"
-		}
-	}
-	return list
-}
-
-func (f fn) check(t *testing.T, file string, guards map[string][]string) {
-	t.Helper()
-	i := slices.IndexFunc(levels, func(l struct{ suffix, guard string }) bool { return strings.HasSuffix(f.name, l.suffix) })
-	if i < 0 {
-		t.Errorf("%s: %s does not end in a level", file, f.name)
-		return
-	}
-	level := levels[i]
-	if level.suffix == "AVX2" { // avo hands out Y16 without a word when 16 are not enough
-		if r := beyond.FindString(f.body); r != "" {
-			t.Errorf("%s: %s uses %s, which AVX2 does not have", file, f.name, r)
-		}
-	}
-	if wide.MatchString(f.body) {
-		for _, m := range bareRet.FindAllStringSubmatch(f.body, -1) {
-			if m[1] != "VZEROUPPER" {
-				t.Errorf("%s: %s: RET after %s, not VZEROUPPER", file, f.name, m[1])
+// TestPeakFLOP counts the FMAs of the peak loops: every "% of peak" rests on the
+// numbers in dispatch_*.go.
+func TestPeakFLOP(t *testing.T) {
+	counted := map[string]string{}
+	for name, c := range map[string]struct {
+		arch, op string
+		lanes    int
+	}{"FMAPeakAVX2": {"amd64", "VFMADD231PS", 8}, "FMAPeakAVX512": {"amd64", "VFMADD231PS", 16}, "FMAPeakNEON": {"arm64", "VFMLA", 4}} {
+		for _, f := range functions(t, c.arch) {
+			for _, i := range f.code {
+				if f.name == name && i.op == c.op {
+					n, _ := strconv.Atoi(counted[name])
+					counted[name] = strconv.Itoa(n + 2*c.lanes)
+				}
 			}
 		}
 	}
-	for _, need := range strings.Split(f.requires, ", ") {
-		if need != "" && !slices.Contains(guards[level.guard], need) && !slices.Contains(implied, need) {
-			t.Errorf("%s: %s requires %s, which %s does not ask for", file, f.name, need, level.guard)
+	said := map[string]string{}
+	for _, arch := range arches {
+		for _, m := range loopFLOP.FindAllSubmatch(read(t, filepath.Join(kernels, "dispatch_"+arch+".go")), -1) {
+			said[string(m[2])] = string(m[3])
 		}
 	}
-}
-
-var loopFLOP = regexp.MustCompile(`amd64\.FMAPeak(\w+), (\d+)`)
-
-// TestPeakFLOP counts the FMAs of the peak loops: every "% of peak" rests on the
-// numbers in dispatch_amd64.go.
-func TestPeakFLOP(t *testing.T) {
-	lanes := map[string]int{"AVX2": 8, "AVX512": 16}
-	want := map[string]string{}
-	for _, f := range split(string(read(t, filepath.Join(target, "peak_amd64.s")))) {
-		suffix := strings.TrimPrefix(f.name, "FMAPeak")
-		want[suffix] = strconv.Itoa(2 * lanes[suffix] * strings.Count(f.body, "VFMADD231PS"))
-	}
-	found := loopFLOP.FindAllStringSubmatch(string(read(t, filepath.Join(kernels, "dispatch_amd64.go"))), -1)
-	if len(found) != len(want) {
-		t.Errorf("dispatch_amd64.go uses %d of %d loops", len(found), len(want))
-	}
-	for _, m := range found {
-		if m[2] != want[m[1]] {
-			t.Errorf("FMAPeak%s is %s FLOP a pass, dispatch_amd64.go says %s", m[1], want[m[1]], m[2])
-		}
+	if !maps.Equal(counted, said) {
+		t.Errorf("FLOP of a pass: the loops have %v, dispatch_*.go says %v", counted, said)
 	}
 }
