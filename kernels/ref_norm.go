@@ -3,6 +3,7 @@ package kernels
 import "math"
 
 func refRMSNormRow[T Float](y, x, w []T, eps T) T {
+	x = x[:len(y)]
 	var ss float64
 	for _, v := range x {
 		ss += float64(v) * float64(v)
@@ -17,6 +18,7 @@ func refRMSNormRow[T Float](y, x, w []T, eps T) T {
 // y_j = x_j·w_j·r and ∂r/∂x_i = −r³·x_i/D, so
 // gx_i = r·gy_i·w_i − r³·x_i/D·Σ_j gy_j·w_j·x_j = r·(gy_i·w_i − x̂_i·c).
 func refRMSNormGradRow[T Float](gx, gw, x, w, gy []T, r T) {
+	x = x[:len(gx)]
 	var c float64
 	for j := range x {
 		c += float64(gy[j]) * float64(w[j]) * float64(x[j])
@@ -31,6 +33,7 @@ func refRMSNormGradRow[T Float](gx, gw, x, w, gy []T, r T) {
 }
 
 func refLayerNormRow[T Float](y, x, w, b []T, eps T) (mean, r T) {
+	x = x[:len(y)]
 	var s, ss float64
 	for _, v := range x {
 		s += float64(v)
@@ -50,6 +53,7 @@ func refLayerNormRow[T Float](y, x, w, b []T, eps T) (mean, r T) {
 // x̂ has zero mean and unit variance, so the Jacobian removes from h = gy·w its
 // mean and its part along x̂: gx = r·(h − mean h − x̂·mean(h·x̂)).
 func refLayerNormGradRow[T Float](gx, gw, gb, x, w, gy []T, mean, r T) {
+	x = x[:len(gx)]
 	var a, c float64
 	m, rr := float64(mean), float64(r)
 	for j := range x {

@@ -191,6 +191,9 @@ func (row vectorRow) check(t *testing.T, s *Set[float32], fences []*fence, in, o
 	for k, x := range fencedOut {
 		want[k] = slices.Clone(x)
 	}
+	if !row.checkLonger(t, s, label, in, out, want, res) {
+		return false
+	}
 	for _, pair := range row.inPlace {
 		o, i := pair[0], pair[1]
 		got := slices.Clone(fencedOut)
@@ -209,6 +212,55 @@ func (row vectorRow) check(t *testing.T, s *Set[float32], fences []*fence, in, o
 				t.Errorf("%s: output %d in place of input %d: other bits in output %d", label, o, i, k)
 				return false
 			}
+		}
+	}
+	return true
+}
+
+// checkLonger runs the kernel with room behind the first operand, which alone
+// tells the length, and with other operands that are longer: the same bits, and
+// nothing beyond the length is read or written.
+func (row vectorRow) checkLonger(t *testing.T, s *Set[float32], label string, in, out, want [][]float32, res []float32) bool {
+	t.Helper()
+	n := len(append(slices.Clone(in), out...)[0])
+	first := true
+	var whole [][]float32
+	longer := func(list [][]float32, beyond float32) (long [][]float32) {
+		for _, x := range list {
+			mem := append(slices.Clone(x), slices.Repeat([]float32{beyond}, canary)...)
+			whole = append(whole, mem)
+			if first {
+				long = append(long, mem[:n])
+			} else {
+				long = append(long, mem[:n+5+8*len(whole)])
+			}
+			first = false
+		}
+		return long
+	}
+	// Numbers, and others for inputs: NaN of NaN would be the same NaN.
+	longOut := longer(out, 3.25)
+	longIn := longer(in, 2.25)
+	got, ok := row.guarded(t, s, label, longOut, longIn)
+	if !ok {
+		return false
+	}
+	if !same(got, res) {
+		t.Errorf("%s: %g with longer operands, %g without", label, got, res)
+		return false
+	}
+	for k, mem := range whole {
+		for i, v := range mem[n:] {
+			if k < row.out && v != 3.25 || k >= row.out && v != 2.25 {
+				t.Errorf("%s: wrote %d beyond the length of operand %d of %d", label, i+1, k, len(whole))
+				return false
+			}
+		}
+	}
+	for k, x := range want {
+		if !same(x, longOut[k][:n]) {
+			t.Errorf("%s: other bits in output %d with longer operands", label, k)
+			return false
 		}
 	}
 	return true
@@ -352,7 +404,7 @@ func clones(v [][]float32) [][]float32 {
 }
 
 // specials are met by every elementwise kernel in every combination.
-var specials = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0.5, -2, 3, 1e-45, -1e-45, 1e-39, -1e-39, 0x1p-126, -0x1p-126,
+var specials = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0.5, -2, 3, 7, 1e-45, -1e-45, 1e-39, -1e-39, 0x1p-126, -0x1p-126,
 	1e-20, -1e-20, 10, -10, 20, -20, 50, -50, 86, -86, 87.3, -87.3, 88, -88, 88.72283, 88.72284, 89, -89, -103.9, -104, 110, -110,
 	1e5, -1e5, 1e19, -1e19, 1e30, -1e30, math.MaxFloat32, -math.MaxFloat32,
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
@@ -363,7 +415,13 @@ func (row vectorRow) testSpecial(t *testing.T, s *Set[float32]) {
 	for range row.in {
 		n *= len(specials)
 	}
-	if row.in > 2 { // too many: random combinations
+	switch {
+	case row.in == 1: // so often that each meets every lane
+		n *= 64
+		if len(specials)%2 == 0 {
+			t.Fatal("the number of special values must be odd")
+		}
+	case row.in > 2: // too many: random combinations
 		n = 1 << 15
 	}
 	r := rand.New(rand.NewPCG(3, 5))
