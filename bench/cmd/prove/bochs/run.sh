@@ -60,8 +60,9 @@ build_bochs() {
 		cp "$BOCHS_TARBALL" "$tmp/build/$source"
 	else
 		mirror=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' | awk '$1 == "Debian" && $2 !~ /-/ {print $3; exit}')
+		[ -n "$mirror" ] || die "apt knows no archive of Debian: name the source of Bochs 3.0 in BOCHS_TARBALL"
 		say "fetching the source of Bochs 3.0"
-		/usr/lib/apt/apt-helper download-file "${mirror:-http://deb.debian.org/debian/}pool/main/b/bochs/$source" \
+		/usr/lib/apt/apt-helper download-file "${mirror}pool/main/b/bochs/$source" \
 			"$tmp/build/$source" "SHA256:$sha256" >"$tmp/build/log" 2>&1 || { tail -n 3 "$tmp/build/log" >&2; die "no source of Bochs 3.0"; }
 	fi
 	(cd "$tmp/build" && echo "$sha256  $source" | sha256sum -c --quiet) || die "this is not the source of Bochs 3.0"
