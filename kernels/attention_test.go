@@ -590,10 +590,7 @@ func TestAttentionWorkers(t *testing.T) {
 // TestAttentionMemory: a fixed handful of small allocations a call, and never a
 // T×T matrix, of 4·T² bytes.
 func TestAttentionMemory(t *testing.T) {
-	n, dh := 2048, 8
-	if testing.Short() {
-		n = 1024
-	}
+	const n, dh = 4096, 8
 	s := F32()
 	a := AttentionShape{B: 1, H: 1, Tq: n, Tk: n, Dh: dh, LdQ: dh, LdK: dh, LdV: dh, LdO: dh, Scale: 0.3}
 	x := make([]float32, n*dh)
@@ -606,8 +603,11 @@ func TestAttentionMemory(t *testing.T) {
 	Attention(s, o, lse, x, x, x, &a)
 	AttentionGrad(s, gq, gk, gv, x, x, x, o, lse, x, &a)
 	runtime.ReadMemStats(&after)
-	if got := after.TotalAlloc - before.TotalAlloc; got > uint64(n*n) {
-		t.Errorf("the first call took %d bytes", got)
+	// One block's scratch is 2 MB here. Pools that a collection emptied, or of which
+	// the race detector drops what is put back at random, may want it anew for each
+	// of some ten blocks, never 64 MB.
+	if got := after.TotalAlloc - before.TotalAlloc; got > 2*n*n {
+		t.Errorf("the first call took %d bytes, more than half of a T×T matrix", got)
 	}
 	a.Tq, a.Tk = 60, 60
 	if got := testing.AllocsPerRun(50, func() { Attention(s, o, lse, x, x, x, &a) }); got > 6 {
