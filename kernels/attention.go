@@ -264,6 +264,7 @@ func (f *attention[T]) forward(task int) {
 			ld := roundUp(w, t.NR)
 			multiplyPanels(t, tall, ld, dh, qT, dh, kT[j*dh:], dh, sc, ld, false, nil)
 			for r := range n {
+				stopPoint()
 				x := sc[r*ld : r*ld+w]
 				if sees := a.limit(b, i+r) - j; sees < w {
 					sees = max(sees, 0)
@@ -315,11 +316,17 @@ func (f *attention[T]) forwardRows(b, h, first, last int) {
 			s.Scale(q, f.q[b*a.BatchQ+i*a.LdQ+h*dh:], T(a.Scale))
 			x := sc[:sees]
 			for j := range x {
+				if j%64 == 0 {
+					stopPoint()
+				}
 				x[j] = s.Dot(q, f.k[kAt+j*a.LdK:])
 			}
-			top := s.Max(x)
-			sum := s.ExpSub(x, x, top)
+			top := maxVector(s, x)
+			sum := expSubVector(s, x, x, top)
 			for j, p := range x {
+				if j%64 == 0 {
+					stopPoint()
+				}
 				s.Axpy(o, f.v[vAt+j*a.LdV:], p)
 			}
 			s.Scale(o, o, 1/sum)
@@ -474,10 +481,16 @@ func (f *attention[T]) backwardRows(b, h int) {
 		s.Scale(scaled, q, T(a.Scale))
 		p := sc[:a.limit(b, i)]
 		for j := range p {
+			if j%64 == 0 {
+				stopPoint()
+			}
 			p[j] = s.Dot(scaled, f.k[kAt+j*a.LdK:])
 		}
-		s.ExpSub(p, p, f.lse[(b*a.H+h)*a.Tq+i])
+		expSubVector(s, p, p, f.lse[(b*a.H+h)*a.Tq+i])
 		for j, pj := range p {
+			if j%64 == 0 {
+				stopPoint()
+			}
 			kj, vj := f.k[kAt+j*a.LdK:], f.v[vAt+j*a.LdV:]
 			ds := pj * (s.Dot(gO, vj) - d) * T(a.Scale)
 			s.Axpy(f.gv[vAt+j*a.LdV:][:dh], gO, pj)
@@ -501,6 +514,7 @@ func keyBlock(keys, limit, nr int) int {
 func packTransposed[T Float](s *Set[T], dst, src []T, ld, n, k, step, width int, edge []T) {
 	i := 0
 	for ; i+width <= n; i += width {
+		stopPoint()
 		s.PackCols(dst[i*step:], src[i*ld:], ld, k, width, width)
 	}
 	if i == n {
@@ -519,6 +533,7 @@ func packStraight[T Float](s *Set[T], dst, src []T, ld, k, n int) {
 	width := s.Tile.NR
 	for j := 0; j < n; j += width {
 		for p := 0; p < k; p += chunk {
+			stopPoint()
 			s.PackRows(dst[j*k+p*width:], src[p*ld+j:], ld, min(chunk, k-p), min(width, n-j), width)
 		}
 	}
@@ -526,8 +541,8 @@ func packStraight[T Float](s *Set[T], dst, src []T, ld, k, n int) {
 
 // finite tells whether x holds neither NaN nor Inf.
 func finite[T Float](s *Set[T], x []T) bool {
-	const chunk = 16384
 	for ; len(x) > 0; x = x[min(chunk, len(x)):] {
+		stopPoint()
 		c := x[:min(chunk, len(x))]
 		if d := s.Dot(c, c); d-d == 0 {
 			continue

@@ -206,34 +206,24 @@ func (g *gemm[T]) block(t int) {
 // exactly; where m and n are whole tiles it may be nil.
 func multiplyPanels[T Float](t *Tile[T], m, n, k int, a []T, aStep int, b []T, bStep int, c []T, ldc int, accumulate bool, edge []T) {
 	for j := 0; j < n; j += t.NR {
-		multiplyPanel(t, m, min(t.NR, n-j), k, a, aStep, &b[j*bStep], c[j:], ldc, accumulate, edge)
-	}
-}
-
-// multiplyPanel is the part of multiplyPanels that belongs to one panel of b, w
-// wide.
-//
-// It is a call of its own, and stays one, because a loop of nothing but assembly
-// has no place where the runtime can stop it: a collection waited 0.46 ms for
-// the whole block, and waits 0.05 ms for a panel.
-//
-//go:noinline
-func multiplyPanel[T Float](t *Tile[T], m, w, k int, a []T, aStep int, b *T, c []T, ldc int, accumulate bool, edge []T) {
-	for i := 0; i < m; i += t.MR {
-		h := min(t.MR, m-i)
-		if h == t.MR && w == t.NR {
-			t.Run(k, &a[i*aStep], b, &c[i*ldc], ldc, accumulate)
-			continue
-		}
-		t.Run(k, &a[i*aStep], b, &edge[0], t.NR, false)
-		for r := range h {
-			row, from := c[(i+r)*ldc:][:w], edge[r*t.NR:][:w]
-			if !accumulate {
-				copy(row, from)
+		stopPoint()
+		w, panel := min(t.NR, n-j), &b[j*bStep]
+		for i := 0; i < m; i += t.MR {
+			h := min(t.MR, m-i)
+			if h == t.MR && w == t.NR {
+				t.Run(k, &a[i*aStep], panel, &c[i*ldc+j], ldc, accumulate)
 				continue
 			}
-			for x, v := range from {
-				row[x] += v
+			t.Run(k, &a[i*aStep], panel, &edge[0], t.NR, false)
+			for r := range h {
+				row, from := c[(i+r)*ldc+j:][:w], edge[r*t.NR:][:w]
+				if !accumulate {
+					copy(row, from)
+					continue
+				}
+				for x, v := range from {
+					row[x] += v
+				}
 			}
 		}
 	}

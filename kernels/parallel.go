@@ -18,6 +18,26 @@ func Chunks(n int, f func(lo, hi int)) {
 	Parallel((n+chunk-1)/chunk, func(t int) { f(t*chunk, min((t+1)*chunk, n)) })
 }
 
+// eachChunk is Chunks on one core, in order.
+func eachChunk(n int, f func(lo, hi int)) {
+	for lo := 0; lo < n; lo += chunk {
+		stopPoint()
+		f(lo, min(lo+chunk, n))
+	}
+}
+
+// stopPoint is a place where the runtime can stop the goroutine: the entry of a
+// Go function that has a frame and stays a call. Assembly cannot be pre-empted,
+// so a loop of nothing but calls of it holds up a garbage collection to its end;
+// with this in every loop that may last long, it waits for one call. It takes
+// about 1 ns.
+//
+//go:noinline
+func stopPoint() { frame() }
+
+//go:noinline
+func frame() {}
+
 // rowsPerTask is how many rows of d elements make one task.
 func rowsPerTask(d int) int { return max(1, chunk/max(d, 1)) }
 
@@ -156,21 +176,30 @@ func reduceLast(outer, n int, f func(o int)) {
 	})
 }
 
-// sumVector adds chunks of a fixed length in a fixed order.
+// sumVector, dotVector and expSubVector are Set.Sum, Dot and ExpSub of a vector
+// of any length: sums of chunks are added in float64, in order.
 func sumVector[T Float](s *Set[T], x []T) T {
 	var sum float64
-	for lo := 0; lo < len(x); lo += chunk {
-		sum += float64(s.Sum(x[lo:min(lo+chunk, len(x))]))
-	}
+	eachChunk(len(x), func(lo, hi int) { sum += float64(s.Sum(x[lo:hi])) })
 	return T(sum)
 }
 
-// maxVector takes chunks, so that no call into assembly is long.
+func dotVector[T Float](s *Set[T], x, y []T) T {
+	var sum float64
+	eachChunk(len(x), func(lo, hi int) { sum += float64(s.Dot(x[lo:hi], y[lo:hi])) })
+	return T(sum)
+}
+
+func expSubVector[T Float](s *Set[T], y, x []T, m T) T {
+	var sum float64
+	eachChunk(len(x), func(lo, hi int) { sum += float64(s.ExpSub(y[lo:hi], x[lo:hi], m)) })
+	return T(sum)
+}
+
+// maxVector is Set.Max of a vector of any length.
 func maxVector[T Float](s *Set[T], x []T) T {
 	top := T(math.Inf(-1))
-	for lo := 0; lo < len(x); lo += chunk {
-		top = max(top, s.Max(x[lo:min(lo+chunk, len(x))]))
-	}
+	eachChunk(len(x), func(lo, hi int) { top = max(top, s.Max(x[lo:hi])) })
 	return top
 }
 

@@ -75,9 +75,9 @@ func Softmax[T Float](s *Set[T], y, x []T, n, d int) {
 	checkRows("softmax", n, d, len(y), len(x))
 	Rows(n, d, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			row := y[i*d : (i+1)*d]
-			sum := s.ExpSub(row, x[i*d:(i+1)*d], s.Max(x[i*d:(i+1)*d]))
-			s.Scale(row, row, 1/sum)
+			row, from := y[i*d:(i+1)*d], x[i*d:(i+1)*d]
+			sum := expSubVector(s, row, from, maxVector(s, from))
+			eachChunk(d, func(lo, hi int) { s.Scale(row[lo:hi], row[lo:hi], 1/sum) })
 		}
 	})
 }
@@ -90,10 +90,12 @@ func SoftmaxGrad[T Float](s *Set[T], gx, y, gy []T, n, d int) {
 	checkRows("softmax-grad", n, d, len(gx), len(y), len(gy))
 	Rows(n, d, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			p, out := y[i*d:(i+1)*d], gx[i*d:(i+1)*d]
-			dot := s.Dot(p, gy[i*d:(i+1)*d])
-			s.Mul(out, p, gy[i*d:(i+1)*d])
-			s.Axpy(out, p, -dot)
+			p, g, out := y[i*d:(i+1)*d], gy[i*d:(i+1)*d], gx[i*d:(i+1)*d]
+			dot := dotVector(s, p, g)
+			eachChunk(d, func(lo, hi int) {
+				s.Mul(out[lo:hi], p[lo:hi], g[lo:hi])
+				s.Axpy(out[lo:hi], p[lo:hi], -dot)
+			})
 		}
 	})
 }
@@ -114,8 +116,8 @@ func CrossEntropy[T Float](s *Set[T], loss, lse, x []T, target []int32, n, d int
 		defer e.free()
 		for i := lo; i < hi; i++ {
 			row := x[i*d : (i+1)*d]
-			m := s.Max(row)
-			l := m + T(math.Log(float64(s.ExpSub(e.mem, row, m))))
+			m := maxVector(s, row)
+			l := m + T(math.Log(float64(expSubVector(s, e.mem, row, m))))
 			lse[i], loss[i] = l, 0
 			if t := target[i]; t >= 0 {
 				loss[i] = l - row[t]
@@ -136,15 +138,19 @@ func CrossEntropyGrad[T Float](s *Set[T], gx, x, lse []T, target []int32, gy []T
 	checkTargets("crossentropy-grad", target[:n], d)
 	Rows(n, d, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			row := gx[i*d : (i+1)*d]
-			t := target[i]
+			row, from := gx[i*d:(i+1)*d], x[i*d:(i+1)*d]
+			t := int(target[i])
 			if t < 0 {
 				clear(row)
 				continue
 			}
-			s.ExpSub(row, x[i*d:(i+1)*d], lse[i])
-			row[t]--
-			s.Scale(row, row, gy[i])
+			eachChunk(d, func(lo, hi int) {
+				s.ExpSub(row[lo:hi], from[lo:hi], lse[i])
+				if lo <= t && t < hi {
+					row[t]--
+				}
+				s.Scale(row[lo:hi], row[lo:hi], gy[i])
+			})
 		}
 	})
 }

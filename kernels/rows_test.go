@@ -10,7 +10,7 @@ import (
 )
 
 // rowShapes hold one row and many, odd lengths, and more than one task.
-var rowShapes = [][2]int{{0, 3}, {1, 1}, {1, 7}, {5, 17}, {3, 1024}, {300, 70}, {1000, 33}, {20000, 3}, {2, 20001}}
+var rowShapes = [][2]int{{0, 3}, {1, 1}, {1, 7}, {5, 17}, {3, 1024}, {300, 70}, {1000, 33}, {20000, 3}, {1, 2 * chunk}, {2, 20001}}
 
 // rowCase is the float64 model of a kernel over rows: results, and the error
 // allowed in each, in units of u; under is allowed beside it, for underflow.
