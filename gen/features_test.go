@@ -38,7 +38,7 @@ var (
 var amd64Opcodes = map[string]encodings{
 	"ADDQ": general, "SUBQ": general, "NEGQ": general, "LEAQ": general, "MOVQ": general, "MOVL": general, "MOVB": general,
 	"XORQ": general, "NOTL": general, "SHLL": general, "SHLQ": general, "TESTQ": general, "TESTL": general, "TESTB": general,
-	"JZ": general, "JB": general, "JAE": general, "RET": general,
+	"JZ": general, "JNZ": general, "JB": general, "JMP": general, "CMPQ": general, "JAE": general, "RET": general,
 	"PCALIGN":    general,          // no instruction: pads with no-ops
 	"PREFETCHT0": {always: "MMX+"}, // avo's word; the SDM asks for SSE
 

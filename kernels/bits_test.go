@@ -199,9 +199,9 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 		})
 	}
 
-	// Several blocks of A, several packing tasks and all loops but that over column
-	// panels; and that.
-	for _, shape := range [][3]int{{61, 301, 515}, {30, gemmNC + 28, 9}} {
+	// Several blocks of A, several packing tasks and several blocks of k; a wide
+	// product; sums in parts.
+	for _, shape := range [][3]int{{61, 301, 515}, {30, 3100, 9}, {3, 20, 4 * gemmPart}} {
 		m, n, k := shape[0], shape[1], shape[2]
 		a, b, c := normal(m*k), normal(k*n), normal(m*n)
 		for variant := range 8 {
@@ -222,6 +222,19 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 				return [][]T{y}
 			})
 		}
+		e := &Epilogue[T]{Bias: b[:n], Activation: ActivationGELU, Residual: c, LdResidual: n}
+		add(fmt.Sprintf("GemmFused/%v", shape), func(s *Set[T]) [][]T {
+			y := dirty[T](m * n)
+			GemmFused(s, false, true, m, n, k, a, k, b, k, y, n, e)
+			return [][]T{y}
+		})
+		add(fmt.Sprintf("GemmPacked/%v", shape), func(s *Set[T]) [][]T {
+			y := dirty[T](m * n)
+			var packed PackedB[T]
+			packed.Pack(s, true, k, n, b, k)
+			GemmPacked(s, false, m, a, k, &packed, y, n, e)
+			return [][]T{y}
+		})
 	}
 
 	// Whole heads; queries of one head in parts; few queries, as in decoding.

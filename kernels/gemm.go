@@ -6,16 +6,6 @@ import (
 	"unsafe"
 )
 
-// Blocking of the five loops, in elements. KC×NR of B and KC×MR of A share L1;
-// an MC×KC block of A stays in L2 while the KC×NC panel of B, packed once for
-// all workers, streams past it from L3. Every value is a constant of the shape,
-// so the order of every sum is fixed; see bench/ for how they were chosen.
-const (
-	gemmKC = 256
-	gemmMC = 168 // a multiple of 6, 8, 12 and 14
-	gemmNC = 3072
-)
-
 // ShapeError is the panic of a kernel given operands that do not fit its shape:
 // a mistake of the caller.
 type ShapeError struct {
@@ -41,39 +31,71 @@ func shapeCheck(ok bool, op, format string, args ...any) {
 // Error: ≤ (k+⌈k/256⌉)·u·Σ|a·b| + 1.5e-45·k per element, and ⌈k/256⌉·u·|C| more if
 // accumulate.
 // Values: as in Set; NaN and Inf in A or B reach their row or column alone.
+// Bits: the same for any GOMAXPROCS, and for B packed before; they follow from the
+// level and the shape, whatever the caches.
 // Panics: *ShapeError if a slice is short or a stride is smaller than a row.
 // Cost: 2·m·n·k FLOP.
 // Source: Goto & van de Geijn 2008; Low et al. 2016 for the blocking.
 func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, accumulate bool) {
-	aRows, aCols := m, k
-	if transA {
-		aRows, aCols = k, m
-	}
-	bRows, bCols := k, n
-	if transB {
-		bRows, bCols = n, k
-	}
-	if m < 0 || n < 0 || k < 0 {
-		shapeCheck(false, "gemm", "negative size m=%d n=%d k=%d", m, n, k)
-	}
-	if m == 0 || n == 0 {
-		return
-	}
-	checkMatrix("gemm", "A", aRows, aCols, lda, len(a))
-	checkMatrix("gemm", "B", bRows, bCols, ldb, len(b))
-	checkMatrix("gemm", "C", m, n, ldc, len(c))
-	if k == 0 {
-		if !accumulate {
-			for i := range m {
-				clear(c[i*ldc : i*ldc+n])
-			}
-		}
-		return
-	}
-	g := newGemm[T]()
-	g.s, g.transA, g.transB, g.accumulate = s, transA, transB, accumulate
-	g.m, g.n, g.k, g.a, g.lda, g.b, g.ldb, g.c, g.ldc = m, n, k, a, lda, b, ldb, c, ldc
+	g := newGemm(s, "gemm", transA, m, n, k, a, lda, c, ldc)
+	g.setB("gemm", transB, b, ldb)
+	g.accumulate = accumulate
 	g.run()
+}
+
+// GemmFused sets C = e(op(A)·op(B)), e applied to each block of C while it is in
+// cache.
+//
+// Error: as Gemm.
+// Each step of the epilogue adds its own, see Epilogue.
+// Panics: as Gemm, and if an operand of the epilogue is short.
+func GemmFused[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, e *Epilogue[T]) {
+	e.check("gemm-fused", m, n)
+	g := newGemm(s, "gemm-fused", transA, m, n, k, a, lda, c, ldc)
+	g.setB("gemm-fused", transB, b, ldb)
+	g.epilogue = e
+	g.run()
+}
+
+// GemmPacked sets C = e(op(A)·B), or C = op(A)·B where e is nil, for B packed
+// before, at the level s.
+//
+// Error: as GemmFused. Bits: those of Gemm and GemmFused.
+// Panics: as GemmFused, and if B was packed for another tile.
+func GemmPacked[T Float](s *Set[T], transA bool, m int, a []T, lda int, b *PackedB[T], c []T, ldc int, e *Epilogue[T]) {
+	if b == nil || b.nr != s.Tile.NR {
+		shapeCheck(false, "gemm-packed", "B is not packed in panels of %d columns", s.Tile.NR)
+	}
+	e.check("gemm-packed", m, b.n)
+	g := newGemm(s, "gemm-packed", transA, m, b.n, b.k, a, lda, c, ldc)
+	g.packed, g.epilogue = b.mem, e
+	g.run()
+}
+
+// PackedB is op(B) of a product as the micro-kernel reads it, for weights that
+// take part in many products. It is valid until the weights change: then Pack
+// packs them again, into the same memory.
+type PackedB[T Float] struct {
+	k, n, nr int
+	mem      []T
+}
+
+// Pack packs op(B) for the level s.
+//
+// Shapes: op(B) [k, n], ldb the row stride of B as stored. Memory: ⌈n/NR⌉·NR·k
+// elements. Panics: as Gemm.
+func (p *PackedB[T]) Pack(s *Set[T], transB bool, k, n int, b []T, ldb int) {
+	g := newGemm(s, "pack-b", false, 0, n, k, nil, k, nil, n)
+	checkB("pack-b", transB, n, k, b, ldb)
+	g.setB("pack-b", transB, b, ldb)
+	if size := roundUp(n, s.Tile.NR) * k; cap(p.mem) < size {
+		p.mem = aligned[T](size)
+	} else {
+		p.mem = p.mem[:size]
+	}
+	p.k, p.n, p.nr = k, n, s.Tile.NR
+	g.packed = p.mem
+	g.pack(0, n)
 	g.free()
 }
 
@@ -90,6 +112,7 @@ func checkMatrix(op, name string, rows, cols, ld, n int) {
 	}
 }
 
+// gemm is a call under way.
 type gemm[T Float] struct {
 	s              *Set[T]
 	transA, transB bool
@@ -97,135 +120,238 @@ type gemm[T Float] struct {
 	a, b, c        []T
 	lda, ldb, ldc  int
 	accumulate     bool
+	epilogue       *Epilogue[T]
 
-	// The panel of B at hand: columns jc…jc+w, rows pc…pc+d, packed in bp; mc is
-	// the height of a block of A.
-	bp                []T
-	jc, w, pc, d, mc  int
-	add               bool
-	packTask, mulTask func(t int) // method values, made once: a closure for each panel would be a heap allocation
-	pool              *sync.Pool
+	plan gemmPlan
+	// packed holds columns jc…jc+w of op(B), panel by panel, each [k, NR]. The
+	// caller's PackedB, or scratch; nil where B is read in place.
+	packed   []T
+	jc, w    int
+	partials []T // of the parts of k, each [m, n]
+
+	packTask, mulTask, sumTask func(t int) // method values, made once: a closure would be a heap allocation
+	pool                       *sync.Pool
 }
 
 // gemms are finished calls, to be used again, apart for each element type.
 var gemms32, gemms64 sync.Pool
 
-func newGemm[T Float]() *gemm[T] {
+// newGemm checks the sizes of a product, A and C.
+func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k int, a []T, lda int, c []T, ldc int) *gemm[T] {
+	if m < 0 || n < 0 || k < 0 {
+		shapeCheck(false, op, "negative size m=%d n=%d k=%d", m, n, k)
+	}
+	if m > 0 && n > 0 { // otherwise nothing is read
+		if transA {
+			checkMatrix(op, "A", k, m, lda, len(a))
+		} else {
+			checkMatrix(op, "A", m, k, lda, len(a))
+		}
+		checkMatrix(op, "C", m, n, ldc, len(c))
+	}
 	pool := &gemms32
 	if unsafe.Sizeof(T(0)) == 8 {
 		pool = &gemms64
 	}
-	if g, ok := pool.Get().(*gemm[T]); ok {
-		return g
+	g, ok := pool.Get().(*gemm[T])
+	if !ok {
+		g = &gemm[T]{pool: pool}
+		g.packTask, g.mulTask, g.sumTask = g.packGroup, g.block, g.sum
 	}
-	g := &gemm[T]{pool: pool}
-	g.packTask, g.mulTask = g.packGroup, g.block
+	g.s, g.transA, g.m, g.n, g.k, g.a, g.lda, g.c, g.ldc = s, transA, m, n, k, a, lda, c, ldc
 	return g
+}
+
+// setB checks and takes B as it is stored.
+func (g *gemm[T]) setB(op string, transB bool, b []T, ldb int) {
+	if g.m > 0 {
+		checkB(op, transB, g.n, g.k, b, ldb)
+	}
+	g.transB, g.b, g.ldb = transB, b, ldb
+}
+
+func checkB[T Float](op string, transB bool, n, k int, b []T, ldb int) {
+	if transB {
+		checkMatrix(op, "B", n, k, ldb, len(b))
+	} else {
+		checkMatrix(op, "B", k, n, ldb, len(b))
+	}
 }
 
 // free keeps no operand alive.
 func (g *gemm[T]) free() {
-	g.a, g.b, g.c, g.bp = nil, nil, nil, nil
+	g.a, g.b, g.c, g.packed, g.partials, g.epilogue, g.accumulate = nil, nil, nil, nil, nil, nil, false
 	g.pool.Put(g)
 }
 
-// run walks the outer two loops, over column panels and the inner dimension:
-// all workers first pack the panel of B, then multiply blocks of A with it.
+// run packs as many columns of B as scratch may hold, all workers together, and
+// multiplies blocks of A with them.
 func (g *gemm[T]) run() {
-	mr, nr := g.s.Tile.MR, g.s.Tile.NR
-	mc := max(gemmMC/mr, 1) * mr
-	// Short matrices still give every worker something to do.
-	for mc > mr && (g.m+mc-1)/mc < 8 && mc > 4*mr {
-		mc = (mc/2 + mr - 1) / mr * mr
+	defer g.free()
+	if g.m == 0 || g.n == 0 {
+		return
 	}
-	nc := min(gemmNC/nr*nr, (g.n+nr-1)/nr*nr)
-	kc := min(gemmKC, g.k)
-	bp := scratch[T](nc * kc)
-	defer bp.free()
-	g.bp, g.mc = bp.mem, mc
-	for g.jc = 0; g.jc < g.n; g.jc += nc {
-		g.w = min(nc, g.n-g.jc)
-		for g.pc = 0; g.pc < g.k; g.pc += kc {
-			g.d = min(kc, g.k-g.pc)
-			g.add = g.accumulate || g.pc > 0
-			panels := (g.w + nr - 1) / nr
-			Parallel((panels+packedTogether-1)/packedTogether, g.packTask)
-			Parallel((g.m+mc-1)/mc, g.mulTask)
+	if g.k == 0 {
+		for i := range g.m {
+			if !g.accumulate {
+				clear(g.c[i*g.ldc : i*g.ldc+g.n])
+			}
+			g.epilogue.apply(g.s, g.c[i*g.ldc:], g.ldc, i, i+1, 0, g.n)
 		}
+		return
+	}
+	g.plan = planGemm(g.s, g.transA, g.transB, g.packed != nil, g.m, g.n, g.k)
+	p := &g.plan
+	if p.parts > 1 {
+		sums := scratch[T](p.parts * g.m * g.n)
+		defer sums.free()
+		g.partials = sums.mem
+	}
+	if g.packed == nil && p.packB {
+		b := scratch[T](p.columns * g.k)
+		defer b.free()
+		for g.jc = 0; g.jc < g.n; g.jc += p.columns {
+			g.packed = b.mem
+			g.pack(g.jc, min(p.columns, g.n-g.jc))
+			g.multiply()
+		}
+	} else {
+		g.jc, g.w = 0, g.n
+		g.multiply()
+	}
+	if p.parts > 1 {
+		Parallel((g.m+p.mc-1)/p.mc, g.sumTask)
 	}
 }
 
-const packedTogether = 8 // panels a task packs: about 100 KB
+// pack packs columns jc…jc+w of op(B).
+func (g *gemm[T]) pack(jc, w int) {
+	g.jc, g.w = jc, w
+	if g.k > 0 {
+		panels, pieces := g.packPieces()
+		Parallel(panels*pieces, g.packTask)
+	}
+}
 
-// packGroup packs one task's panels of B.
+// packPieces counts the groups of panels and the pieces of k that one task packs.
+func (g *gemm[T]) packPieces() (panels, pieces int) {
+	return (g.w + g.s.Tile.NR - 1) / g.s.Tile.NR, (g.k + gemmKC - 1) / gemmKC
+}
+
 func (g *gemm[T]) packGroup(t int) {
 	nr := g.s.Tile.NR
-	panels := (g.w + nr - 1) / nr
-	for q := t * packedTogether; q < min((t+1)*packedTogether, panels); q++ {
-		g.packB(g.bp[q*nr*g.d:][:nr*g.d], g.pc, g.d, g.jc+q*nr, min(nr, g.w-q*nr))
-	}
-}
-
-// packB fills one micro-panel with rows pc…pc+d and columns j…j+w of op(B).
-func (g *gemm[T]) packB(dst []T, pc, d, j, w int) {
+	panels, _ := g.packPieces()
+	q, p := t%panels, t/panels*gemmKC // neighbouring panels share cache lines and pages of B
+	d, w := min(gemmKC, g.k-p), min(nr, g.w-q*nr)
+	dst, j := g.packed[(q*g.k+p)*nr:][:d*nr], g.jc+q*nr
 	if g.transB {
-		g.s.PackCols(dst, g.b[j*g.ldb+pc:], g.ldb, d, w, g.s.Tile.NR)
+		g.s.PackCols(dst, g.b[j*g.ldb+p:], g.ldb, d, w, nr)
 	} else {
-		g.s.PackRows(dst, g.b[pc*g.ldb+j:], g.ldb, d, w, g.s.Tile.NR)
+		g.s.PackRows(dst, g.b[p*g.ldb+j:], g.ldb, d, w, nr)
 	}
 }
 
-// packA fills one micro-panel with rows i…i+h and columns pc…pc+d of op(A).
-func (g *gemm[T]) packA(dst []T, i, h, pc, d int) {
-	if g.transA {
-		g.s.PackRows(dst, g.a[pc*g.lda+i:], g.lda, d, h, g.s.Tile.MR)
-	} else {
-		g.s.PackCols(dst, g.a[i*g.lda+pc:], g.lda, d, h, g.s.Tile.MR)
-	}
+// multiply sets the columns of C at hand, block by block.
+func (g *gemm[T]) multiply() {
+	p := &g.plan
+	Parallel((g.m+p.mc-1)/p.mc*((g.w+p.nc-1)/p.nc)*p.parts, g.mulTask)
 }
 
-// block multiplies one block of A, packed here, with the packed panel of B.
+// block multiplies one block of rows of A with a block of columns of B, over one
+// part of k.
 func (g *gemm[T]) block(t int) {
-	mr, nr, d := g.s.Tile.MR, g.s.Tile.NR, g.d
-	ic := t * g.mc
-	h := min(g.mc, g.m-ic)
-	strips := (h + mr - 1) / mr
-	ap := scratch[T](strips*mr*d + mr*nr)
-	defer ap.free()
-	edge := ap.mem[strips*mr*d:]
-	for q := range strips {
-		g.packA(ap.mem[q*mr*d:][:mr*d], ic+q*mr, min(mr, h-q*mr), g.pc, d)
+	p, tile := &g.plan, &g.s.Tile
+	mr, nr := tile.MR, tile.NR
+	high := (g.m + p.mc - 1) / p.mc
+	part := t % p.parts
+	i, j := t/p.parts%high*p.mc, t/p.parts/high*p.nc
+	h, w := min(p.mc, g.m-i), min(p.nc, g.w-j)
+	from, to := part*g.k/p.parts/gemmKC*gemmKC, (part+1)*g.k/p.parts/gemmKC*gemmKC
+	if part == p.parts-1 {
+		to = g.k
 	}
-	multiplyPanels(&g.s.Tile, h, g.w, d, ap.mem, d, g.bp, d, g.c[ic*g.ldc+g.jc:], g.ldc, g.add, edge)
+	c, ldc, accumulate := g.c[i*g.ldc+g.jc+j:], g.ldc, g.accumulate
+	if p.parts > 1 {
+		c, ldc, accumulate = g.partials[(part*g.m+i)*g.n+g.jc+j:], g.n, false
+	}
+	var ap *buffer[T]
+	if p.packA {
+		ap = scratch[T](roundUp(h, mr) * min(gemmKC, to-from))
+		defer ap.free()
+	}
+	for pc := from; pc < to; pc += gemmKC {
+		d := min(gemmKC, to-pc)
+		a := panels[T]{}
+		switch {
+		case p.packA:
+			g.packA(ap.mem, i, h, pc, d)
+			a = panels[T]{ap.mem, mr * d, 1, mr}
+		case g.transA:
+			a = panels[T]{g.a[pc*g.lda+i:], mr, 1, g.lda}
+		default:
+			a = panels[T]{g.a[i*g.lda+pc:], mr * g.lda, g.lda, 1}
+		}
+		if g.packed != nil {
+			multiplyPanels(tile, h, w, d, a, g.packed[(j/nr*g.k+pc)*nr:], nr*g.k, nr, c, ldc, accumulate || pc > from)
+		} else {
+			multiplyPanels(tile, h, w, d, a, g.b[pc*g.ldb+j:], nr, g.ldb, c, ldc, accumulate || pc > from)
+		}
+	}
+	if p.parts == 1 {
+		g.epilogue.apply(g.s, c, ldc, i, i+h, g.jc+j, g.jc+j+w)
+	}
 }
 
-// multiplyPanels sets (or accumulates into) the m×n block c from micro-panels:
-// a holds ⌈m/MR⌉ panels [k, MR], aStep rows apart, and b ⌈n/NR⌉ panels [k, NR],
-// bStep rows apart, so that k may be a part of what was packed. Tiles that hang
-// over an edge go through edge, room for one full tile, so that c is written
-// exactly; where m and n are whole tiles it may be nil.
-func multiplyPanels[T Float](t *Tile[T], m, n, k int, a []T, aStep int, b []T, bStep int, c []T, ldc int, accumulate bool, edge []T) {
+// packA packs rows i…i+h and columns pc…pc+d of op(A).
+func (g *gemm[T]) packA(dst []T, i, h, pc, d int) {
+	mr := g.s.Tile.MR
+	for r := 0; r < h; r += mr {
+		w, to := min(mr, h-r), dst[r*d:]
+		if g.transA {
+			g.s.PackRows(to[:mr*d], g.a[pc*g.lda+i+r:], g.lda, d, w, mr)
+		} else {
+			g.s.PackCols(to[:mr*d], g.a[(i+r)*g.lda+pc:], g.lda, d, w, mr)
+		}
+	}
+}
+
+// sum adds the parts of k of one block of rows in a fixed binary tree.
+func (g *gemm[T]) sum(t int) {
+	lo, hi := t*g.plan.mc, min((t+1)*g.plan.mc, g.m)
+	part := func(q int) []T { return g.partials[(q*g.m+lo)*g.n : (q*g.m+hi)*g.n] }
+	for step := 1; step < g.plan.parts; step *= 2 {
+		for q := 0; q+step < g.plan.parts; q += 2 * step {
+			eachChunk(len(part(q)), func(lo, hi int) { g.s.Add(part(q)[lo:hi], part(q)[lo:hi], part(q + step)[lo:hi]) })
+		}
+	}
+	for i := lo; i < hi; i++ {
+		row, from := g.c[i*g.ldc:i*g.ldc+g.n], part(0)[(i-lo)*g.n:(i-lo+1)*g.n]
+		if g.accumulate {
+			g.s.Add(row, row, from)
+		} else {
+			copy(row, from)
+		}
+	}
+	g.epilogue.apply(g.s, g.c[lo*g.ldc:], g.ldc, lo, hi, 0, g.n)
+}
+
+// panels is op(A) as kernels.Tile reads it.
+type panels[T Float] struct {
+	mem             []T
+	strip, row, col int
+}
+
+// packedPanels are micro-panels [k, MR], step rows apart.
+func packedPanels[T Float](t *Tile[T], mem []T, step int) panels[T] {
+	return panels[T]{mem, t.MR * step, 1, t.MR}
+}
+
+// multiplyPanels sets (or accumulates into) the m×n block c from the strips of A
+// and the columns of B: panels that lie bStep elements apart, their rows ldb.
+func multiplyPanels[T Float](t *Tile[T], m, n, k int, a panels[T], b []T, bStep, ldb int, c []T, ldc int, accumulate bool) {
 	for j := 0; j < n; j += t.NR {
 		stopPoint()
-		w, panel := min(t.NR, n-j), &b[j*bStep]
-		for i := 0; i < m; i += t.MR {
-			h := min(t.MR, m-i)
-			if h == t.MR && w == t.NR {
-				t.Run(k, &a[i*aStep], panel, &c[i*ldc+j], ldc, accumulate)
-				continue
-			}
-			t.Run(k, &a[i*aStep], panel, &edge[0], t.NR, false)
-			for r := range h {
-				row, from := c[(i+r)*ldc+j:][:w], edge[r*t.NR:][:w]
-				if !accumulate {
-					copy(row, from)
-					continue
-				}
-				for x, v := range from {
-					row[x] += v
-				}
-			}
-		}
+		t.Run(m, min(t.NR, n-j), k, &a.mem[0], a.strip, a.row, a.col, &b[j/t.NR*bStep], ldb, &c[j], ldc, accumulate)
 	}
 }
 
@@ -253,11 +379,16 @@ func scratch[T Float](n int) *buffer[T] {
 		b.mem = b.mem[:n]
 		return b
 	}
+	return &buffer[T]{mem: aligned[T](1 << class)[:n], pool: p}
+}
+
+// aligned returns n elements that start on a cache line.
+func aligned[T Float](n int) []T {
 	const line = 64
 	size := int(unsafe.Sizeof(T(0)))
-	mem := make([]T, 1<<class+line/size)
+	mem := make([]T, n+line/size)
 	skip := -int(uintptr(unsafe.Pointer(&mem[0]))) & (line - 1) / size
-	return &buffer[T]{mem: mem[skip : skip+1<<class][:n], pool: p}
+	return mem[skip : skip+n : skip+n]
 }
 
 func (b *buffer[T]) free() { b.pool.Put(b) }

@@ -30,10 +30,9 @@ func usable() []*Set[float32] {
 // Under an emulator, which -short is for, little is less.
 func gemmShapes(tile *Tile[float32]) (shapes [][3]int) {
 	mr, nr := tile.MR, tile.NR
-	nc := gemmNC / nr * nr
-	ms := []int{1, mr - 1, mr, mr + 1, 2*mr + 1, gemmMC - 1, gemmMC, gemmMC + 1,
-		8*gemmMC + 1} // shorter matrices are cut into lower blocks than MC
-	ns := []int{1, nr - 1, nr, nr + 1, 2*nr + 1, packedTogether*nr - 1, packedTogether*nr + 1, nc - 1, nc, nc + 1}
+	mc, nc := wholeTiles(gemmRows, mr), wholeTiles(blockColumns(), nr)
+	ms := []int{1, mr - 1, mr, mr + 1, 2 * mr, 2*mr + 1, mc - 1, mc, mc + 1, 8*mc + 1}
+	ns := []int{1, nr/2 - 1, nr / 2, nr/2 + 1, nr - 1, nr, nr + 1, 2*nr + 1, 4*nr + 1, nc - 1, nc, nc + 1, 3*nc + 1}
 	ks := []int{1, 7, 8, 9, gemmKC - 1, gemmKC, gemmKC + 1, 2*gemmKC + 1}
 	little := 1 << 17
 	if testing.Short() {
@@ -49,7 +48,27 @@ func gemmShapes(tile *Tile[float32]) (shapes [][3]int) {
 			}
 		}
 	}
+	// Few elements of C, whose sums are cut into 2, 4 and 8 parts.
+	for _, k := range []int{2*gemmPart + 1, 4*gemmPart + gemmKC - 1, 8 * gemmPart} {
+		shapes = append(shapes, [3]int{mr + 1, 3, k})
+	}
 	return shapes
+}
+
+// TestGemmColumns: B does not fit scratch, so its columns are packed and
+// multiplied in turns.
+func TestGemmColumns(t *testing.T) {
+	defer func(n int) { packElements = n }(packElements)
+	packElements = 1000
+	for _, s := range usable() {
+		nr := s.Tile.NR
+		shapes := [][3]int{{2*s.Tile.MR + 1, 5*nr + 3, 40}, {3, 3*nr + 1, 700}}
+		f := gemmFences(t, shapes, gemmGap)
+		r := rand.New(rand.NewPCG(1, 3))
+		for _, shape := range shapes {
+			f.try(t, r, s, gemmCase{shape[0], shape[1], shape[2], [3]int{gemmGap, gemmGap, gemmGap}, true, fractions})
+		}
+	}
 }
 
 // TestGemm tries these shapes, all four transpositions, set and accumulate, rows
@@ -334,9 +353,113 @@ func BenchmarkTile(b *testing.B) {
 			clear(x.mem)
 			clear(y.mem)
 			for b.Loop() {
-				tile.Run(k, &x.mem[0], &y.mem[0], &c.mem[0], tile.NR, false)
+				tile.Run(tile.MR, tile.NR, k, &x.mem[0], 0, 1, tile.MR, &y.mem[0], tile.NR, &c.mem[0], tile.NR, false)
 			}
 			b.ReportMetric(2*float64(k*tile.MR*tile.NR)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 		})
+	}
+}
+
+// TestGemmFused: packed before, and with every part of the epilogue, against the
+// product and the steps apart, bit for bit.
+func TestGemmFused(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, s := range usable() {
+		mr, nr := s.Tile.MR, s.Tile.NR
+		for _, shape := range [][3]int{{1, 1, 0}, {3, nr + 1, 70}, {5*mr + 1, 4*nr + 3, 300}, {2, 5, 3 * gemmPart}, {400, 3*nr + 1, 20}} {
+			m, n, k := shape[0], shape[1], shape[2]
+			const gap = 3
+			lda, ldb, ldc, ldg, ldr := k+gap, k+gap, n+gap, n+1, n+2
+			a, b, bias := make([]float32, m*lda), make([]float32, n*ldb), make([]float32, n)
+			gate, residual := make([]float32, m*ldg), make([]float32, m*ldr)
+			for _, x := range [][]float32{a, b, bias, gate, residual} {
+				fractions.fill(r, x)
+			}
+			var packed PackedB[float32]
+			for i, e := range []*Epilogue[float32]{nil, {}, {Scale: 0.5}, {Bias: bias}, {Activation: ActivationGELU}, {Activation: ActivationSiLU},
+				{Gate: gate, LdGate: ldg}, {Residual: residual, LdResidual: ldr},
+				{Scale: 3, Bias: bias, Activation: ActivationGELU, Gate: gate, LdGate: ldg, Residual: residual, LdResidual: ldr}} {
+				want := make([]float32, m*ldc)
+				Gemm(s, false, true, m, n, k, a, lda, b, ldb, want, ldc, false)
+				if e != nil {
+					for i := range m {
+						y := want[i*ldc:][:n]
+						if e.Scale != 0 {
+							s.Scale(y, y, e.Scale)
+						}
+						if e.Bias != nil {
+							s.Add(y, y, bias)
+						}
+						switch e.Activation {
+						case ActivationGELU:
+							s.GELU(y, y)
+						case ActivationSiLU:
+							s.SiLU(y, y)
+						}
+						if e.Gate != nil {
+							s.SwiGLU(y, gate[i*ldg:][:n], y)
+						}
+						if e.Residual != nil {
+							s.Add(y, y, residual[i*ldr:][:n])
+						}
+					}
+				}
+				got, before := make([]float32, m*ldc), make([]float32, m*ldc)
+				GemmFused(s, false, true, m, n, k, a, lda, b, ldb, got, ldc, e)
+				packed.Pack(s, true, k, n, b, ldb)
+				GemmPacked(s, false, m, a, lda, &packed, before, ldc, e)
+				if !same(got, want) || !same(before, want) {
+					t.Errorf("%s %v: epilogue %d: other bits than step by step: fused %t, packed before %t", s.Name, shape, i, same(got, want), same(before, want))
+				}
+			}
+		}
+	}
+}
+
+// TestPackedB: packed again after a change, smaller and larger; and refused where
+// it does not fit.
+func TestPackedB(t *testing.T) {
+	s := F32()
+	var p PackedB[float32]
+	for _, n := range []int{40, 3, 100} {
+		const m, k = 5, 9
+		a, b := make([]float32, m*k), make([]float32, k*n)
+		r := rand.New(rand.NewPCG(1, uint64(n)))
+		fractions.fill(r, a)
+		fractions.fill(r, b)
+		want, got := make([]float32, m*n), make([]float32, m*n)
+		Gemm(s, true, false, m, n, k, a, m, b, n, want, n, false)
+		p.Pack(s, false, k, n, b, n)
+		GemmPacked(s, true, m, a, m, &p, got, n, nil)
+		if !same(got, want) {
+			t.Errorf("n=%d: other bits than Gemm", n)
+		}
+	}
+	x := make([]float32, 100)
+	for name, call := range map[string]func(){
+		"not packed": func() { GemmPacked(s, false, 1, x, 9, &PackedB[float32]{}, x, 100, nil) },
+		"no B":       func() { GemmPacked(s, false, 1, x, 9, nil, x, 100, nil) },
+		"short B":    func() { new(PackedB[float32]).Pack(s, false, 11, 10, x, 10) },
+		"negative":   func() { new(PackedB[float32]).Pack(s, false, -1, 10, x, 10) },
+		"short bias": func() { GemmFused(s, false, false, 2, 5, 2, x, 2, x, 5, x, 5, &Epilogue[float32]{Bias: x[:4]}) },
+		"short gate": func() {
+			GemmFused(s, false, false, 2, 5, 2, x, 2, x, 5, x, 5, &Epilogue[float32]{Gate: x[:9], LdGate: 5})
+		},
+		"narrow gate": func() { GemmFused(s, false, false, 2, 5, 2, x, 2, x, 5, x, 5, &Epilogue[float32]{Gate: x, LdGate: 4}) },
+		"short residual": func() {
+			GemmFused(s, false, false, 2, 5, 2, x, 2, x, 5, x, 5, &Epilogue[float32]{Residual: x[:9], LdResidual: 5})
+		},
+		"no activation": func() { GemmFused(s, false, false, 2, 5, 2, x, 2, x, 5, x, 5, &Epilogue[float32]{Activation: 9}) },
+	} {
+		func() {
+			defer func() {
+				err, _ := recover().(error)
+				var shape *ShapeError
+				if !errors.As(err, &shape) {
+					t.Errorf("%s: panic was %v, want a *ShapeError", name, err)
+				}
+			}()
+			call()
+		}()
 	}
 }

@@ -22,23 +22,29 @@ package kernels
 // Float is an element type that kernels compute in.
 type Float interface{ float32 | float64 }
 
-// Tile is the GEMM micro-kernel: it multiplies one packed micro-panel of A by
-// one of B and keeps the MR×NR block of C in registers.
+// Tile is the GEMM micro-kernel: it multiplies m rows of A by a micro-panel of B,
+// n ≤ NR columns wide, and keeps a block of C, MR×NR at most, in registers.
 //
-// Run computes, for i < MR and j < NR,
+// Run computes, for i < m and j < n,
 //
-//	C[i·ldc+j] = Σ_{p<k} a[p·MR+i]·b[p·NR+j]  (+ C[i·ldc+j] if accumulate)
+//	C[i·ldc+j] = Σ_{p<k} A[i,p]·b[p·ldb+j]  (+ C[i·ldc+j] if accumulate)
+//	A[i,p] = a[⌊i/MR⌋·strip + (i mod MR)·row + p·col]
 //
-// Shapes: a [k, MR], b [k, NR] packed, c MR rows of ldc elements.
-// Memory: reads exactly k·MR and k·NR elements; writes exactly the MR×NR block
-// and does not read it unless accumulate; k ≥ 1; c overlaps neither a nor b.
+// Shapes: m, n, k ≥ 1, n ≤ NR. A lies in strips of MR rows: packed [k, MR] with
+// strip = MR·k, row = 1, col = MR; row-major in place with strip = MR·lda, row =
+// lda, col = 1; transposed in place with strip = MR, row = 1, col = lda. b is a
+// packed panel, ldb = NR, or columns of a row-major matrix.
+// Memory: reads exactly the m·k and k·n elements; writes exactly the m×n block and
+// does not read it unless accumulate; c overlaps neither a nor b.
 // Error: ≤ k·u·Σ|a||b| + 1.5e-45·k per element, u the unit round-off (and 1 ULP
 // more if accumulate): one running sum in order of p, into which assembly fuses
 // each product; C is added last.
-// Cost: 2·MR·NR·k FLOP.
+// Cost: 2·m·n·k FLOP.
 type Tile[T Float] struct {
 	MR, NR int
-	Run    func(k int, a, b, c *T, ldc int, accumulate bool)
+	// InPlace tells that Run takes A as fast in place as packed, but for the caches.
+	InPlace bool
+	Run     func(m, n, k int, a *T, strip, row, col int, b *T, ldb int, c *T, ldc int, accumulate bool)
 }
 
 // Set is one instruction-set level: a kernel for each field. The comment of a

@@ -2,32 +2,55 @@ package kernels
 
 import "unsafe"
 
-// refTile4x4 keeps sixteen sums in locals, in the order of p: as fast as plain
-// Go gets without spilling, and the micro-kernel of the purego build.
-func refTile4x4[T Float](k int, a, b, c *T, ldc int, accumulate bool) {
-	as, bs := unsafe.Slice(a, 4*k), unsafe.Slice(b, 4*k)
-	var s [4][4]T
-	for len(as) >= 4 && len(bs) >= 4 {
-		b0, b1, b2, b3 := bs[0], bs[1], bs[2], bs[3]
-		for i := range 4 {
-			ai := as[i]
-			s[i][0] += ai * b0
-			s[i][1] += ai * b1
-			s[i][2] += ai * b2
-			s[i][3] += ai * b3
+// refTile keeps sixteen sums in locals, in the order of p: as fast as plain Go
+// gets without spilling, and the micro-kernel of the purego build. MR = NR = 4.
+func refTile[T Float](m, n, k int, a *T, strip, row, col int, b *T, ldb int, c *T, ldc int, accumulate bool) {
+	const mr = 4
+	for i := 0; i < m; i += mr {
+		h := min(mr, m-i)
+		as := unsafe.Slice(offset(a, i/mr*strip), (h-1)*row+(k-1)*col+1)
+		bs := unsafe.Slice(b, (k-1)*ldb+n)
+		var s [4][4]T
+		if h == mr && n == 4 && row == 1 {
+			for {
+				a0, b0 := as[:mr], bs[:4]
+				for r, v := range a0 {
+					s[r][0] += v * b0[0]
+					s[r][1] += v * b0[1]
+					s[r][2] += v * b0[2]
+					s[r][3] += v * b0[3]
+				}
+				if len(as) <= col || len(bs) <= ldb {
+					break
+				}
+				as, bs = as[col:], bs[ldb:]
+			}
+		} else {
+			for p := range k {
+				for r := range h {
+					v := as[r*row+p*col]
+					for j, x := range bs[p*ldb : p*ldb+n] {
+						s[r][j] += v * x
+					}
+				}
+			}
 		}
-		as, bs = as[4:], bs[4:]
-	}
-	for i := range 4 {
-		row := unsafe.Slice((*T)(unsafe.Add(unsafe.Pointer(c), uintptr(i*ldc)*unsafe.Sizeof(*c))), 4)
-		for j := range 4 {
-			if accumulate {
-				row[j] += s[i][j]
-			} else {
-				row[j] = s[i][j]
+		for r := range h {
+			dst := unsafe.Slice(offset(c, (i+r)*ldc), n)
+			for j := range dst {
+				if accumulate {
+					dst[j] += s[r][j]
+				} else {
+					dst[j] = s[r][j]
+				}
 			}
 		}
 	}
+}
+
+// offset is the address n elements behind p.
+func offset[T any](p *T, n int) *T {
+	return (*T)(unsafe.Add(unsafe.Pointer(p), uintptr(n)*unsafe.Sizeof(*p)))
 }
 
 func refPackRows[T Float](dst, src []T, ld, k, w, width int) {

@@ -8,7 +8,7 @@ import "math"
 func Reference[T Float]() *Set[T] {
 	return &Set[T]{
 		Name:             "reference",
-		Tile:             Tile[T]{MR: 4, NR: 4, Run: refTile4x4[T]},
+		Tile:             Tile[T]{MR: 4, NR: 4, InPlace: true, Run: refTile[T]},
 		FMALoop:          refFMALoop[T],
 		FMALoopFLOP:      refFMALoopFLOP,
 		PackRows:         refPackRows[T],

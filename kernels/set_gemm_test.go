@@ -4,77 +4,116 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
-// testTile runs the micro-kernel for every small k, on whole numbers, whose sums
-// are exact in any order, and on random ones.
+// testTile runs the micro-kernel for every number of rows and columns and every
+// small k, with A packed, in place and transposed in place and B packed and in
+// place, on whole numbers, whose sums are exact in any order, and on random ones.
 func testTile(t *testing.T, s *Set[float32]) {
 	defer fault(t)
 	r := rand.New(rand.NewPCG(1, 1))
 	mr, nr := s.Tile.MR, s.Tile.NR
-	const most = 256
-	gap := math.Float32frombits(canaryBits)
-	fa, fb := newFence(t, most*mr), newFence(t, most*nr)
-	ks := []int{most}
+	type shape struct{ m, n, k int }
+	var shapes []shape
 	for k := 1; k <= 40; k++ { // past every unrolling, and its tail
-		ks = append(ks, k)
+		shapes = append(shapes, shape{mr, nr, k}, shape{2*mr + 1 + k%(mr-1), 1 + k%nr, k})
 	}
-	for _, ldc := range []int{nr, nr + 1, nr + 19} {
-		fc := newFence(t, mr*ldc)
-		for _, k := range ks {
-			for variant := range 8 {
-				end, accumulate, whole := variant&1 == 0, variant&2 == 0, variant&4 == 0
-				a, okA := fa.place(k*mr, end)
-				b, okB := fb.place(k*nr, end)
-				c, okC := fc.place((mr-1)*ldc+nr, end)
-				kind := wholeNumbers
-				if !whole {
-					kind = fractions
+	for m := 1; m <= 2*mr+1; m++ {
+		for n := 1; n <= nr; n++ {
+			if m <= mr || n == nr || n == m%nr {
+				shapes = append(shapes, shape{m, n, 1 + (m+n)%7})
+			}
+		}
+	}
+	shapes = append(shapes, shape{mr, nr, 256}, shape{3*mr - 1, nr - 1, 256})
+	const gaps = 3
+	fa, fb, fc := newFence(t, 3*mr*(256+gaps)+256*(3*mr+gaps)), newFence(t, 256*(nr+19)), newFence(t, 3*mr*(nr+19))
+	gap := math.Float32frombits(canaryBits)
+	for i, x := range shapes {
+		m, n, k := x.m, x.n, x.k
+		for variant := range 24 {
+			end, accumulate, whole := variant&1 == 0, variant&2 == 0, variant&4 == 0
+			ldb, ldc := []int{nr, n, n + 1, n + 19}[i%4], []int{n, n + 1, n + 19}[i%3]
+			var strip, row, col int
+			switch variant / 8 {
+			case 0:
+				strip, row, col = mr*k+i%2*7, 1, mr
+			case 1:
+				lda := k + i%gaps
+				strip, row, col = mr*lda, lda, 1
+			case 2:
+				strip, row, col = mr, 1, m+i%gaps
+			}
+			at := func(i, p int) int { return i/mr*strip + i%mr*row + p*col }
+			a, okA := fa.place(at(m-1, k-1)+1, end)
+			b, okB := fb.place((k-1)*ldb+n, end)
+			c, okC := fc.place((m-1)*ldc+n, end)
+			kind := wholeNumbers
+			if !whole {
+				kind = fractions
+			}
+			// NaN in every gap: what is not an operand must not be read.
+			fill(a, gap)
+			fill(b, gap)
+			fill(c, gap)
+			one := make([]float32, 1)
+			for i := range m {
+				for p := range k {
+					kind.fill(r, one)
+					a[at(i, p)] = one[0]
 				}
-				kind.fill(r, a)
-				kind.fill(r, b)
-				before := make([]float32, len(c))
-				for i := range before {
-					before[i] = gap
-					if accumulate && i%ldc < nr {
-						before[i] = float32(r.IntN(9))
-					}
-				}
-				copy(c, before)
-				s.Tile.Run(k, &a[0], &b[0], &c[0], ldc, accumulate)
-				label := fmt.Sprintf("k=%d ldc=%d accumulate=%t", k, ldc, accumulate)
-				if !okA() || !okB() || !okC() {
-					t.Fatalf("%s: wrote beside an operand", label)
-				}
-				for i, got := range c {
-					row, col := i/ldc, i%ldc
-					if col >= nr {
-						if math.Float32bits(got) != canaryBits {
-							t.Fatalf("%s: wrote %g into the gap behind row %d", label, got, row)
-						}
-						continue
-					}
-					var want, size float64
-					for p := range k {
-						x := float64(a[p*mr+row]) * float64(b[p*nr+col])
-						want, size = want+x, size+math.Abs(x)
-					}
-					tol := float64(k)*ulp1*size + tileBound[0]*float64(k)
-					if accumulate {
-						want += float64(before[i])
-						tol += tileBound[1] * ulp(want)
-					}
-					if whole {
-						tol = 0
-					}
-					observe("Tile", s.Name, float64(got), want, tol, func() string { return fmt.Sprintf("%s C[%d,%d]", label, row, col) })
-					if !within(got, want, tol) {
-						t.Fatalf("%s: C[%d,%d] = %g, want %g ± %g", label, row, col, got, want, tol)
+			}
+			for p := range k {
+				kind.fill(r, b[p*ldb:p*ldb+n])
+			}
+			if accumulate {
+				for i := range m {
+					for j := range n {
+						c[i*ldc+j] = float32(r.IntN(9))
 					}
 				}
 			}
+			before := slices.Clone(c)
+			s.Tile.Run(m, n, k, &a[0], strip, row, col, &b[0], ldb, &c[0], ldc, accumulate)
+			label := fmt.Sprintf("m=%d n=%d k=%d strip=%d row=%d col=%d ldb=%d ldc=%d accumulate=%t", m, n, k, strip, row, col, ldb, ldc, accumulate)
+			if !okA() || !okB() || !okC() {
+				t.Fatalf("%s: wrote beside an operand", label)
+			}
+			for i, got := range c {
+				y, x := i/ldc, i%ldc
+				if x >= n {
+					if math.Float32bits(got) != canaryBits {
+						t.Fatalf("%s: wrote %g into the gap behind row %d", label, got, y)
+					}
+					continue
+				}
+				var want, size float64
+				for p := range k {
+					v := float64(a[at(y, p)]) * float64(b[p*ldb+x])
+					want, size = want+v, size+math.Abs(v)
+				}
+				tol := float64(k)*ulp1*size + tileBound[0]*float64(k)
+				if accumulate {
+					want += float64(before[i])
+					tol += tileBound[1] * ulp(want)
+				}
+				if whole {
+					tol = 0
+				}
+				observe("Tile", s.Name, float64(got), want, tol, func() string { return fmt.Sprintf("%s C[%d,%d]", label, y, x) })
+				if !within(got, want, tol) {
+					t.Fatalf("%s: C[%d,%d] = %g, want %g ± %g", label, y, x, got, want, tol)
+				}
+			}
 		}
+	}
+}
+
+func fill(x []float32, v float32) {
+	for i := range x {
+		x[i] = v
 	}
 }
 

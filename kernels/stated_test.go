@@ -151,6 +151,8 @@ var (
 	_            = stated("RMSNorm", "as Set.RMSNormRow")
 	_            = stated("LayerNorm", "as Set.LayerNormRow")
 	_            = stated("AdamW", "as Set.AdamW")
+	_            = stated("GemmFused", "as Gemm. Each step of the epilogue adds its own, see Epilogue")
+	_            = stated("GemmPacked", "as GemmFused")
 )
 
 // roundedBound is the bound of one correct rounding, in ULP: a half, and room for

@@ -311,7 +311,7 @@ func (c *longestCall) add(size int, took time.Duration) {
 
 // watched is a copy of s that keeps the size and time of the longest call of each
 // kernel. The size is that of its first slice, what a packing call writes, or
-// what a tile reads.
+// m·n·k of a tile.
 func watched(s *Set[float32], calls map[string]*longestCall) *Set[float32] {
 	w := *s
 	v := reflect.ValueOf(&w).Elem()
@@ -335,10 +335,10 @@ func watched(s *Set[float32], calls map[string]*longestCall) *Set[float32] {
 	}
 	tile, c := s.Tile, &longestCall{}
 	calls["Tile"] = c
-	w.Tile.Run = func(k int, a, b, d *float32, ldc int, accumulate bool) {
+	w.Tile.Run = func(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, d *float32, ldc int, accumulate bool) {
 		begin := time.Now()
-		tile.Run(k, a, b, d, ldc, accumulate)
-		c.add(k*(tile.MR+tile.NR), time.Since(begin))
+		tile.Run(m, n, k, a, strip, row, col, b, ldb, d, ldc, accumulate)
+		c.add(m*n*k, time.Since(begin))
 	}
 	return &w
 }

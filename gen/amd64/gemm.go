@@ -4,92 +4,229 @@ import (
 	"fmt"
 
 	op "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 func gemmFamily(e *emitter) {
-	e.gemmTile(avx2, 6, 2, 4)
-	e.gemmTile(avx512, 14, 2, 4)
+	for _, t := range []struct {
+		v        vectors
+		mr, cols int
+	}{{avx2, 6, 2}, {avx512, 14, 2}} {
+		e.gemmTile(t.v, t.mr, t.cols, false)
+		for cols := t.cols; cols > 0; cols-- {
+			e.gemmTile(t.v, t.mr, cols, true)
+		}
+	}
 }
 
-// gemmTile emits C[mr×nr] = A·B or += A·B on packed micro-panels, nr being cols
-// vectors; the model is kernels.refTile4x4 with another tile.
+// gemmTile emits C = A·B or += A·B for any number of rows, and of columns cols
+// vectors, or, with tail, as many of the last as n asks for; the model is
+// kernels.refTile.
 //
 // Contract:  kernels.Tile.
 // Registers: mr·cols sums; cols vectors of one row of B; one element of A in all
-// lanes, of which renaming makes as many as are in flight.
-// 6×16: 12 + 2 + 1 = 15 Y. 14×32: 28 + 2 + 1 = 31 Z.
-// Loop:      unroll steps of k a pass, then 1 a pass; per step mr broadcasts,
-// cols loads and mr·cols FMAs. C is prefetched first, so that the adds at the
-// end find it. Needs: AVX and FMA3, or AVX512F.
-//
-// On Zen 4, k = 256, operands in L1 and L2: 6×16 and 4×24 run at 99.8 % of the
-// register-only loop, 14×32 at 99.0, 12×32, 9×48, 8×48 and 6×64 at 99.2 … 99.4;
-// unrolling by 2 or 8 changes nothing that can be measured.
-func (e *emitter) gemmTile(v vectors, mr, cols, unroll int) {
+// lanes, of which renaming makes as many as are in flight; the mask of a tail.
+// 6×16: 12 + 2 + 1 + 1 = 16 Y. 14×32: 28 + 2 + 1 = 31 Z.
+// Loop:      strips of mr rows, then one of what is left, each with its own code;
+// in a strip of mr 4 steps of k a pass, then 1 a pass, else 1 a pass; per step as
+// many broadcasts as rows, cols loads and rows·cols FMAs. C is prefetched first,
+// so that the adds at the end find it. Needs: AVX and FMA3, or AVX512F.
+func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
+	m := &lanes{emitter: e, vectors: v}
 	nr := cols * v.lanes
-	name := fmt.Sprintf("GemmTile%dx%d%s", mr, nr, v.suffix)
-	e.text(name, "func(k int, a, b, c *float32, ldc int, accumulate bool)",
-		fmt.Sprintf("%s sets the %d×%d block C[i·ldc+j] = Σ_p a[p·%d+i]·b[p·%d+j], p < k,", name, mr, nr, mr, nr),
-		"or adds to it if accumulate. It works like kernels.refTile4x4, see kernels.Tile.")
-	k, a, b, c, ldc := e.gp("k"), e.gp("a"), e.gp("b"), e.gp("c"), e.gp("ldc")
-	e.SHLQ(op.Imm(2), ldc)
+	name, least := fmt.Sprintf("GemmTile%dx%d", mr, nr), nr
+	columns, parameters := fmt.Sprintf("of %d columns", nr), "m, k"
+	if tail {
+		name += "Tail"
+		least -= v.lanes - 1
+		columns, parameters = fmt.Sprintf("of n columns, %d ≤ n ≤ %d,", least, nr), "m, n, k"
+	}
+	e.text(name+v.suffix, "func("+parameters+" int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)",
+		fmt.Sprintf("%s%s sets the m rows %s of C[i·ldc+j] = Σ_p a[i/%d·strip+i%%%d·row+p·col]·b[p·ldb+j], p < k,", name, v.suffix, columns, mr, mr),
+		"or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.")
+	t := gemmTile{lanes: m, mr: mr, cols: cols}
+	if tail {
+		n := e.gp("n")
+		e.SUBQ(op.U32(uint32(nr-v.lanes)), n)
+		t.mask = m.prefix(n)
+	}
+	t.left, t.strip, t.c = e.gp("m"), e.gp("a"), e.gp("c")
+	t.row, t.col, t.ldb = t.bytes("row"), t.bytes("col"), t.bytes("ldb")
+	t.row3, t.row5 = e.GP64(), e.GP64()
+	e.LEAQ(op.Mem{Base: t.row, Index: t.row, Scale: 2}, t.row3)
+	e.LEAQ(op.Mem{Base: t.row, Index: t.row, Scale: 4}, t.row5)
 
-	row := e.GP64()
-	e.MOVQ(c, row)
-	for i := range mr {
-		e.PREFETCHT0(at(row, 0))
-		e.PREFETCHT0(at(row, nr-1))
-		if i < mr-1 {
-			e.ADDQ(ldc, row)
-		}
-	}
-	sum := v.take(e, mr*cols)
-	for _, s := range sum {
-		v.zero(e, s)
-	}
-	bs, a0 := v.take(e, cols), v.take(e, 1)[0]
-	step := func(p int) {
-		for j := range cols {
-			e.VMOVUPS(at(b, p*nr+j*v.lanes), bs[j])
-		}
-		for i := range mr {
-			e.VBROADCASTSS(at(a, p*mr+i), a0)
-			for j := range cols {
-				e.VFMADD231PS(bs[j], a0, sum[i*cols+j])
-			}
-		}
-	}
-	for _, n := range []int{unroll, 1} {
-		e.repeat(k, n, func() {
-			for p := range n {
-				step(p)
-			}
-			e.ADDQ(op.U32(uint32(4*mr*n)), a)
-			e.ADDQ(op.U32(uint32(4*nr*n)), b)
-		})
-	}
+	// The same registers in every block: avo's allocator fails on many apart.
+	t.sum, t.bs, t.a0 = t.take(e, mr*cols), t.take(e, cols), t.new()
+	rest, last := e.label("rest"), make([]string, mr)
+	head := e.label("strip")
+	e.Label(head)
+	e.CMPQ(t.left, op.Imm(uint64(mr)))
+	e.JB(op.LabelRef(rest))
+	t.block(mr, 4)
+	step := t.bytes("strip")
+	e.ADDQ(step, t.strip)
+	e.SUBQ(op.Imm(uint64(mr)), t.left)
+	e.JMP(op.LabelRef(head))
 
-	accumulate := e.GP8()
-	e.Load(e.Param("accumulate"), accumulate)
-	store := func(add bool) {
-		for i := range mr {
-			for j := range cols {
-				s := sum[i*cols+j]
-				if add {
-					e.VADDPS(at(c, j*v.lanes), s, s)
-				}
-				e.VMOVUPS(s, at(c, j*v.lanes))
-			}
-			if i < mr-1 {
-				e.ADDQ(ldc, c)
-			}
-		}
+	e.Label(rest)
+	for r := mr - 1; r > 0; r-- {
+		last[r] = e.label("rows")
+		e.CMPQ(t.left, op.Imm(uint64(r)))
+		e.JZ(op.LabelRef(last[r]))
+	}
+	e.ret()
+	for r := mr - 1; r > 0; r-- {
+		e.Label(last[r])
+		t.block(r, 1)
 		e.ret()
 	}
-	set := e.label("set")
-	e.TESTB(accumulate, accumulate)
-	e.JZ(op.LabelRef(set))
-	store(true)
-	e.Label(set)
-	store(false)
+}
+
+// gemmTile is what the blocks of a GEMM micro-kernel share: addresses, and
+// strides in bytes.
+type gemmTile struct {
+	*lanes
+	mr, cols                  int
+	left, strip, c            ptr          // rows to do, the strip of A, the rows of C
+	row, row3, row5, col, ldb ptr          // strides in bytes
+	mask                      reg.Register // of the last vector of a row; nil: all lanes
+	sum, bs                   []vec
+	a0                        vec
+}
+
+// bytes is a stride in bytes.
+func (t *gemmTile) bytes(parameter string) ptr {
+	r := t.gp(parameter)
+	t.SHLQ(op.Imm(2), r)
+	return r
+}
+
+// rowOf is the address of A's row i, of rows that two pointers share.
+func (t *gemmTile) rowOf(a [2]ptr, i int) op.Mem {
+	m := op.Mem{Base: a[i/7]}
+	switch i %= 7; i {
+	case 1, 2, 4:
+		m.Index, m.Scale = t.row, uint8(i)
+	case 3, 6:
+		m.Index, m.Scale = t.row3, uint8(i/3)
+	case 5:
+		m.Index, m.Scale = t.row5, 1
+	}
+	return m
+}
+
+// block emits the code of one strip of rows; c is moved past it.
+func (t *gemmTile) block(rows, unroll int) {
+	prefetched, ldc := t.GP64(), t.bytes("ldc") // 13 registers in the loop are enough
+	t.MOVQ(t.c, prefetched)
+	for i := range rows {
+		t.PREFETCHT0(at(prefetched, 0))
+		t.PREFETCHT0(at(prefetched, t.cols*t.lanes.lanes-1))
+		if i < rows-1 {
+			t.ADDQ(ldc, prefetched)
+		}
+	}
+	sum := t.sum[:rows*t.cols]
+	for _, x := range sum {
+		t.zero(t.emitter, x)
+	}
+	var a [2]ptr
+	a[0] = t.GP64()
+	t.MOVQ(t.strip, a[0])
+	if rows > 7 {
+		a[1] = t.GP64()
+		t.LEAQ(op.Mem{Base: t.strip, Index: t.row5, Scale: 1}, a[1])
+		t.LEAQ(op.Mem{Base: a[1], Index: t.row, Scale: 2}, a[1])
+	}
+	b, k := t.gp("b"), t.gp("k")
+	bs, a0 := t.bs, t.a0
+	step := func() {
+		for j := range t.cols {
+			t.load(at(b, j*t.lanes.lanes), bs[j], j)
+		}
+		t.ADDQ(t.ldb, b)
+		for i := range rows {
+			t.VBROADCASTSS(t.rowOf(a, i), a0)
+			for j := range t.cols {
+				t.VFMADD231PS(bs[j], a0, sum[i*t.cols+j])
+			}
+		}
+		t.ADDQ(t.col, a[0])
+		if rows > 7 {
+			t.ADDQ(t.col, a[1])
+		}
+	}
+	if unroll > 1 {
+		t.repeat(k, unroll, func() {
+			for range unroll {
+				step()
+			}
+		})
+		done := t.label("even")
+		t.TESTQ(k, k)
+		t.JZ(op.LabelRef(done))
+		head := t.label("one")
+		t.Label(head)
+		step()
+		t.SUBQ(op.Imm(1), k)
+		t.JNZ(op.LabelRef(head))
+		t.Label(done)
+	} else {
+		head := t.label("one")
+		t.align()
+		t.Label(head)
+		step()
+		t.SUBQ(op.Imm(1), k)
+		t.JNZ(op.LabelRef(head))
+	}
+
+	ldc = t.bytes("ldc")
+	accumulate, set := t.GP8(), t.label("set")
+	t.Load(t.Param("accumulate"), accumulate)
+	t.TESTB(accumulate, accumulate)
+	t.JZ(op.LabelRef(set))
+	from := t.GP64()
+	t.MOVQ(t.c, from)
+	for i := range rows {
+		for j := range t.cols {
+			s := sum[i*t.cols+j]
+			t.load(at(from, j*t.lanes.lanes), a0, j)
+			t.VADDPS(a0, s, s)
+		}
+		if i < rows-1 {
+			t.ADDQ(ldc, from)
+		}
+	}
+	t.Label(set)
+	for i := range rows {
+		for j := range t.cols {
+			t.store(sum[i*t.cols+j], at(t.c, j*t.lanes.lanes), j)
+		}
+		t.ADDQ(ldc, t.c)
+	}
+}
+
+// load and store move the j-th vector of a row: of a tail's last one only what
+// the mask has.
+func (t *gemmTile) load(from op.Mem, to vec, j int) {
+	switch {
+	case t.mask == nil || j < t.cols-1:
+		t.VMOVUPS(from, to)
+	case t.lanes.lanes == 16:
+		t.VMOVUPS_Z(from, t.mask, to)
+	default:
+		t.VMASKMOVPS(from, t.mask, to)
+	}
+}
+
+func (t *gemmTile) store(from vec, to op.Mem, j int) {
+	switch {
+	case t.mask == nil || j < t.cols-1:
+		t.VMOVUPS(from, to)
+	case t.lanes.lanes == 16:
+		t.VMOVUPS(from, t.mask, to)
+	default:
+		t.VMASKMOVPS(from, t.mask, to)
+	}
 }

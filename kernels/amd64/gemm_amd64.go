@@ -4,14 +4,38 @@
 
 package amd64
 
-// GemmTile6x16AVX2 sets the 6×16 block C[i·ldc+j] = Σ_p a[p·6+i]·b[p·16+j], p < k,
-// or adds to it if accumulate. It works like kernels.refTile4x4, see kernels.Tile.
+// GemmTile6x16AVX2 sets the m rows of 16 columns of C[i·ldc+j] = Σ_p a[i/6·strip+i%6·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
 //
 //go:noescape
-func GemmTile6x16AVX2(k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+func GemmTile6x16AVX2(m int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
 
-// GemmTile14x32AVX512 sets the 14×32 block C[i·ldc+j] = Σ_p a[p·14+i]·b[p·32+j], p < k,
-// or adds to it if accumulate. It works like kernels.refTile4x4, see kernels.Tile.
+// GemmTile6x16TailAVX2 sets the m rows of n columns, 9 ≤ n ≤ 16, of C[i·ldc+j] = Σ_p a[i/6·strip+i%6·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
 //
 //go:noescape
-func GemmTile14x32AVX512(k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+func GemmTile6x16TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile6x8TailAVX2 sets the m rows of n columns, 1 ≤ n ≤ 8, of C[i·ldc+j] = Σ_p a[i/6·strip+i%6·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile6x8TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile14x32AVX512 sets the m rows of 32 columns of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile14x32AVX512(m int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile14x32TailAVX512 sets the m rows of n columns, 17 ≤ n ≤ 32, of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile14x32TailAVX512(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile14x16TailAVX512 sets the m rows of n columns, 1 ≤ n ≤ 16, of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile14x16TailAVX512(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
