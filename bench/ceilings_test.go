@@ -11,7 +11,7 @@ import (
 func BenchmarkPeak(b *testing.B) {
 	for _, s := range usable() {
 		for _, threads := range threadCounts() {
-			b.Run(fmt.Sprintf("isa=%s/dtype=f32/threads=%d", s.Name, threads), func(b *testing.B) {
+			b.Run(benchName(s.Name, "", threads), func(b *testing.B) {
 				setThreads(b, threads)
 				var rate float64
 				for b.Loop() {
@@ -24,12 +24,15 @@ func BenchmarkPeak(b *testing.B) {
 }
 
 // BenchmarkStream is the ceiling of memory: reading a working set, copying half
-// of it to the other half, and updating it in place, in L2, in L3 and in memory.
+// of it to the other half, and updating it in place, in L2, in L3 and in memory,
+// with the widest registers that there are.
 func BenchmarkStream(b *testing.B) {
+	sets := usable()
+	isa := sets[len(sets)-1].Name // newStream's
 	for _, t := range traffics {
 		for _, p := range places {
 			for _, threads := range threadCounts() {
-				b.Run(fmt.Sprintf("op=%s/place=%s/threads=%d", t, p, threads), func(b *testing.B) {
+				b.Run(benchName(isa, fmt.Sprintf("op=%s/place=%s", t, p), threads), func(b *testing.B) {
 					setThreads(b, threads)
 					var rate float64
 					for b.Loop() {

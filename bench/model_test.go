@@ -69,7 +69,7 @@ func BenchmarkTrainStep(b *testing.B) {
 	flop := batch * c.TrainFLOP()
 	for _, input := range []string{"fixed", "loader"} {
 		for _, threads := range threadCounts() {
-			name := fmt.Sprintf("isa=%s/dtype=f32/preset=%s/batch=%d/input=%s/threads=%d", kernels.F32().Name, preset, batch, input, threads)
+			name := benchName(kernels.F32().Name, fmt.Sprintf("preset=%s/batch=%d/input=%s", preset, batch, input), threads)
 			b.Run(name, func(b *testing.B) {
 				setThreads(b, threads)
 				b.ReportAllocs()
@@ -123,7 +123,7 @@ func train(b *testing.B, c aimv2.Config, batch int) {
 func BenchmarkEncoder(b *testing.B) {
 	for _, m := range models {
 		for _, threads := range threadCounts() {
-			name := fmt.Sprintf("isa=%s/dtype=f32/preset=%s/batch=%d/threads=%d", kernels.F32().Name, m.preset, m.batch, threads)
+			name := benchName(kernels.F32().Name, fmt.Sprintf("preset=%s/batch=%d", m.preset, m.batch), threads)
 			b.Run(name, func(b *testing.B) {
 				if m.preset == "large" && testing.Short() {
 					b.Skip("1.2 GB of weights")

@@ -2,7 +2,9 @@ package bench
 
 import (
 	"fmt"
+	"reflect"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"fuerte/kernels"
@@ -21,26 +23,73 @@ type work struct {
 // second.
 const referenceFLOP = 1e9
 
+// benchName is the name of a sub-benchmark, in the form that benchstat and
+// roofline read.
+func benchName(isa, sizes string, threads int) string {
+	if sizes != "" {
+		sizes += "/"
+	}
+	return fmt.Sprintf("isa=%s/dtype=f32/%sthreads=%d", isa, sizes, threads)
+}
+
 // levels benchmarks what prepare returns, at every level and number of threads,
-// under isa=…/dtype=f32/<name>/threads=….
-func (w work) levels(b *testing.B, name string, prepare func(s *kernels.Set[float32]) func()) {
+// and with every candidate that it runs.
+func (w work) levels(b *testing.B, sizes string, prepare func(s *kernels.Set[float32]) func()) {
 	b.Helper()
 	for _, s := range usable() {
 		if s.Name == "reference" && w.flop > referenceFLOP {
 			continue
 		}
 		for _, threads := range threadCounts() {
-			b.Run(fmt.Sprintf("isa=%s/dtype=f32/%s/threads=%d", s.Name, name, threads), func(b *testing.B) {
-				setThreads(b, threads)
-				run := prepare(s)
-				run() // page faults, workers and scratch memory belong to no call
-				for b.Loop() {
-					run()
+			b.Run(benchName(s.Name, sizes, threads), func(b *testing.B) { w.run(b, s, threads, prepare) })
+		}
+	}
+	for _, c := range kernels.Candidates() {
+		if c.Set.Missing != "" {
+			continue
+		}
+		for _, threads := range threadCounts() {
+			b.Run(benchName(c.Set.Name, sizes, threads), func(b *testing.B) {
+				if !runs(c, prepare) { // here, since only a benchmark that is asked for gets here
+					b.Skipf("it does not run Set.%s", c.Field)
 				}
-				w.report(b, s, threads)
+				w.run(b, c.Set, threads, prepare)
 			})
 		}
 	}
+}
+
+func (w work) run(b *testing.B, s *kernels.Set[float32], threads int, prepare func(s *kernels.Set[float32]) func()) {
+	setThreads(b, threads)
+	run := prepare(s)
+	run() // page faults, workers and scratch memory belong to no call
+	for b.Loop() {
+		run()
+	}
+	w.report(b, s, threads)
+}
+
+// runs tells whether one call of a benchmark runs the kernel of a candidate: all
+// other kernels are the level's, whose benchmark it would repeat.
+func runs(c kernels.Candidate, prepare func(s *kernels.Set[float32]) func()) bool {
+	var called atomic.Bool
+	watched := *c.Set
+	if c.Field == "Tile" {
+		run := watched.Tile.Run
+		watched.Tile.Run = func(k int, a, b, c *float32, ldc int, accumulate bool) {
+			called.Store(true)
+			run(k, a, b, c, ldc, accumulate)
+		}
+	} else {
+		field := reflect.ValueOf(&watched).Elem().FieldByName(c.Field)
+		kernel := reflect.ValueOf(field.Interface())
+		field.Set(reflect.MakeFunc(field.Type(), func(args []reflect.Value) []reflect.Value {
+			called.Store(true)
+			return kernel.Call(args)
+		}))
+	}
+	prepare(&watched)()
+	return called.Load()
 }
 
 // setThreads sets GOMAXPROCS until the end of the benchmark.

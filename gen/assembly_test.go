@@ -209,12 +209,48 @@ func readDispatch(t *testing.T, arch string) dispatch {
 	if len(d.guard) == 0 || len(d.uses) == 0 {
 		t.Fatalf("%s: no guards or no uses: is the pattern right?", name)
 	}
+	if arch == "amd64" {
+		d.addCandidates(t)
+	}
 	return d
 }
 
-// TestDispatch: what kernels/dispatch_*.go uses is all that is used, every
-// function is used by the set that its name ends in, and a set asks for all that
-// its base asks for.
+// addCandidates adds what kernels/candidates_amd64.go uses: a call
+// candidate("level", …) for each experimental kernel. The level asks for the
+// features.
+func (d dispatch) addCandidates(t *testing.T) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(kernels, "candidates_amd64.go"), nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		if f, ok := call.Fun.(*ast.Ident); !ok || f.Name != "candidate" {
+			return true
+		}
+		level, err := strconv.Unquote(call.Args[0].(*ast.BasicLit).Value)
+		if err != nil || d.guard[level] == nil {
+			t.Errorf("candidates_amd64.go: a candidate of the level %s, which dispatch_amd64.go does not have", call.Args[0].(*ast.BasicLit).Value)
+		}
+		ast.Inspect(call, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := s.X.(*ast.Ident); ok && x.Name == "amd64" {
+					d.uses[s.Sel.Name] = append(d.uses[s.Sel.Name], level)
+				}
+			}
+			return true
+		})
+		return false
+	})
+}
+
+// TestDispatch: what kernels/dispatch_*.go and the list of candidates use is all
+// that is used, every function is used by the set that its name ends in, and a
+// set asks for all that its base asks for.
 func TestDispatch(t *testing.T) {
 	for _, arch := range arches {
 		d := readDispatch(t, arch)
@@ -245,7 +281,8 @@ func TestDispatch(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, i := range file.Imports {
-				if i.Path.Value == strconv.Quote("fuerte/kernels/"+arch) && filepath.Base(path) != "dispatch_"+arch+".go" {
+				allowed := []string{"dispatch_" + arch + ".go", "candidates_" + arch + ".go"}
+				if i.Path.Value == strconv.Quote("fuerte/kernels/"+arch) && !slices.Contains(allowed, filepath.Base(path)) {
 					t.Errorf("%s uses kernels/%s past dispatch_%s.go", filepath.Base(path), arch, arch)
 				}
 			}

@@ -6,6 +6,7 @@ package gen
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -24,38 +25,82 @@ var (
 
 var arches = []string{"amd64", "arm64"}
 
+// generatedFolders are the folders below kernels, and kernels itself, in which
+// the generators write.
+var generatedFolders = append([]string{""}, arches...)
+
 // TestFresh runs go generate on a copy that has lost every generated file, and
 // wants each of them back bit for bit, and no others.
 func TestFresh(t *testing.T) {
-	dir := copied(t, "gen", "kernels/amd64", "kernels/arm64")
-	for _, arch := range arches {
-		for name := range generated(t, filepath.Join(dir, "kernels", arch)) {
-			if err := os.Remove(filepath.Join(dir, "kernels", arch, name)); err != nil {
+	dir := copied(t, "gen", "kernels")
+	for _, folder := range generatedFolders {
+		for name := range generated(t, filepath.Join(dir, "kernels", folder)) {
+			if err := os.Remove(filepath.Join(dir, "kernels", folder, name)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if out, err := goIn(dir, nil, "generate", "./kernels/amd64", "./kernels/arm64"); err != nil {
-		t.Fatalf("go generate: %v\n%s", err, out)
-	}
-	for _, arch := range arches {
-		committed, made := generated(t, filepath.Join(kernels, arch)), generated(t, filepath.Join(dir, "kernels", arch))
-		if len(made) < 16 {
-			t.Errorf("kernels/%s: go generate makes only %d files", arch, len(made))
+	generate(t, dir)
+	for _, folder := range generatedFolders {
+		committed, made := generated(t, filepath.Join(kernels, folder)), generated(t, filepath.Join(dir, "kernels", folder))
+		if folder != "" && len(made) < 16 {
+			t.Errorf("kernels/%s: go generate makes only %d files", folder, len(made))
 		}
 		for name, text := range committed {
 			switch again, ok := made[name]; {
 			case !ok:
-				t.Errorf("kernels/%s/%s: no go:generate line of doc.go makes it", arch, name)
+				t.Errorf("kernels/%s/%s: no go:generate line of doc.go makes it", folder, name)
 			case !bytes.Equal(text, again):
-				t.Errorf("kernels/%s/%s: stale, run go generate ./kernels/%s", arch, name, arch)
+				t.Errorf("kernels/%s/%s: stale, run go generate ./...", folder, name)
 			}
 		}
 		for name := range made {
 			if committed[name] == nil {
-				t.Errorf("kernels/%s/%s: missing, run go generate ./kernels/%s", arch, name, arch)
+				t.Errorf("kernels/%s/%s: missing, run go generate ./...", folder, name)
 			}
 		}
+	}
+}
+
+// TestNoCandidates removes the files of all experimental kernels from a copy: go
+// generate takes away what it had made of them, and kernels builds without.
+func TestNoCandidates(t *testing.T) {
+	dir := copied(t, "gen", "kernels")
+	files, err := filepath.Glob(filepath.Join(dir, "gen", "amd64", "candidate_*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A run without candidates must not lean on what stands there already.
+	for _, suffix := range []string{".s", ".go"} {
+		if err := os.WriteFile(filepath.Join(dir, "kernels", "amd64", "candidate_amd64"+suffix), []byte("stale"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	generate(t, dir)
+	for _, suffix := range []string{".s", ".go"} {
+		if _, err := os.Stat(filepath.Join(dir, "kernels", "amd64", "candidate_amd64"+suffix)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("candidate_amd64%s is still there: %v", suffix, err)
+		}
+	}
+	if list := read(t, filepath.Join(dir, "kernels", "candidates_amd64.go")); bytes.Contains(list, []byte("candidate(")) {
+		t.Errorf("candidates_amd64.go still lists candidates:\n%s", list)
+	}
+	if out, err := goIn(dir, []string{"GOARCH=amd64", "GOOS=linux", "CGO_ENABLED=0"}, "build", "./kernels"); err != nil {
+		t.Errorf("kernels does not build without candidates: %v\n%s", err, out)
+	}
+}
+
+// generate runs go generate in a copy of the repository. A file that does not
+// compile, stale or gone, must not be in its way.
+func generate(t *testing.T, dir string) {
+	t.Helper()
+	if out, err := goIn(dir, nil, "generate", "./kernels/amd64", "./kernels/arm64"); err != nil {
+		t.Fatalf("go generate: %v\n%s", err, out)
 	}
 }
 
@@ -125,6 +170,9 @@ func generated(t *testing.T, dir string) map[string][]byte {
 	}
 	files := map[string][]byte{}
 	for _, e := range entries {
+		if e.IsDir() {
+			continue
+		}
 		text := read(t, filepath.Join(dir, e.Name()))
 		if strings.HasSuffix(e.Name(), ".s") || bytes.HasPrefix(text, []byte("// Code generated ")) {
 			files[e.Name()] = text

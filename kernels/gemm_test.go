@@ -12,17 +12,27 @@ import (
 	"testing"
 )
 
-// usable are the levels that this machine runs, or the one that FUERTE_ISA forces;
-// TestSets names the others.
+// usable are the levels that this machine runs, or the one that FUERTE_ISA forces,
+// and the candidates of these; TestSets names the others.
 func usable() []*Set[float32] {
 	if level := os.Getenv("FUERTE_ISA"); level != "" {
 		s, err := choice(level, Sets())
 		if err != nil {
 			panic(err) // no test may pass for want of a level
 		}
-		return []*Set[float32]{s}
+		return append([]*Set[float32]{s}, candidatesOf(s.Name)...)
 	}
-	return slices.DeleteFunc(Sets(), func(s *Set[float32]) bool { return s.Missing != "" })
+	return slices.DeleteFunc(append(Sets(), candidatesOf("")...), func(s *Set[float32]) bool { return s.Missing != "" })
+}
+
+// candidatesOf are the experimental kernels of a level, or of all where it is "".
+func candidatesOf(level string) (sets []*Set[float32]) {
+	for _, c := range Candidates() {
+		if level == "" || level == c.Level {
+			sets = append(sets, c.Set)
+		}
+	}
+	return sets
 }
 
 // gemmShapes are the shapes around the edges of the tiles and blocks of a level:

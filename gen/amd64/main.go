@@ -8,14 +8,17 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/pass"
 	"github.com/mmcloughlin/avo/printer"
 )
@@ -36,11 +39,15 @@ var families = map[string]struct {
 	"peak":        {"register-only loops that measure the ceiling", peakFamily},
 }
 
+// candidateFamily is one more family: its kernels belong to no level, and there
+// may be none.
+const candidateFamily = "candidate"
+
 func main() {
 	family := flag.String("family", "", "the one family to write")
 	dir := flag.String("dir", filepath.Join("..", "kernels", "amd64"), "where to write")
 	flag.Parse()
-	for _, name := range slices.Sorted(maps.Keys(families)) {
+	for _, name := range append(slices.Sorted(maps.Keys(families)), candidateFamily) {
 		if *family != "" && *family != name {
 			continue
 		}
@@ -56,21 +63,59 @@ func main() {
 func write(name, dir string) error {
 	e := &emitter{Context: build.NewContext()}
 	e.ConstraintExpr("amd64,!purego")
-	families[name].emit(e)
+	command := []string{"go", "run", "./amd64", "-family", name}
+	if name != candidateFamily {
+		families[name].emit(e)
+		f, err := e.Result()
+		if err != nil {
+			return err
+		}
+		return compile(f, name, command, dir)
+	}
+	list, err := emitCandidates(e, candidates{})
+	if err != nil {
+		return err
+	}
 	f, err := e.Result()
 	if err != nil {
 		return err
 	}
+	if err := checkFunctions(list, f); err != nil {
+		return err
+	}
+	if len(list) > 0 {
+		err = compile(f, name, command, dir)
+	} else {
+		err = remove(name, dir)
+	}
+	if err != nil {
+		return err
+	}
+	return writeCandidates(list, command, dir)
+}
+
+// compile writes the assembly and its declarations.
+func compile(f *ir.File, name string, command []string, dir string) error {
 	if err := pass.Compile.Execute(f); err != nil {
 		return err
 	}
-	cfg := printer.Config{Pkg: "amd64", Argv: []string{"go", "run", "./amd64", "-family", name}}
+	cfg := printer.Config{Pkg: "amd64", Argv: command}
 	for suffix, p := range map[string]printer.Printer{".s": printer.NewGoAsm(cfg), ".go": printer.NewStubs(cfg)} {
 		text, err := p.Print(f)
 		if err != nil {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(dir, name+"_amd64"+suffix), text, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove takes away what an earlier run wrote for a family.
+func remove(name, dir string) error {
+	for _, suffix := range []string{".s", ".go"} {
+		if err := os.Remove(filepath.Join(dir, name+"_amd64"+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

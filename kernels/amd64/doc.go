@@ -3,11 +3,13 @@
 // package. The functions fill kernels.Set (see dispatch_amd64.go there), whose
 // field comments are their contract; a name ends in the instruction-set level
 // that it needs. Nothing here is edited by hand: the generators are in
-// gen/amd64, one file a family, and a test in gen finds a stale file.
+// gen/amd64, one file a family, and a test in gen finds a stale file. The family
+// candidate is of experimental kernels, which no level has: bench/CANDIDATES.md.
 package amd64
 
 //go:generate go run -C ../../gen ./amd64 -family activation
 //go:generate go run -C ../../gen ./amd64 -family adamw
+//go:generate go run -C ../../gen ./amd64 -family candidate
 //go:generate go run -C ../../gen ./amd64 -family elementwise
 //go:generate go run -C ../../gen ./amd64 -family exp
 //go:generate go run -C ../../gen ./amd64 -family gemm

@@ -1,0 +1,340 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// comparison is how programs are measured. The first of them is ours.
+type comparison struct {
+	op       operation
+	programs []program
+	rounds   int
+	least    time.Duration // of a measurement, unless it is one call
+	settle   time.Duration // between two, in which the workers of the last go to sleep
+	limit    time.Duration // of an answer
+	budget   time.Duration // for one number of threads; 0: none
+	peak     func(threads int) float64
+	log      func(format string, a ...any)
+}
+
+// slow is how many times slower than the fastest a peer may be to be measured in
+// every round. Else it is in the first alone: a table of hundreds of sizes would
+// take hours for what cannot be the best. One that is hopeless is not even in
+// that.
+const slow, hopeless = 4, 10
+
+// failures end a program's part: after so many deaths and hangs it is not
+// started again.
+const failures = 3
+
+// peakEvery is how often the ceiling is measured again; the best counts.
+const peakEvery = 5 * time.Second
+
+// measurement is a row with what the programs did.
+type measurement struct {
+	Op      string             `json:"op"`
+	Role    string             `json:"role"`
+	Shape   string             `json:"shape"`
+	Args    string             `json:"args"` // of the protocol
+	Threads int                `json:"threads"`
+	FLOP    float64            `json:"flop"`
+	Timings map[string]*timing `json:"programs"`
+
+	Best     string  `json:"best_peer,omitempty"` // the peer with the least median
+	Ratio    float64 `json:"ratio,omitempty"`     // median over the rounds of its time relative to ours
+	Low      float64 `json:"low,omitempty"`       // the interval of that median
+	High     float64 `json:"high,omitempty"`
+	Coverage float64 `json:"coverage,omitempty"`
+	Percent  float64 `json:"percent_of_peak,omitempty"` // ours
+}
+
+// timing is what a program did for a row.
+type timing struct {
+	Repetitions int       `json:"repetitions,omitempty"`
+	Seconds     []float64 `json:"seconds,omitempty"` // of a call, by round
+	Median      float64   `json:"median,omitempty"`
+	GFLOPs      float64   `json:"gflop_per_s,omitempty"`
+	Once        bool      `json:"once,omitempty"` // too slow for every round
+	Lost        string    `json:"lost,omitempty"` // why there is no number
+	Wrong       bool      `json:"wrong,omitempty"`
+}
+
+// pass is the work on one number of threads.
+type pass struct {
+	*comparison
+	threads   int
+	processes []*process // nil: not running
+	failed    []int
+	gone      []string // why a program takes no more part
+}
+
+// passResult is what came of it.
+type passResult struct {
+	rows     []*measurement
+	peak     float64           // FLOP/s
+	versions map[string]string // of the programs that ran
+	gone     map[string]string // of those that ended before the end
+	left     int               // rows for which the budget was too small
+}
+
+// run measures rows on a number of threads. Errors: ctx ended, and with it the
+// result is what there is.
+func (c *comparison) run(ctx context.Context, threads int, rows []row) (res passResult, err error) {
+	n := len(c.programs)
+	p := &pass{comparison: c, threads: threads, processes: make([]*process, n), failed: make([]int, n), gone: make([]string, n)}
+	res = passResult{versions: map[string]string{}, gone: map[string]string{}}
+	defer func() {
+		for i, q := range p.processes {
+			if q != nil {
+				q.stop()
+			}
+			if p.gone[i] != "" {
+				res.gone[c.programs[i].name] = p.gone[i]
+			}
+		}
+		for _, m := range res.rows {
+			m.summarize(c.programs, res.peak) // the best of all ceilings
+		}
+	}()
+	begin, measured := time.Now(), time.Time{}
+	for i := range rows {
+		if c.budget > 0 && time.Since(begin) > c.budget {
+			res.left = len(rows) - i
+			return res, nil
+		}
+		if time.Since(measured) > peakEvery {
+			res.peak = max(res.peak, c.peak(threads))
+			measured = time.Now()
+		}
+		m, err := p.row(ctx, rows[i])
+		for j, q := range p.processes {
+			if q != nil {
+				res.versions[c.programs[j].name] = q.version
+			}
+		}
+		if err != nil {
+			return res, err
+		}
+		res.rows = append(res.rows, m)
+		m.summarize(c.programs, res.peak)
+		c.log("threads %d, row %d of %d: %s", threads, i+1, len(rows), m.line())
+	}
+	return res, nil
+}
+
+// ask starts program i, unless it runs, and sends a request. Errors: the
+// program's; what it did wrong is counted.
+func (p *pass) ask(ctx context.Context, i int, request string) (string, error) {
+	if p.gone[i] != "" {
+		return "", errors.New(p.gone[i])
+	}
+	var answer string
+	var err error
+	if p.processes[i] == nil {
+		p.processes[i], err = p.programs[i].start(ctx, p.threads, p.limit)
+	}
+	if err == nil {
+		answer, err = p.processes[i].ask(ctx, request, p.limit)
+	}
+	if _, ok := errors.AsType[refusal](err); err == nil || ok {
+		return answer, err
+	}
+	started := p.processes[i] != nil
+	if started {
+		p.processes[i].stop()
+		p.processes[i] = nil
+	}
+	if p.failed[i]++; ctx.Err() == nil && (!started || p.failed[i] == failures) {
+		p.gone[i] = err.Error()
+	}
+	return "", err
+}
+
+// row measures every program for a row. Errors: of ctx alone; a program that
+// fails loses the row.
+func (p *pass) row(ctx context.Context, r row) (*measurement, error) {
+	m := &measurement{Op: p.op.name, Role: r.role, Shape: r.shape, Args: r.args, Threads: p.threads, FLOP: r.flop, Timings: map[string]*timing{}}
+	lose := func(i int, err error) { m.Timings[p.programs[i].name].Lost = err.Error() }
+	verify := r.verifier()
+	calls := make([]float64, len(p.programs)) // the least seconds of one, calibration included
+	for i := range p.programs {
+		t := &timing{}
+		m.Timings[p.programs[i].name] = t
+		err := p.check(ctx, i, r, verify)
+		if _, wrong := errors.AsType[wrongAnswer](err); wrong {
+			t.Wrong = true
+		}
+		if err == nil {
+			t.Repetitions, calls[i], err = p.calibrate(ctx, i, r)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			lose(i, err)
+		}
+	}
+	p.dismiss(m, calls)
+	for round := range p.rounds {
+		for turn := range p.programs {
+			i := (round + turn) % len(p.programs)
+			t := m.Timings[p.programs[i].name]
+			if t.Lost != "" || t.Once {
+				continue
+			}
+			time.Sleep(p.settle)
+			s, err := p.time(ctx, i, r, t.Repetitions)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err != nil {
+				lose(i, err)
+				continue
+			}
+			t.Seconds = append(t.Seconds, s/float64(t.Repetitions))
+			calls[i] = min(calls[i], t.Seconds[round])
+		}
+		if round > 0 || p.rounds == 1 {
+			continue
+		}
+		fastest := p.fastestPeer(m, calls)
+		for i, call := range calls[1:] { // ours is measured in every round
+			if t := m.Timings[p.programs[1+i].name]; call > slow*fastest {
+				t.Once = true
+			}
+		}
+	}
+	return m, nil
+}
+
+// dismiss takes the calibration of a peer for its measurement if it is so slow
+// that no disturbance explains it.
+func (p *pass) dismiss(m *measurement, calls []float64) {
+	fastest := p.fastestPeer(m, calls)
+	for i, call := range calls[1:] {
+		if t := m.Timings[p.programs[1+i].name]; t.Lost == "" && call > hopeless*fastest {
+			t.Once, t.Seconds = true, []float64{call}
+		}
+	}
+}
+
+// fastestPeer is the least of the calls of the peers that still take part: one
+// of them is always measured in full.
+func (p *pass) fastestPeer(m *measurement, calls []float64) float64 {
+	fastest := math.Inf(1)
+	for i, call := range calls[1:] {
+		if m.Timings[p.programs[1+i].name].Lost == "" {
+			fastest = min(fastest, call)
+		}
+	}
+	return fastest
+}
+
+// wrongAnswer is the error of a program that computed something else.
+type wrongAnswer string
+
+func (w wrongAnswer) Error() string { return "wrong: " + string(w) }
+
+func (p *pass) check(ctx context.Context, i int, r row, verify func([]float64) error) error {
+	answer, err := p.ask(ctx, i, request{verb: "check", threads: p.threads, op: p.op, args: r.args}.String())
+	if err != nil {
+		return err
+	}
+	values, err := parseValues(answer)
+	if err == nil {
+		err = verify(values)
+	}
+	if err != nil {
+		return wrongAnswer(err.Error())
+	}
+	return nil
+}
+
+// time returns the seconds of a number of calls.
+func (p *pass) time(ctx context.Context, i int, r row, repetitions int) (float64, error) {
+	answer, err := p.ask(ctx, i, request{verb: "time", threads: p.threads, repetitions: repetitions, op: p.op, args: r.args}.String())
+	if err != nil {
+		return 0, err
+	}
+	values, err := parseValues(answer)
+	if err != nil || len(values) != 1 || !(values[0] > 0) {
+		return 0, fmt.Errorf("answered %.80q for a time", answer)
+	}
+	return values[0], nil
+}
+
+// calibrate finds how many calls take the least time of a measurement, and the
+// seconds of one. A single call says too little where it is short, so it is
+// asked for more until they take a tenth.
+func (p *pass) calibrate(ctx context.Context, i int, r row) (repetitions int, call float64, err error) {
+	least := p.least.Seconds()
+	for n := 1; ; {
+		s, err := p.time(ctx, i, r, n)
+		if err != nil {
+			return 0, 0, err
+		}
+		call = s / float64(n)
+		if want := int(math.Ceil(least / call)); s >= least/10 || want <= n {
+			return max(1, want), call, nil
+		}
+		n = min(64*n, max(2*n, int(math.Ceil(least/5/call))))
+	}
+}
+
+// summarize fills in what follows from the timings; peak is in FLOP/s. Our rate
+// and the ratio are medians, which one disturbed round does not move.
+func (m *measurement) summarize(programs []program, peak float64) {
+	for _, t := range m.Timings {
+		if t.Lost != "" || len(t.Seconds) == 0 {
+			continue
+		}
+		t.Median = median(t.Seconds)
+		t.GFLOPs = m.FLOP / t.Median / 1e9
+	}
+	ours := m.Timings[programs[0].name]
+	if ours.Median == 0 {
+		return
+	}
+	m.Percent = 100 * m.FLOP / ours.Median / peak
+	var best *timing
+	for _, p := range programs[1:] {
+		if t := m.Timings[p.name]; t.Median > 0 && !t.Once && (best == nil || t.Median < best.Median) {
+			best, m.Best = t, p.name
+		}
+	}
+	if best == nil {
+		return
+	}
+	// A round's measurements are neighbours in time, so their ratio is without
+	// what the machine does slowly.
+	ratios := make([]float64, min(len(best.Seconds), len(ours.Seconds)))
+	for r := range ratios {
+		ratios[r] = best.Seconds[r] / ours.Seconds[r]
+	}
+	m.Ratio = median(ratios)
+	m.Low, m.High, m.Coverage = medianInterval(ratios)
+}
+
+// line is the row for the log.
+func (m *measurement) line() string {
+	if m.Ratio == 0 {
+		return m.Shape + ": nothing to compare"
+	}
+	return fmt.Sprintf("%s: %.2f × %s", m.Shape, m.Ratio, m.Best)
+}
+
+// lostNames are the programs without a number, in order.
+func (m *measurement) lostNames() (names []string) {
+	for name, t := range m.Timings {
+		if t.Lost != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
