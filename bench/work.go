@@ -76,9 +76,9 @@ func runs(c kernels.Candidate, prepare func(s *kernels.Set[float32]) func()) boo
 	watched := *c.Set
 	if c.Field == "Tile" {
 		run := watched.Tile.Run
-		watched.Tile.Run = func(k int, a, b, c *float32, ldc int, accumulate bool) {
+		watched.Tile.Run = func(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
 			called.Store(true)
-			run(k, a, b, c, ldc, accumulate)
+			run(m, n, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
 		}
 	} else {
 		field := reflect.ValueOf(&watched).Elem().FieldByName(c.Field)

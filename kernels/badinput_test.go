@@ -32,9 +32,13 @@ func goodCalls() []goodCall {
 	id := []int32{0, 2}
 	a := &AttentionShape{B: 2, H: 2, Tq: 3, Tk: 4, Dh: 5, LdQ: 10, LdK: 10, LdV: 10, LdO: 10,
 		BatchQ: 30, BatchK: 40, BatchV: 40, BatchO: 30, Scale: 1}
+	packed := new(PackedB[float32])
+	packed.Pack(s, false, 4, 2, v(8), 2)
 	return []goodCall{
 		{function: "Gemm", op: "gemm", f: Gemm[float32], args: []any{s, false, false, 3, 2, 4, v(2*5 + 4), 5, v(3*2 + 2), 2, v(2*3 + 2), 3, false}},
 		{function: "Gemm", op: "gemm", f: Gemm[float32], args: []any{s, true, true, 3, 2, 4, v(3*4 + 3), 4, v(5 + 4), 5, v(2*2 + 2), 2, true}},
+		{function: "GemmFused", op: "gemm-fused", f: GemmFused[float32], args: []any{s, false, false, 3, 2, 4, v(2*5 + 4), 5, v(3*2 + 2), 2, v(2*3 + 2), 3, &Epilogue[float32]{Bias: v(2)}}},
+		{function: "GemmPacked", op: "gemm-packed", f: GemmPacked[float32], args: []any{s, false, 3, v(2*5 + 4), 5, packed, v(2*3 + 2), 3, (*Epilogue[float32])(nil)}},
 		{function: "Attention", op: "attention", f: Attention[float32], args: []any{s, v(60), v(12), v(60), v(80), v(80), a}, optional: []int{2}},
 		{function: "AttentionGrad", op: "attention_grad", f: AttentionGrad[float32], args: []any{s, v(60), v(80), v(80), v(60), v(80), v(80), v(60), v(12), v(60), a}},
 		{function: "RMSNorm", op: "rmsnorm", f: RMSNorm[float32], args: []any{s, v(6), v(2), v(6), v(3), 2, 3, 1e-5}},
@@ -107,6 +111,9 @@ func TestBadInput(t *testing.T) {
 					bad = append(bad, n)
 				}
 			case *AttentionShape: // TestAttentionShapeErrors spoils its fields
+			case *Epilogue[float32]: // TestPackedB spoils its fields
+			case *PackedB[float32]:
+				bad = append(bad, (*PackedB[float32])(nil), &PackedB[float32]{})
 			case *AdamWStep[float32]:
 				bad = append(bad, (*AdamWStep[float32])(nil))
 			default:

@@ -9,7 +9,7 @@ import "fuerte/kernels/amd64"
 func candidateSets() []Candidate {
 	return []Candidate{
 		candidate("avx2", "Tile", "GemmTile4x24AVX2", func(s *Set[float32]) {
-			s.Tile = Tile[float32]{MR: 4, NR: 24, Run: amd64.GemmTile4x24AVX2}
+			s.Tile = Tile[float32]{MR: 4, NR: 24, InPlace: true, Run: byWidth(8, amd64.GemmTile4x24AVX2, amd64.GemmTile4x8TailAVX2, amd64.GemmTile4x16TailAVX2, amd64.GemmTile4x24TailAVX2)}
 			s.PackRows = packRowsOf(4, amd64.PackRows4AVX2, s.PackRows)
 			s.PackRows = packRowsOf(24, amd64.PackRows24AVX2, s.PackRows)
 			s.PackCols = packColsOf(24, amd64.PackCols24AVX2, s.PackCols)

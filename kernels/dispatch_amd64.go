@@ -22,7 +22,8 @@ var (
 func archSets() []*Set[float32] {
 	avx2 := Reference[float32]()
 	avx2.Name, avx2.Missing = "avx2", missing(avx2Features)
-	avx2.Tile = Tile[float32]{MR: 6, NR: 16, InPlace: true, Run: tile6x16}
+	avx2.Tile = Tile[float32]{MR: 6, NR: 16, InPlace: true,
+		Run: byWidth(8, amd64.GemmTile6x16AVX2, amd64.GemmTile6x8TailAVX2, amd64.GemmTile6x16TailAVX2)}
 	avx2.FMALoop, avx2.FMALoopFLOP = amd64.FMAPeakAVX2, 192
 	avx2.PackRows, avx2.PackCols = packRows, packCols
 	avx2.Add = amd64.AddAVX2
@@ -53,7 +54,8 @@ func archSets() []*Set[float32] {
 
 	avx512 := *avx2
 	avx512.Name, avx512.Missing = "avx512", missing(avx512Features)
-	avx512.Tile = Tile[float32]{MR: 14, NR: 32, InPlace: true, Run: tile14x32}
+	avx512.Tile = Tile[float32]{MR: 14, NR: 32, InPlace: true,
+		Run: byWidth(16, amd64.GemmTile14x32AVX512, amd64.GemmTile14x16TailAVX512, amd64.GemmTile14x32TailAVX512)}
 	avx512.FMALoop, avx512.FMALoopFLOP = amd64.FMAPeakAVX512, 768
 	avx512.Add = amd64.AddAVX512
 	avx512.Sub = amd64.SubAVX512
@@ -103,26 +105,18 @@ func adamW(run func(p, m, v, g []float32, s *[7]float32)) func(p, m, v, g []floa
 	}
 }
 
-// tile6x16 and tile14x32 choose the kernel by the width of the panel.
-func tile6x16(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
-	switch {
-	case n == 16:
-		amd64.GemmTile6x16AVX2(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
-	case n > 8:
-		amd64.GemmTile6x16TailAVX2(m, n, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
-	default:
-		amd64.GemmTile6x8TailAVX2(m, n, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
-	}
-}
-
-func tile14x32(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
-	switch {
-	case n == 32:
-		amd64.GemmTile14x32AVX512(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
-	case n > 16:
-		amd64.GemmTile14x32TailAVX512(m, n, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
-	default:
-		amd64.GemmTile14x16TailAVX512(m, n, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+// byWidth is the micro-kernel made of one for whole panels and those for narrower
+// ones, tails[i] for more than i and at most i+1 vectors of so many lanes.
+func byWidth(lanes int, whole func(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool),
+	tails ...func(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool),
+) func(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
+	nr := lanes * len(tails)
+	return func(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
+		if n == nr {
+			whole(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+			return
+		}
+		tails[(n-1)/lanes](m, n, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
 	}
 }
 

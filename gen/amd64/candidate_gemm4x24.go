@@ -4,7 +4,7 @@ package main
 // that fills the 16 registers of AVX2, with 12 sums, 3 vectors of B and 1 of A.
 // Per step of k it loads 28 floats for 96 multiply-adds, and 6×16 loads 22.
 func (candidates) GemmTile4x24AVX2(e *emitter) candidate {
-	e.gemmTile(avx2, 4, 3, 4)
+	e.gemmTiles(avx2, 4, 3)
 	e.packRows(4)
 	e.packRows(24)
 	e.packCols(24)

@@ -32,12 +32,12 @@ func (notAlone) FMAPeakLongAVX2(*emitter) candidate {
 }
 func (notEmitted) SiLUPadeAVX2(*emitter) candidate { return candidate{level: "avx2", field: "SiLU"} }
 func (notSaid) GemmTile4x16AVX2(e *emitter) candidate {
-	e.gemmTile(avx2, 4, 2, 1)
+	e.gemmTiles(avx2, 4, 2)
 	e.packRows(4)
 	return candidate{level: "avx2", field: "Tile", mr: 4, nr: 16}
 }
 func (fine) GemmTile4x16AVX512(e *emitter) candidate {
-	e.gemmTile(avx512, 4, 1, 1)
+	e.gemmTiles(avx512, 4, 1)
 	return candidate{level: "avx512", field: "Tile", mr: 4, nr: 16}
 }
 
@@ -89,7 +89,7 @@ func TestCandidateFields(t *testing.T) {
 	}
 	for _, want := range []string{
 		`candidate("avx512", "Tile", "GemmTile9x48AVX512", func(s *Set[float32]) {`,
-		"s.Tile = Tile[float32]{MR: 9, NR: 48, Run: amd64.GemmTile9x48AVX512}",
+		"s.Tile = Tile[float32]{MR: 9, NR: 48, InPlace: true, Run: byWidth(16, amd64.GemmTile9x48AVX512, amd64.GemmTile9x16TailAVX512, amd64.GemmTile9x32TailAVX512, amd64.GemmTile9x48TailAVX512)}",
 		"s.PackCols = packColsOf(48, amd64.PackCols48AVX2, s.PackCols)",
 		"s.AdamW = adamW(amd64.AdamWShortAVX2)",
 		"s.SiLU = amd64.SiLUPadeAVX2",

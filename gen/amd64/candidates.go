@@ -73,8 +73,8 @@ func (k kernel) check() error {
 		return fmt.Errorf("no field of kernels.Set is named")
 	case notCandidates[k.field] != "":
 		return fmt.Errorf("the field %s: %s", k.field, notCandidates[k.field])
-	case k.field == "Tile" && (k.mr < 1 || k.nr < 1):
-		return fmt.Errorf("a Tile of %d×%d: mr and nr are to be set", k.mr, k.nr)
+	case k.field == "Tile" && (k.mr < 1 || k.nr < 1 || k.nr%k.lanes() != 0):
+		return fmt.Errorf("a Tile of %d×%d: mr and nr are to be set, nr to whole vectors", k.mr, k.nr)
 	case k.field != "Tile" && (k.mr != 0 || k.nr != 0 || k.packRows != nil || k.packCols != nil):
 		return fmt.Errorf("mr, nr, packRows and packCols are for a Tile, not for %s", k.field)
 	}
@@ -83,7 +83,7 @@ func (k kernel) check() error {
 
 // functions are the assembly functions that the candidate says it has.
 func (k kernel) functions() []string {
-	names := []string{k.name}
+	names := append([]string{k.name}, k.tails()...)
 	for _, w := range k.packRows {
 		names = append(names, fmt.Sprintf("PackRows%dAVX2", w))
 	}
@@ -91,6 +91,22 @@ func (k kernel) functions() []string {
 		names = append(names, fmt.Sprintf("PackCols%dAVX2", w))
 	}
 	return names
+}
+
+// tails are the functions of a tile for narrower panels, by their vectors.
+func (k kernel) tails() (names []string) {
+	lanes := k.lanes()
+	for n := lanes; n <= k.nr; n += lanes {
+		names = append(names, fmt.Sprintf("GemmTile%dx%dTail%s", k.mr, n, strings.ToUpper(k.level)))
+	}
+	return names
+}
+
+func (k kernel) lanes() int {
+	if k.level == "avx512" {
+		return avx512.lanes
+	}
+	return avx2.lanes
 }
 
 // checkFunctions holds what was emitted to what the candidates say.
@@ -144,7 +160,8 @@ func writeCandidates(list []kernel, command []string, dir string) error {
 func (k kernel) assignments() (list []string) {
 	switch k.field {
 	case "Tile":
-		list = append(list, fmt.Sprintf("s.Tile = Tile[float32]{MR: %d, NR: %d, Run: amd64.%s}", k.mr, k.nr, k.name))
+		list = append(list, fmt.Sprintf("s.Tile = Tile[float32]{MR: %d, NR: %d, InPlace: true, Run: byWidth(%d, amd64.%s, amd64.%s)}",
+			k.mr, k.nr, k.lanes(), k.name, strings.Join(k.tails(), ", amd64.")))
 	case "AdamW":
 		list = append(list, fmt.Sprintf("s.AdamW = adamW(amd64.%s)", k.name))
 	default:

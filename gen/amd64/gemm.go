@@ -8,14 +8,16 @@ import (
 )
 
 func gemmFamily(e *emitter) {
-	for _, t := range []struct {
-		v        vectors
-		mr, cols int
-	}{{avx2, 6, 2}, {avx512, 14, 2}} {
-		e.gemmTile(t.v, t.mr, t.cols, false)
-		for cols := t.cols; cols > 0; cols-- {
-			e.gemmTile(t.v, t.mr, cols, true)
-		}
+	e.gemmTiles(avx2, 6, 2)
+	e.gemmTiles(avx512, 14, 2)
+}
+
+// gemmTiles emits the kernels of one tile, cols vectors wide: for whole panels and
+// for every number of vectors that a narrower one has.
+func (e *emitter) gemmTiles(v vectors, mr, cols int) {
+	e.gemmTile(v, mr, cols, false)
+	for c := range cols {
+		e.gemmTile(v, mr, c+1, true)
 	}
 }
 
@@ -26,7 +28,8 @@ func gemmFamily(e *emitter) {
 // Contract:  kernels.Tile.
 // Registers: mr·cols sums; cols vectors of one row of B; one element of A in all
 // lanes, of which renaming makes as many as are in flight; the mask of a tail.
-// 6×16: 12 + 2 + 1 + 1 = 16 Y. 14×32: 28 + 2 + 1 = 31 Z.
+// 6×16: 12 + 2 + 1 + 1 = 16 Y. 14×32: 28 + 2 + 1 = 31 Z. Where the mask has no
+// room, it is read from memory in every step.
 // Loop:      strips of mr rows, then one of what is left, each with its own code;
 // in a strip of mr 4 steps of k a pass, then 1 a pass, else 1 a pass; per step as
 // many broadcasts as rows, cols loads and rows·cols FMAs. C is prefetched first,
@@ -44,11 +47,15 @@ func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 	e.text(name+v.suffix, "func("+parameters+" int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)",
 		fmt.Sprintf("%s%s sets the m rows %s of C[i·ldc+j] = Σ_p a[i/%d·strip+i%%%d·row+p·col]·b[p·ldb+j], p < k,", name, v.suffix, columns, mr, mr),
 		"or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.")
-	t := gemmTile{lanes: m, mr: mr, cols: cols}
+	t := gemmTile{lanes: m, mr: mr, cols: cols, tail: tail}
 	if tail {
 		n := e.gp("n")
 		e.SUBQ(op.U32(uint32(nr-v.lanes)), n)
-		t.mask = m.prefix(n)
+		if v.lanes == 8 && mr*cols+cols+2 > 16 {
+			t.maskAt = m.prefixAt(n)
+		} else {
+			t.mask = m.prefix(n)
+		}
 	}
 	t.left, t.strip, t.c = e.gp("m"), e.gp("a"), e.gp("c")
 	t.row, t.col, t.ldb = t.bytes("row"), t.bytes("col"), t.bytes("ldb")
@@ -88,9 +95,11 @@ func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 type gemmTile struct {
 	*lanes
 	mr, cols                  int
-	left, strip, c            ptr          // rows to do, the strip of A, the rows of C
-	row, row3, row5, col, ldb ptr          // strides in bytes
-	mask                      reg.Register // of the last vector of a row; nil: all lanes
+	left, strip, c            ptr // rows to do, the strip of A, the rows of C
+	row, row3, row5, col, ldb ptr // strides in bytes
+	tail                      bool
+	mask                      reg.Register // of a tail's last vector, or
+	maskAt                    op.Mem       // where it lies
 	sum, bs                   []vec
 	a0                        vec
 }
@@ -143,7 +152,7 @@ func (t *gemmTile) block(rows, unroll int) {
 	bs, a0 := t.bs, t.a0
 	step := func() {
 		for j := range t.cols {
-			t.load(at(b, j*t.lanes.lanes), bs[j], j)
+			t.load(at(b, j*t.lanes.lanes), bs[j], j, a0)
 		}
 		t.ADDQ(t.ldb, b)
 		for i := range rows {
@@ -191,7 +200,7 @@ func (t *gemmTile) block(rows, unroll int) {
 	for i := range rows {
 		for j := range t.cols {
 			s := sum[i*t.cols+j]
-			t.load(at(from, j*t.lanes.lanes), a0, j)
+			t.load(at(from, j*t.lanes.lanes), a0, j, bs[0])
 			t.VADDPS(a0, s, s)
 		}
 		if i < rows-1 {
@@ -201,32 +210,40 @@ func (t *gemmTile) block(rows, unroll int) {
 	t.Label(set)
 	for i := range rows {
 		for j := range t.cols {
-			t.store(sum[i*t.cols+j], at(t.c, j*t.lanes.lanes), j)
+			t.store(sum[i*t.cols+j], at(t.c, j*t.lanes.lanes), j, a0)
 		}
 		t.ADDQ(ldc, t.c)
 	}
 }
 
 // load and store move the j-th vector of a row: of a tail's last one only what
-// the mask has.
-func (t *gemmTile) load(from op.Mem, to vec, j int) {
+// the mask has. free is a register that a mask may use.
+func (t *gemmTile) load(from op.Mem, to vec, j int, free vec) {
 	switch {
-	case t.mask == nil || j < t.cols-1:
+	case !t.tail || j < t.cols-1:
 		t.VMOVUPS(from, to)
 	case t.lanes.lanes == 16:
 		t.VMOVUPS_Z(from, t.mask, to)
 	default:
-		t.VMASKMOVPS(from, t.mask, to)
+		t.VMASKMOVPS(from, t.maskIn(free), to)
 	}
 }
 
-func (t *gemmTile) store(from vec, to op.Mem, j int) {
+func (t *gemmTile) store(from vec, to op.Mem, j int, free vec) {
 	switch {
-	case t.mask == nil || j < t.cols-1:
+	case !t.tail || j < t.cols-1:
 		t.VMOVUPS(from, to)
 	case t.lanes.lanes == 16:
 		t.VMOVUPS(from, t.mask, to)
 	default:
-		t.VMASKMOVPS(from, t.mask, to)
+		t.VMASKMOVPS(from, t.maskIn(free), to)
 	}
+}
+
+func (t *gemmTile) maskIn(free vec) reg.Register {
+	if t.mask != nil {
+		return t.mask
+	}
+	t.VMOVUPS(t.maskAt, free)
+	return free
 }

@@ -323,6 +323,13 @@ func (m *lanes) prefix(rest ptr) reg.Register {
 		m.KMOVW(bits, k)
 		return k
 	}
+	mask := m.YMM()
+	m.VMOVUPS(m.prefixAt(rest), mask)
+	return mask
+}
+
+// prefixAt is the address of the mask of the first rest lanes of AVX2.
+func (m *lanes) prefixAt(rest ptr) op.Mem {
 	if !m.prefixes {
 		m.prefixes = true
 		m.prefixTable = m.StaticGlobal("prefix")
@@ -331,12 +338,11 @@ func (m *lanes) prefix(rest ptr) reg.Register {
 			m.AddDatum(4*i, op.U32([]uint32{math.MaxUint32, 0}[i/8]))
 		}
 	}
-	table, back, mask := m.GP64(), m.GP64(), m.YMM()
+	table, back := m.GP64(), m.GP64()
 	m.LEAQ(m.prefixTable, table)
 	m.MOVQ(rest, back)
 	m.NEGQ(back)
-	m.VMOVUPS(op.Mem{Base: table, Index: back, Scale: 4, Disp: 32}, mask)
-	return mask
+	return op.Mem{Base: table, Index: back, Scale: 4, Disp: 32}
 }
 
 // total adds up the sums and their lanes, in a fixed order, into lane 0.

@@ -4,11 +4,29 @@
 
 package amd64
 
-// GemmTile4x24AVX2 sets the 4×24 block C[i·ldc+j] = Σ_p a[p·4+i]·b[p·24+j], p < k,
-// or adds to it if accumulate. It works like kernels.refTile4x4, see kernels.Tile.
+// GemmTile4x24AVX2 sets the m rows of 24 columns of C[i·ldc+j] = Σ_p a[i/4·strip+i%4·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
 //
 //go:noescape
-func GemmTile4x24AVX2(k int, a *float32, b *float32, c *float32, ldc int, accumulate bool)
+func GemmTile4x24AVX2(m int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile4x8TailAVX2 sets the m rows of n columns, 1 ≤ n ≤ 8, of C[i·ldc+j] = Σ_p a[i/4·strip+i%4·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile4x8TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile4x16TailAVX2 sets the m rows of n columns, 9 ≤ n ≤ 16, of C[i·ldc+j] = Σ_p a[i/4·strip+i%4·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile4x16TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile4x24TailAVX2 sets the m rows of n columns, 17 ≤ n ≤ 24, of C[i·ldc+j] = Σ_p a[i/4·strip+i%4·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile4x24TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
 
 // PackRows4AVX2 sets dst[p·4+j] = src[p·ld+j], p < k, j < 4.
 // It works like kernels.refPackRows with w and width equal.

@@ -10,17 +10,17 @@ package amd64
 //go:noescape
 func GemmTile6x16AVX2(m int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
 
-// GemmTile6x16TailAVX2 sets the m rows of n columns, 9 ≤ n ≤ 16, of C[i·ldc+j] = Σ_p a[i/6·strip+i%6·row+p·col]·b[p·ldb+j], p < k,
-// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
-//
-//go:noescape
-func GemmTile6x16TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
-
 // GemmTile6x8TailAVX2 sets the m rows of n columns, 1 ≤ n ≤ 8, of C[i·ldc+j] = Σ_p a[i/6·strip+i%6·row+p·col]·b[p·ldb+j], p < k,
 // or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
 //
 //go:noescape
 func GemmTile6x8TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile6x16TailAVX2 sets the m rows of n columns, 9 ≤ n ≤ 16, of C[i·ldc+j] = Σ_p a[i/6·strip+i%6·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile6x16TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
 
 // GemmTile14x32AVX512 sets the m rows of 32 columns of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
 // or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
@@ -28,14 +28,14 @@ func GemmTile6x8TailAVX2(m int, n int, k int, a *float32, strip int, row int, co
 //go:noescape
 func GemmTile14x32AVX512(m int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
 
-// GemmTile14x32TailAVX512 sets the m rows of n columns, 17 ≤ n ≤ 32, of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
-// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
-//
-//go:noescape
-func GemmTile14x32TailAVX512(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
-
 // GemmTile14x16TailAVX512 sets the m rows of n columns, 1 ≤ n ≤ 16, of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
 // or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
 //
 //go:noescape
 func GemmTile14x16TailAVX512(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile14x32TailAVX512 sets the m rows of n columns, 17 ≤ n ≤ 32, of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile14x32TailAVX512(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
