@@ -24,16 +24,18 @@ type rules struct {
 	// saves nor spills, and what it wrote below SP a signal would overwrite.
 	reserved *regexp.Regexp
 	// A loop ends: it goes back by back, right after count has taken a constant
-	// off the counter, which nothing else in the loop writes.
-	back, count string
-	jumps       []string
-	upper       *regexp.Regexp // registers that ask for VZEROUPPER
+	// off the counter, which nothing else in the loop writes; by backToZero only
+	// where that constant is 1; and by always only to a comparison of the counter
+	// that leaves the loop.
+	back, backToZero, always, count string
+	jumps                           []string
+	upper                           *regexp.Regexp // registers that ask for VZEROUPPER
 }
 
 var disciplines = map[string]rules{
 	"amd64": {
 		reserved: regexp.MustCompile(`\b(SP|BP|R14|R15)\b`), // R14 holds g under ABIInternal, R15 the GOT when linked dynamically
-		back:     "JAE", count: "SUBQ", jumps: []string{"JAE", "JB", "JZ"},
+		back:     "JAE", backToZero: "JNZ", always: "JMP", count: "SUBQ", jumps: []string{"JAE", "JB", "JZ", "JNZ", "JMP"},
 		upper: regexp.MustCompile(`\b[YZ]\d`),
 	},
 	"arm64": {
@@ -46,6 +48,7 @@ var disciplines = map[string]rules{
 
 var (
 	frameless = regexp.MustCompile(`^TEXT ·\w+\(SB\), NOSPLIT, \$0-\d+$`) // go vet checks the number
+	one       = regexp.MustCompile(`^\$(0x0*)?1$`)
 	positive  = regexp.MustCompile(`^\$(0x0*[1-9a-f][0-9a-f]*|[1-9]\d*)$`)
 	// The WORDs are vector instructions without exception: no integer register can
 	// hide in one.
@@ -98,7 +101,7 @@ func (r rules) breaches(f function) (bad []string) {
 		case !ok:
 			say(i, "jumps out of the function")
 		case to > n:
-		case i.op != r.back || before.op != r.count || !positive.MatchString(before.args[0]):
+		case before.op != r.count || !positive.MatchString(before.args[0]) || !r.ends(i, before, f.code[to:]):
 			say(i, "jumps back by other than %s after %s of a constant", r.back, r.count)
 		default:
 			counter := before.args[len(before.args)-1]
@@ -110,6 +113,19 @@ func (r rules) breaches(f function) (bad []string) {
 		}
 	}
 	return bad
+}
+
+// ends tells whether a loop that goes back by jump, after count, ends.
+func (r rules) ends(jump, count instruction, loop []instruction) bool {
+	switch jump.op {
+	case r.back:
+		return true
+	case r.backToZero:
+		return one.MatchString(count.args[0])
+	case r.always:
+		return len(loop) > 2 && loop[1].op == "CMPQ" && loop[1].args[0] == count.args[1] && loop[2].op == "JB"
+	}
+	return false
 }
 
 // written tells whether an instruction may write a register: it is the last
@@ -166,6 +182,9 @@ func TestDisciplineSees(t *testing.T) {
 		{"amd64", "\tJB done", "\tJB elsewhere", "jumps out"},
 		{"amd64", "\tJAE loop", "\tJZ loop", "jumps back by other"},
 		{"amd64", "\tSUBQ $8, CX\n\tJAE", "\tSUBQ $0, CX\n\tJAE", "jumps back by other"},
+		{"amd64", "\tJAE loop", "\tJNZ loop", "jumps back by other"}, // 8 at a time may miss 0
+		{"amd64", "\tJAE loop", "\tJMP loop", "jumps back by other"},
+		{"amd64", "\tJAE loop", "\tJMP elsewhere", "jumps out"},
 		{"amd64", "\tVADDPS Y0, Y1, Y1", "\tADDQ $8, CX", "the counter"},
 		{"amd64", "\tVADDPS Y0, Y1, Y1", "\tMOVB (AX), CL", "the counter"},
 		{"amd64", "Y1, Y1", "Y1, k<>+0(SB)", "writes to a constant"},
@@ -182,6 +201,16 @@ func TestDisciplineSees(t *testing.T) {
 		rules := disciplines[arch]
 		if bad := rules.breaches(parse(t, "good", text)[0]); bad != nil {
 			t.Fatalf("the good function breaks the rules: %v", bad)
+		}
+		for _, loop := range []string{"SUBQ $1, CX\n\tJNZ loop", "CMPQ CX, $8\n\tJB done\n\tSUBQ $8, CX\n\tJMP loop"} {
+			text := strings.Replace(good["amd64"], "SUBQ $8, CX\n\tJAE loop", loop, 1)
+			if head, exit, split := strings.Cut(loop, "\n\tJB done"); split {
+				text = strings.Replace(good["amd64"], "loop:\n", "loop:\n\t"+head+"\n\tJB done\n", 1)
+				text = strings.Replace(text, "\tSUBQ $8, CX\n\tJAE loop", exit[1:], 1)
+			}
+			if bad := disciplines["amd64"].breaches(parse(t, "good", text)[0]); bad != nil {
+				t.Fatalf("a good loop breaks the rules: %v\n%s", bad, text)
+			}
 		}
 		bad := strings.Join(rules.breaches(parse(t, "bad", strings.ReplaceAll(text, c[1], c[2]))[0]), "\n")
 		if !strings.Contains(bad, c[3]) {

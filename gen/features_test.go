@@ -33,11 +33,11 @@ var (
 )
 
 // amd64Opcodes holds every opcode that kernels may use. One that is not here
-// fails: legacy SSE mixes badly with VEX, CALL and JMP leave the function, PUSH
+// fails: legacy SSE mixes badly with VEX, CALL leaves the function, PUSH
 // and POP move the stack, STD turns the direction of string instructions.
 var amd64Opcodes = map[string]encodings{
 	"ADDQ": general, "SUBQ": general, "NEGQ": general, "LEAQ": general, "MOVQ": general, "MOVL": general, "MOVB": general,
-	"XORQ": general, "NOTL": general, "SHLL": general, "SHLQ": general, "TESTQ": general, "TESTL": general, "TESTB": general,
+	"XORQ": general, "NOTL": general, "SHLL": general, "SHLQ": general, "ANDQ": general, "TESTQ": general, "TESTL": general, "TESTB": general,
 	"JZ": general, "JNZ": general, "JB": general, "JMP": general, "CMPQ": general, "JAE": general, "RET": general,
 	"PCALIGN":    general,          // no instruction: pads with no-ops
 	"PREFETCHT0": {always: "MMX+"}, // avo's word; the SDM asks for SSE
@@ -49,7 +49,7 @@ var amd64Opcodes = map[string]encodings{
 	"VANDPS": logic, "VORPS": logic, "VXORPS": logic,
 	"VADDSS": scalar, "VMULSS": scalar, "VDIVSS": scalar, "VSQRTSS": scalar, "VMOVSS": scalar, "VCVTSI2SSQ": scalar,
 	"VMOVHLPS": scalar, "VMOVLPS": scalar, // 128 bits only
-	"VBLENDVPS": avxOnly, "VMASKMOVPS": avxOnly, "VMOVMSKPS": avxOnly, "VINSERTF128": avxOnly, "VEXTRACTF128": avxOnly,
+	"VBLENDVPS": avxOnly, "VMASKMOVPS": avxOnly, "VMOVMSKPS": avxOnly, "VINSERTF128": avxOnly, "VHADDPS": avxOnly, "VEXTRACTF128": avxOnly,
 	"VZEROUPPER": {always: "AVX"},
 	"VPADDD":     integers, "VPSUBD": integers, "VPSLLD": integers, "VPSRAD": integers,
 	"VFMADD213PS": fma, "VFMADD231PS": fma, "VFNMADD213PS": fma, "VFNMADD231PS": fma, "VFMSUB213PS": fma,

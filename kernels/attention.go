@@ -76,7 +76,7 @@ func (a *AttentionShape) limit(b, i int) int {
 // Error: with u the unit round-off, a_i = max_j |Scale|·Σ_d|q_id·k_jd| over the
 // visible keys and R_i = u·(Tq + Tk + (Dh+4)·(1+a_i) + 16),
 //
-//	|err o_id| ≤ 2·R_i·Σ_j p_ij·|v_jd|     |err lse_i| ≤ R_i + 2·u·|lse_i|
+//	|err o_id| ≤ 2·Σ_j (R_i·p_ij + 1.2e-38)·|v_jd|     |err lse_i| ≤ R_i + 2·u·|lse_i|
 //
 // and 1e-35 for underflow. Bits: the same for any GOMAXPROCS.
 // Panics: *ShapeError if a slice is short, rows overlap, Tk < Tq with Causal, a
@@ -127,9 +127,9 @@ func Attention[T Float](s *Set[T], o, lse, q, k, v []T, a *AttentionShape) {
 // to any gradient, even where its operands are not finite.
 // Error: with R_i as there and G_i = max_j Σ_d|gO_id·v_jd| over the visible keys,
 //
-//	|err gv_jd| ≤ 4·Σ_i R_i·p_ij·|gO_id|
-//	|err gq_id| ≤ 16·|Scale|·R_i·G_i·Σ_j p_ij·|k_jd|
-//	|err gk_jd| ≤ 16·|Scale|·Σ_i R_i·G_i·p_ij·|q_id|
+//	|err gv_jd| ≤ 4·Σ_i (R_i·p_ij + 1.2e-38)·|gO_id|
+//	|err gq_id| ≤ 16·|Scale|·G_i·Σ_j (R_i·p_ij + 1.2e-38)·|k_jd|
+//	|err gk_jd| ≤ 16·|Scale|·Σ_i G_i·(R_i·p_ij + 1.2e-38)·|q_id|
 //
 // and 1e-35 for underflow.
 // Cost: 10·B·H·Tq·Tk·Dh FLOP, about half of it with Causal. Parallel over

@@ -142,14 +142,14 @@ func (c *attentionCase) solve() {
 				}
 				ri := float64(a.Tq+a.Tk) + (float64(a.Dh)+attnRow[0])*(attnRow[1]+big) + attnRow[2]
 				li := (b*a.H+h)*a.Tq + i
-				c.lseErr[li] = ri + attnBound[1]*math.Abs(c.lse[li])
+				c.lseErr[li] = ri + attnBound[2]*math.Abs(c.lse[li])
 				for j, pj := range p {
 					kj, vj := at(a.BatchK, a.LdK, j), at(a.BatchV, a.LdV, j)
 					for d := range a.Dh {
-						c.oErr[oi+d] += attnBound[0] * ri * pj * math.Abs(v[vj+d])
-						c.gkErr[c.vAt+vj+d] += attnGrad[0] * ri * pj * math.Abs(c.gO[oi+d])
-						c.gqErr[qi+d] += attnGrad[1] * math.Abs(a.Scale) * ri * g * pj * math.Abs(k[kj+d])
-						c.gkErr[kj+d] += attnGrad[2] * math.Abs(a.Scale) * ri * g * pj * math.Abs(c.q[qi+d])
+						c.oErr[oi+d] += attnBound[0] * (ri*pj + attnBound[1]/unit) * math.Abs(v[vj+d])
+						c.gkErr[c.vAt+vj+d] += attnGrad[0] * (ri*pj + attnGrad[1]/unit) * math.Abs(c.gO[oi+d])
+						c.gqErr[qi+d] += attnGrad[2] * math.Abs(a.Scale) * g * (ri*pj + attnGrad[3]/unit) * math.Abs(k[kj+d])
+						c.gkErr[kj+d] += attnGrad[4] * math.Abs(a.Scale) * g * (ri*pj + attnGrad[5]/unit) * math.Abs(c.q[qi+d])
 					}
 				}
 			}
@@ -241,10 +241,10 @@ func checkAttention[T Float](t *testing.T, s *Set[T], c *attentionCase) {
 
 func checkAttentionResult[T Float](t *testing.T, s *Set[T], c *attentionCase, r attentionResult[T]) {
 	t.Helper()
-	mustHold(t, "Attention o", s, r.o, c.o, c.oErr, attnBound[2])
-	mustHold(t, "Attention lse", s, r.lse, c.lse, c.lseErr, attnBound[2])
-	mustHold(t, "AttentionGrad q", s, r.gq, c.gq, c.gqErr, attnGrad[3])
-	mustHold(t, "AttentionGrad kv", s, r.gkv, c.gkv, c.gkErr, attnGrad[3])
+	mustHold(t, "Attention o", s, r.o, c.o, c.oErr, attnBound[3])
+	mustHold(t, "Attention lse", s, r.lse, c.lse, c.lseErr, attnBound[3])
+	mustHold(t, "AttentionGrad q", s, r.gq, c.gq, c.gqErr, attnGrad[6])
+	mustHold(t, "AttentionGrad kv", s, r.gkv, c.gkv, c.gkErr, attnGrad[6])
 }
 
 // checkAttentionFenced runs on memory beside an unmapped page. A fault in a worker

@@ -329,7 +329,7 @@ var bitsExempt = map[string]string{"Peak": "a rate"}
 
 // bitsFields says which function runs the kernels that Chunks does not.
 var bitsFields = map[string]string{
-	"Tile": "Gemm", "PackRows": "Gemm", "PackCols": "Gemm",
+	"Tile": "Gemm", "PackRows": "Gemm", "PackCols": "Gemm", "Dots": "Gemm",
 	"Sum": "ReduceSum", "Dot": "SumSquares", "Max": "ReduceMax", "ExpSub": "Softmax",
 	"RMSNormRow": "RMSNorm", "RMSNormGradRow": "RMSNormGrad", "LayerNormRow": "LayerNorm", "LayerNormGradRow": "LayerNormGrad",
 	"AdamW": "AdamW", "FMALoop": "Peak",

@@ -26,6 +26,7 @@ func archSets() []*Set[float32] {
 		Run: byWidth(8, amd64.GemmTile6x16AVX2, amd64.GemmTile6x8TailAVX2, amd64.GemmTile6x16TailAVX2)}
 	avx2.FMALoop, avx2.FMALoopFLOP = amd64.FMAPeakAVX2, 192
 	avx2.PackRows, avx2.PackCols = packRows, packCols
+	avx2.Dots = dots
 	avx2.Add = amd64.AddAVX2
 	avx2.Sub = amd64.SubAVX2
 	avx2.Mul = amd64.MulAVX2
@@ -117,6 +118,17 @@ func byWidth(lanes int, whole func(m, k int, a *float32, strip, row, col int, b 
 			return
 		}
 		tails[(n-1)/lanes](m, n, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+	}
+}
+
+// dots takes four columns at a time, then one.
+func dots(m, n, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
+	j := 0
+	for ; j+4 <= n; j += 4 {
+		amd64.Dots4AVX2(m, k, a, lda, offset(b, j*ldb), ldb, offset(c, j), ldc, accumulate)
+	}
+	for ; j < n; j++ {
+		amd64.Dots1AVX2(m, k, a, lda, offset(b, j*ldb), ldb, offset(c, j), ldc, accumulate)
 	}
 }
 

@@ -33,6 +33,7 @@ func archSets() []*Set[float32] {
 	neon.GELU, neon.GELUGrad = arm64.GELUNEON, arm64.GELUGradNEON
 
 	neon.Sum, neon.Dot, neon.Max, neon.ExpSub = arm64.SumNEON, arm64.DotNEON, arm64.MaxNEON, arm64.ExpSubNEON
+	neon.Dots = dotsBy(arm64.DotNEON)
 
 	neon.RMSNormRow, neon.RMSNormGradRow = arm64.RMSNormRowNEON, arm64.RMSNormGradRowNEON
 	neon.LayerNormRow, neon.LayerNormGradRow = arm64.LayerNormRowNEON, arm64.LayerNormGradRowNEON

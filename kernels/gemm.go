@@ -31,8 +31,8 @@ func shapeCheck(ok bool, op, format string, args ...any) {
 // Error: ≤ (k+⌈k/256⌉)·u·Σ|a·b| + 1.5e-45·k per element, and ⌈k/256⌉·u·|C| more if
 // accumulate.
 // Values: as in Set; NaN and Inf in A or B reach their row or column alone.
-// Bits: the same for any GOMAXPROCS, and for B packed before; they follow from the
-// level and the shape, whatever the caches.
+// Bits: the same for any GOMAXPROCS; they follow from the level and the shape,
+// whatever the caches.
 // Panics: *ShapeError if a slice is short or a stride is smaller than a row.
 // Cost: 2·m·n·k FLOP.
 // Source: Goto & van de Geijn 2008; Low et al. 2016 for the blocking.
@@ -60,7 +60,8 @@ func GemmFused[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda 
 // GemmPacked sets C = e(op(A)·B), or C = op(A)·B where e is nil, for B packed
 // before, at the level s.
 //
-// Error: as GemmFused. Bits: those of Gemm and GemmFused.
+// Error: as GemmFused. Bits: as Gemm, but not those of Gemm where that would read B
+// in place.
 // Panics: as GemmFused, and if B was packed for another tile.
 func GemmPacked[T Float](s *Set[T], transA bool, m int, a []T, lda int, b *PackedB[T], c []T, ldc int, e *Epilogue[T]) {
 	if b == nil || b.nr != s.Tile.NR {
@@ -271,6 +272,11 @@ func (g *gemm[T]) block(t int) {
 		to = g.k
 	}
 	c, ldc, accumulate := g.c[i*g.ldc+g.jc+j:], g.ldc, g.accumulate
+	if p.path != byTiles {
+		g.thin(c, j, w)
+		g.epilogue.apply(g.s, c, ldc, 0, g.m, j, j+w)
+		return
+	}
 	if p.parts > 1 {
 		c, ldc, accumulate = g.partials[(part*g.m+i)*g.n+g.jc+j:], g.n, false
 	}
@@ -299,6 +305,39 @@ func (g *gemm[T]) block(t int) {
 	}
 	if p.parts == 1 {
 		g.epilogue.apply(g.s, c, ldc, i, i+h, g.jc+j, g.jc+j+w)
+	}
+}
+
+// thin multiplies all rows of A, of which there are few, with w columns of B in
+// place.
+func (g *gemm[T]) thin(c []T, j, w int) {
+	if g.plan.path == byDots {
+		const columns = 16
+		for q := 0; q < w; q += columns {
+			stopPoint()
+			g.s.Dots(g.m, min(columns, w-q), g.k, &g.a[0], g.lda, &g.b[(j+q)*g.ldb], g.ldb, &c[q], g.ldc, g.accumulate)
+		}
+		return
+	}
+	sum := scratch[T](w)
+	defer sum.free()
+	for i := range g.m {
+		y, at, step := c[i*g.ldc:][:w], i*g.lda, 1
+		if g.transA {
+			at, step = i, g.lda
+		}
+		clear(sum.mem)
+		for p := range g.k {
+			if p%64 == 0 {
+				stopPoint()
+			}
+			g.s.Axpy(sum.mem, g.b[p*g.ldb+j:], g.a[at+p*step])
+		}
+		if g.accumulate {
+			g.s.Add(y, y, sum.mem)
+		} else {
+			copy(y, sum.mem)
+		}
 	}
 }
 

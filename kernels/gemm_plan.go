@@ -11,17 +11,31 @@ const gemmKC = 256
 // size of the caches. Of these the caches reach only the blocks of C, which no bit
 // of it depends on.
 type gemmPlan struct {
+	path         gemmPath
 	packA, packB bool // copied into micro-panels first, or read in place
 	columns      int  // of B that are packed at a time
 	mc, nc       int  // the block of C of a task
 	parts        int  // of k, summed up apart
 }
 
+// gemmPath is which kernel multiplies, and how.
+type gemmPath uint8
+
+const (
+	byTiles gemmPath = iota // Tile
+	byDots                  // Dots: few rows of A with Bᵀ as it lies, at the speed at which B is read
+	byRows                  // Axpy: a row or two of A with the rows of B as they lie
+)
+
 // The sizes that tasks are made for: enough of them that a worker which comes late
 // costs little, and each long enough that its hand-out does.
 const (
 	gemmTasks    = 16
 	gemmTaskFLOP = 1 << 20
+	// thinTaskElements is the least part of B that a task takes where B is read once.
+	thinTaskElements = 1 << 15
+	// dotsRows and axpyRows are the most rows of A that are not worth packing B for.
+	dotsRows, axpyRows = 16, 2
 	// gemmPart is the least length of a part of k.
 	gemmPart = 1024
 	// gemmRows is the most rows of a block: with gemmKC columns, 172 KB of L2.
@@ -34,6 +48,18 @@ var packElements = 1 << 23
 func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k int) gemmPlan {
 	mr, nr := s.Tile.MR, s.Tile.NR
 	p := gemmPlan{parts: 1}
+	switch {
+	case packed:
+	case transB && !transA && m <= dotsRows:
+		p.path = byDots
+	case !transB && m <= axpyRows:
+		p.path = byRows
+	}
+	if p.path != byTiles {
+		p.mc, p.columns = m, n
+		p.nc = roundUp(min(n, max((n+gemmTasks-1)/gemmTasks, 1+thinTaskElements/k)), 4)
+		return p
+	}
 	p.packB = packed || transB || m > 2*mr
 	p.columns = roundUp(min(n, max(nr, packElements/k)), nr)
 	p.mc, p.nc = min(roundUp(m, mr), wholeTiles(gemmRows, mr)), min(roundUp(n, nr), wholeTiles(blockColumns(), nr))

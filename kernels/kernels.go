@@ -83,6 +83,12 @@ type Set[T Float] struct {
 	// w ≤ i < width: a micro-panel from the transposed source.
 	PackCols func(dst, src []T, ld, k, w, width int)
 
+	// Dots sets C[i·ldc+j] = Σ_{p<k} a[i·lda+p]·b[j·ldb+p] (+ C[i·ldc+j] if
+	// accumulate) for i < m, j < n: A·Bᵀ, both as they lie, for few rows of A.
+	// m, n, k ≥ 1; memory as Tile.Run.
+	// Error: ≤ (k/8+8)·u·Σ|a||b| + 1.5e-45·k, and 1 ULP more if accumulate.
+	Dots func(m, n, k int, a *T, lda int, b *T, ldb int, c *T, ldc int, accumulate bool)
+
 	// Add sets y = a + b. Error: correctly rounded.
 	Add func(y, a, b []T)
 	// Sub sets y = a − b. Error: correctly rounded.

@@ -13,6 +13,7 @@ func Reference[T Float]() *Set[T] {
 		FMALoopFLOP:      refFMALoopFLOP,
 		PackRows:         refPackRows[T],
 		PackCols:         refPackCols[T],
+		Dots:             refDots[T],
 		Add:              refAdd[T],
 		Sub:              refSub[T],
 		Mul:              refMul[T],

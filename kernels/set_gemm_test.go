@@ -111,6 +111,78 @@ func testTile(t *testing.T, s *Set[float32]) {
 	}
 }
 
+// testDots runs every number of rows and columns up to past the blocks, and every
+// k up to past the vectors.
+func testDots(t *testing.T, s *Set[float32]) {
+	defer fault(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	const most, gaps = 300, 3
+	fa, fb, fc := newFence(t, 9*(most+gaps)), newFence(t, 9*(most+gaps)), newFence(t, 9*(9+gaps))
+	gap := math.Float32frombits(canaryBits)
+	operand := func(f *fence, rows, cols, ld int, kind values, end bool) ([]float32, func() bool) {
+		x, ok := f.place((rows-1)*ld+cols, end)
+		fill(x, gap)
+		for i := range rows {
+			kind.fill(r, x[i*ld:i*ld+cols])
+		}
+		return x, ok
+	}
+	for m := 1; m <= 8; m++ {
+		for n := 1; n <= 9; n++ {
+			for _, k := range []int{1, 2, 3, 7, 8, 9, 15, 16, 31, 40 + m + n, most} {
+				if k == most && m+n > 9 {
+					continue
+				}
+				for variant := range 8 {
+					end, accumulate, kind := variant&1 == 0, variant&2 == 0, wholeNumbers
+					if variant&4 == 0 {
+						kind = fractions
+					}
+					lda, ldb, ldc := k+m%(gaps+1), k+n%(gaps+1), n+(m+n)%(gaps+1)
+					a, okA := operand(fa, m, k, lda, kind, end)
+					b, okB := operand(fb, n, k, ldb, kind, end)
+					c, okC := operand(fc, m, n, ldc, wholeNumbers, end)
+					if !accumulate {
+						fill(c, gap)
+					}
+					before := slices.Clone(c)
+					s.Dots(m, n, k, &a[0], lda, &b[0], ldb, &c[0], ldc, accumulate)
+					label := fmt.Sprintf("m=%d n=%d k=%d lda=%d ldb=%d ldc=%d accumulate=%t", m, n, k, lda, ldb, ldc, accumulate)
+					if !okA() || !okB() || !okC() {
+						t.Fatalf("%s: wrote beside an operand", label)
+					}
+					for i, got := range c {
+						y, x := i/ldc, i%ldc
+						if x >= n {
+							if math.Float32bits(got) != canaryBits {
+								t.Fatalf("%s: wrote %g into the gap behind row %d", label, got, y)
+							}
+							continue
+						}
+						var want, size float64
+						for p := range k {
+							v := float64(a[y*lda+p]) * float64(b[x*ldb+p])
+							want, size = want+v, size+math.Abs(v)
+						}
+						tol := (float64(k)/dotsBound[0]+dotsBound[1])*ulp1*size + dotsBound[2]*float64(k)
+						if accumulate {
+							want += float64(before[i])
+							tol += dotsBound[3] * ulp(want)
+						}
+						if kind == wholeNumbers {
+							tol = 0
+						}
+						observe("Dots", s.Name, float64(got), want, tol, func() string { return fmt.Sprintf("%s C[%d,%d]", label, y, x) })
+						if !within(got, want, tol) {
+							t.Fatalf("%s: C[%d,%d] = %g, want %g ± %g", label, y, x, got, want, tol)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func fill(x []float32, v float32) {
 	for i := range x {
 		x[i] = v

@@ -30,6 +30,7 @@ var families = map[string]struct {
 }{
 	"activation":  {"SiLU, SwiGLU, GELU, tanh and their gradients", activationFamily},
 	"adamw":       {"the optimiser step", adamwFamily},
+	"dots":        {"products with both operands as they lie", dotsFamily},
 	"elementwise": {"arithmetic of vectors", elementwiseFamily},
 	"exp":         {"exponential and logarithm", expFamily},
 	"norm":        {"RMSNorm and LayerNorm rows and their gradients", normFamily},

@@ -10,6 +10,7 @@ package amd64
 //go:generate go run -C ../../gen ./amd64 -family activation
 //go:generate go run -C ../../gen ./amd64 -family adamw
 //go:generate go run -C ../../gen ./amd64 -family candidate
+//go:generate go run -C ../../gen ./amd64 -family dots
 //go:generate go run -C ../../gen ./amd64 -family elementwise
 //go:generate go run -C ../../gen ./amd64 -family exp
 //go:generate go run -C ../../gen ./amd64 -family gemm
