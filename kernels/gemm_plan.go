@@ -34,8 +34,9 @@ const (
 	gemmTaskFLOP = 1 << 20
 	// thinTaskElements is the least part of B that a task takes where B is read once.
 	thinTaskElements = 1 << 15
+	thinTaskColumns  = 384 // a call for each row of B should be longer than its hand-out
 	// dotsRows and axpyRows are the most rows of A that are not worth packing B for.
-	dotsRows, axpyRows = 16, 2
+	dotsRows, axpyRows = 16, 1
 	// gemmPart is the least length of a part of k.
 	gemmPart = 1024
 	// gemmRows is the most rows of a block: with gemmKC columns, 172 KB of L2.
@@ -57,7 +58,11 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k int) gemm
 	}
 	if p.path != byTiles {
 		p.mc, p.columns = m, n
-		p.nc = roundUp(min(n, max((n+gemmTasks-1)/gemmTasks, 1+thinTaskElements/k)), 4)
+		least := 1 + thinTaskElements/k
+		if p.path == byRows {
+			least = max(least, thinTaskColumns)
+		}
+		p.nc = roundUp(min(n, max((n+gemmTasks-1)/gemmTasks, least)), 4)
 		return p
 	}
 	p.packB = packed || transB || m > 2*mr
