@@ -98,17 +98,22 @@ func Attention[T Float](s *Set[T], o, lse, q, k, v []T, a *AttentionShape) {
 		return
 	}
 	f := &attention[T]{s: s, a: *a, q: q, k: k, v: v, o: o, lse: lse}
-	parts := 1
+	f.block, f.part, f.parts = attentionParts(s, a)
+	Parallel(a.B*a.H*f.parts, f.forward)
+}
+
+// attentionParts cuts the queries of a head: into parts, each a task, of blocks.
+func attentionParts[T Float](s *Set[T], a *AttentionShape) (block, part, parts int) {
+	parts = 1
 	if heads := a.B * a.H; heads < attentionTasks {
 		parts = max(1, min(a.Tq/attentionSplit, (attentionTasks+heads-1)/heads))
 	}
-	f.block = wholeTiles(attentionQueries, s.Tile.MR)
+	block = wholeTiles(attentionQueries, s.Tile.MR)
 	if a.Causal {
-		f.block = s.Tile.MR // the closer the block hugs the diagonal, the less is computed in vain
+		block = s.Tile.MR // the closer the block hugs the diagonal, the less is computed in vain
 	}
-	f.part = roundUp((a.Tq+parts-1)/parts, f.block)
-	f.parts = (a.Tq + f.part - 1) / f.part
-	Parallel(a.B*a.H*f.parts, f.forward)
+	part = roundUp((a.Tq+parts-1)/parts, block)
+	return block, part, (a.Tq + part - 1) / part
 }
 
 // AttentionGrad is the VJP of Attention: from the cotangent gO of o, in o's

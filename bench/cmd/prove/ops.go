@@ -47,6 +47,8 @@ var fieldTests = map[string][]string{
 // above are the ops above the sets, and those that only a device has.
 var above = []op{
 	{"Gemm", []string{"TestGemm*", "FuzzGemm", "opengl.TestGemm"}},
+	{"GemmFused", []string{"TestGemmFused"}},
+	{"GemmPacked", []string{"TestGemmFused", "TestPackedB"}},
 	// The tests run forward and VJP on the same case.
 	{"Attention", []string{"TestAttention*", "FuzzAttention", "opengl.TestAttention"}},
 	{"AttentionGrad", []string{"TestAttention*", "FuzzAttention", "opengl.TestAttention"}},

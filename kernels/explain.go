@@ -1,0 +1,103 @@
+package kernels
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Call is a call of an op, as far as its plan depends on it.
+type Call struct {
+	// Op is "gemm", "attention", "attention_grad", "rows" for a function over rows of
+	// a matrix, or "elementwise".
+	Op string
+	// M, N, K are the sizes of a product; TransA and TransB as in Gemm, Packed for
+	// GemmPacked. Rows are M×N, vectors are N long.
+	M, N, K                int
+	TransA, TransB, Packed bool
+	// Attention is the shape of an attention.
+	Attention *AttentionShape
+}
+
+// Explain tells which kernel, tile, packing and split a call takes at a level, and
+// why, a fact a line. It asks the plan that the call itself follows.
+//
+// Errors: an unknown op, or sizes below 1.
+func Explain[T Float](s *Set[T], c Call) (string, error) {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	why := "the strongest that this CPU has, or the one that was asked for"
+	if s.Missing != "" {
+		why = "cannot run here: the CPU lacks " + s.Missing
+	}
+	say("level: %s (%s)", s.Name, why)
+	switch c.Op {
+	case "gemm":
+		if c.M < 1 || c.N < 1 || c.K < 1 {
+			return "", fmt.Errorf("kernels: explain gemm: bad size m=%d n=%d k=%d", c.M, c.N, c.K)
+		}
+		planGemm(s, c.TransA, c.TransB, c.Packed, c.M, c.N, c.K).explain(say, s.Tile.MR, s.Tile.NR, c)
+	case "attention", "attention_grad":
+		if c.Attention == nil || c.Attention.B < 1 || c.Attention.H < 1 || c.Attention.Tq < 1 || c.Attention.Tk < 1 || c.Attention.Dh < 1 {
+			return "", fmt.Errorf("kernels: explain %s: no shape, or one that is empty", c.Op)
+		}
+		a := c.Attention
+		if a.Tq <= attentionFew {
+			say("kernel: Dot, ExpSub and Axpy, row by row: %d queries are not worth packing keys for", a.Tq)
+			say("tasks: %d, a head of a batch entry each", a.B*a.H)
+			break
+		}
+		say("kernel: Tile, %d×%d; scores exist in blocks of at most %d keys, never as a whole", s.Tile.MR, s.Tile.NR, attentionKeys)
+		if c.Op == "attention" {
+			block, part, parts := attentionParts(s, a)
+			say("tasks: %d, %d of each of %d heads, of up to %d queries, in blocks of %d", a.B*a.H*parts, parts, a.B*a.H, part, block)
+		} else {
+			say("tasks: %d, a head of a batch entry each, in blocks of %d queries", a.B*a.H, wholeTiles(attentionGradQueries, s.Tile.MR))
+		}
+	case "rows":
+		if c.M < 1 || c.N < 1 {
+			return "", fmt.Errorf("kernels: explain rows: bad size %d×%d", c.M, c.N)
+		}
+		per := rowsPerTask(c.N)
+		say("kernel: one call for each row")
+		say("tasks: %d of %d rows, about %d elements", (c.M+per-1)/per, per, chunk)
+	case "elementwise":
+		if c.N < 1 {
+			return "", fmt.Errorf("kernels: explain elementwise: bad length %d", c.N)
+		}
+		say("tasks: %d of %d elements", (c.N+chunk-1)/chunk, min(c.N, chunk))
+	default:
+		return "", fmt.Errorf("kernels: explain: unknown op %q; there are gemm, attention, attention_grad, rows, elementwise", c.Op)
+	}
+	return b.String(), nil
+}
+
+func (p gemmPlan) explain(say func(format string, args ...any), mr, nr int, c Call) {
+	switch p.path {
+	case byDots:
+		say("kernel: Dots: %d rows of A (at most %d) read both operands as they lie, at the speed at which B is read", c.M, dotsRows)
+	case byRows:
+		say("kernel: Axpy: one row of A adds up the rows of B as they lie")
+	default:
+		say("kernel: Tile, %d×%d, sums in registers over %d terms at a time", mr, nr, min(gemmKC, c.K))
+	}
+	if p.path == byTiles {
+		switch {
+		case c.Packed:
+			say("B: packed before")
+		case p.packB:
+			say("B: packed first, by all workers, %d columns at a time", min(p.columns, c.N))
+		default:
+			say("B: read in place: %d rows of A do not pay for packing it", c.M)
+		}
+		if p.packA {
+			say("A: each task packs its block, for %d panels of B", (p.nc+nr-1)/nr)
+		} else {
+			say("A: read in place: %d panels of B do not pay for packing it", (p.nc+nr-1)/nr)
+		}
+	}
+	high, wide := (c.M+p.mc-1)/p.mc, (min(c.N, p.columns)+p.nc-1)/p.nc
+	say("tasks: %d×%d blocks of C, of up to %d×%d", high, wide, min(p.mc, c.M), min(p.nc, c.N))
+	if p.parts > 1 {
+		say("sums: in %d parts, because C has few elements, added up in a fixed tree", p.parts)
+	}
+}
