@@ -46,7 +46,7 @@ func arm64Edits(f *function) func(i int) []edit {
 		case slices.Contains(kept, l.op):
 			return nil
 		case l.op == "WORD":
-			for _, e := range wordEdits(l, vectors) {
+			for _, e := range wordEdits(l, vectors, func(a, b int) bool { return f.copied(i, fmt.Sprintf("V%d", a), fmt.Sprintf("V%d", b)) }) {
 				add(e.operator, e.text)
 			}
 			return list
@@ -194,8 +194,9 @@ var encodings = map[string][]encoding{
 
 // wordEdits breaks an instruction that is written as its encoding. A word that
 // is not what its comment says yields an edit that no assembler accepts, so
-// that it is seen; a test in gen/arm64 compares the two.
-func wordEdits(l line, vectors []int) []edit {
+// that it is seen; a test in gen/arm64 compares the two. A register that copied
+// finds to hold the same value is no wrong one.
+func wordEdits(l line, vectors []int, copied func(a, b int) bool) []edit {
 	name, _, _ := strings.Cut(l.comment, " ")
 	w := uint32(atoi(strings.TrimPrefix(l.args[0], "$")))
 	i := slices.IndexFunc(encodings[name], func(e encoding) bool { return w&e.mask == e.bits })
@@ -209,7 +210,12 @@ func wordEdits(l line, vectors []int) []edit {
 	}
 	add("opposite", w&^e.mask|e.opposite)
 	field := func(operand int, shift uint) {
-		add(fmt.Sprintf("register %d", operand), w&^(31<<shift)|uint32(next(vectors, int(w>>shift&31)))<<shift)
+		r := int(w >> shift & 31)
+		to := next(vectors, r)
+		for n := 0; n < len(vectors) && copied(r, to); n++ {
+			to = next(vectors, to)
+		}
+		add(fmt.Sprintf("register %d", operand), w&^(31<<shift)|uint32(to)<<shift)
 	}
 	field(1, 5)
 	if e.mask == threeSame || e.mask == byElement {
