@@ -127,15 +127,6 @@ func (t *gemmTile) rowOf(a [2]ptr, i int) op.Mem {
 
 // block emits the code of one strip of rows; c is moved past it.
 func (t *gemmTile) block(rows, unroll int) {
-	prefetched, ldc := t.GP64(), t.bytes("ldc") // 13 registers in the loop are enough
-	t.MOVQ(t.c, prefetched)
-	for i := range rows {
-		t.PREFETCHT0(at(prefetched, 0))
-		t.PREFETCHT0(at(prefetched, t.cols*t.lanes.lanes-1))
-		if i < rows-1 {
-			t.ADDQ(ldc, prefetched)
-		}
-	}
 	sum := t.sum[:rows*t.cols]
 	for _, x := range sum {
 		t.zero(t.emitter, x)
@@ -190,7 +181,7 @@ func (t *gemmTile) block(rows, unroll int) {
 		t.JNZ(op.LabelRef(head))
 	}
 
-	ldc = t.bytes("ldc")
+	ldc := t.bytes("ldc")
 	accumulate, set := t.GP8(), t.label("set")
 	t.Load(t.Param("accumulate"), accumulate)
 	t.TESTB(accumulate, accumulate)
