@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -81,18 +82,22 @@ func testTile(t *testing.T, s *Set[float32]) {
 // testPackRows and testPackCols compare every width that a tile of some level
 // asks for, full and cut, with the formula of the contract.
 func testPackRows(t *testing.T, s *Set[float32]) {
-	testPack(t, s.PackRows, func(p, j, ld int) int { return p*ld + j }, func(k, w int) (rows, cols int) { return k, w })
+	testPack(t, &s.Tile, s.PackRows, func(p, j, ld int) int { return p*ld + j }, func(k, w int) (rows, cols int) { return k, w })
 }
 
 func testPackCols(t *testing.T, s *Set[float32]) {
-	testPack(t, s.PackCols, func(p, i, ld int) int { return i*ld + p }, func(k, w int) (rows, cols int) { return w, k })
+	testPack(t, &s.Tile, s.PackCols, func(p, i, ld int) int { return i*ld + p }, func(k, w int) (rows, cols int) { return w, k })
 }
 
-func testPack(t *testing.T, pack func(dst, src []float32, ld, k, w, width int), from func(p, j, ld int) int, shape func(k, w int) (rows, cols int)) {
+func testPack(t *testing.T, tile *Tile[float32], pack func(dst, src []float32, ld, k, w, width int), from func(p, j, ld int) int, shape func(k, w int) (rows, cols int)) {
 	defer fault(t)
-	const mostK, mostWidth, mostGap = 130, 33, 17
-	fd, fs := newFence(t, mostK*mostWidth), newFence(t, (mostK+mostGap)*(mostK+mostGap))
-	for _, width := range []int{1, 4, 6, 8, 12, 14, 16, 32, 33} {
+	const mostK, mostGap = 130, 17
+	widths := []int{1, 4, 6, 8, 12, 14, 16, 32, 33, tile.MR, tile.NR}
+	slices.Sort(widths)
+	widths = slices.Compact(widths)
+	mostWidth := widths[len(widths)-1]
+	fd, fs := newFence(t, mostK*mostWidth), newFence(t, (max(mostK, mostWidth)+mostGap)*(max(mostK, mostWidth)+mostGap))
+	for _, width := range widths {
 		for w := 1; w <= width; w++ {
 			if w > 2 && w < width-2 && w%5 != 0 {
 				continue

@@ -24,7 +24,7 @@ const (
 // lacks where FUERTE_REQUIRE names it.
 func TestSets(t *testing.T) {
 	required := strings.FieldsFunc(os.Getenv("FUERTE_REQUIRE"), func(r rune) bool { return r == ',' })
-	for _, s := range Sets() {
+	for _, s := range append(Sets(), candidatesOf(os.Getenv("FUERTE_ISA"))...) {
 		i := slices.Index(required, s.Name)
 		if i >= 0 {
 			required = slices.Delete(required, i, i+1)
@@ -333,9 +333,9 @@ func classBound(want, tol float64) float64 {
 // operand of the kernels that sum up, so that every lane and tail has one; and
 // fills whole operands with them.
 func TestPlacedValues(t *testing.T) {
-	lengths := []int{1, 5, 16, 37, 150}
+	lengths := []int{1, 5, 16, 45, 150} // 45 is two pairs of AVX2 vectors, one alone, and a tail
 	if testing.Short() {
-		lengths = []int{1, 37}
+		lengths = []int{1, 45}
 	}
 	for _, s := range usable() {
 		for _, row := range vectorRows {
@@ -403,9 +403,10 @@ func clones(v [][]float32) [][]float32 {
 	return w
 }
 
-// specials are met by every elementwise kernel in every combination.
+// specials are met by every elementwise kernel in every combination; among them
+// are the least x with a normal eˣ, −87.33654, and other cuts of the kernels.
 var specials = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0.5, -2, 3, 7, 1e-45, -1e-45, 1e-39, -1e-39, 0x1p-126, -0x1p-126,
-	1e-20, -1e-20, 10, -10, 20, -20, 50, -50, 86, -86, 87.3, -87.3, 88, -88, 88.72283, 88.72284, 89, -89, -103.9, -104, 110, -110,
+	1e-20, -1e-20, 0.625, -0.625, 10, -10, 13.04, -13.04, 20, -20, 50, -50, 86, -86, 87.3, -87.3, -87.33654, -87.33655, 88, -88, 88.72283, 88.72284, 89, -89, -103.9, -104, 110, -110,
 	1e5, -1e5, 1e19, -1e19, 1e30, -1e30, math.MaxFloat32, -math.MaxFloat32,
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
 
@@ -450,28 +451,58 @@ func (row vectorRow) testSpecial(t *testing.T, s *Set[float32]) {
 		got[k] = slices.Clone(out[k])
 	}
 	row.compare(t, s.Name, "special values", in, out, got, row.run(s, got, in))
-	if row.in != 1 {
-		return
+	for range 4 { // in short calls too: what a tail does is other code
+		inParts(in, got, func(n int) int { return min(1+r.IntN(15), n) }, func(in, got [][]float32) { row.run(s, got, in) })
+		row.compare(t, s.Name, "special values, in parts", in, out, got, nil)
 	}
-	// Unary: all exponents and signs, evenly spaced in the order of the bits.
+	// The first operand over all exponents and signs, evenly spaced in the order
+	// of the bits, then densely where the functions bend and where most of their
+	// arguments are.
 	stride := 1<<16 - 15
 	if testing.Short() {
 		stride = 1<<20 - 3
 	}
-	x := make([]float32, 1<<32/stride)
-	for i := range x {
-		x[i] = math.Float32frombits(uint32(i * stride))
-		if row.skip != nil && row.skip([]float64{float64(x[i])}) {
-			x[i] = 1
+	count := 1 << 32 / stride
+	row.scan(t, s, r, "all exponents", count, func(i int) float32 { return math.Float32frombits(uint32(i * stride)) })
+	for _, most := range []float32{90, 3, 1} {
+		row.scan(t, s, r, fmt.Sprintf("−%g…%g", most, most), count, func(i int) float32 { return most * (2*float32(i)/float32(count) - 1) })
+	}
+}
+
+// scan runs the kernel on count values of the first operand, with normal numbers
+// as the others: in one call, and in calls so short that most are in a tail.
+func (row vectorRow) scan(t *testing.T, s *Set[float32], r *rand.Rand, label string, count int, x func(i int) float32) {
+	t.Helper()
+	in, out := vectorsOf(row.in, count), vectorsOf(row.out, count)
+	row.draw(r, in, nil)
+	for i := range in[0] {
+		in[0][i] = x(i)
+		if row.skip != nil && row.skip([]float64{float64(in[0][i])}) {
+			in[0][i] = 1
 		}
 	}
-	y := make([]float32, len(x))
-	row.compare(t, s.Name, "all exponents", [][]float32{x}, vectorsOf(1, len(x)), [][]float32{y}, row.run(s, [][]float32{y}, [][]float32{x}))
-	// And densely where the functions bend.
-	for i := range x {
-		x[i] = 180*float32(i)/float32(len(x)) - 90
+	for _, length := range []int{count, 15} {
+		got := clones(out)
+		inParts(in, got, func(n int) int { return min(length, n) }, func(in, got [][]float32) { row.run(s, got, in) })
+		row.compare(t, s.Name, fmt.Sprintf("%s in parts of %d", label, length), in, out, got, nil)
 	}
-	row.compare(t, s.Name, "−90…90", [][]float32{x}, vectorsOf(1, len(x)), [][]float32{y}, row.run(s, [][]float32{y}, [][]float32{x}))
+}
+
+// inParts calls run on one part of the operands after the other, of the lengths
+// that length gives for what is left.
+func inParts(in, out [][]float32, length func(left int) int, run func(in, out [][]float32)) {
+	n := len(in[0])
+	for at := 0; at < n; {
+		next := at + length(n-at)
+		cut := func(v [][]float32) (part [][]float32) {
+			for _, x := range v {
+				part = append(part, x[at:next])
+			}
+			return part
+		}
+		run(cut(in), cut(out))
+		at = next
+	}
 }
 
 func vectorsOf(count, n int) [][]float32 {

@@ -235,7 +235,18 @@ var vectorRows = []vectorRow{
 		field: "ExpSub", in: 1, out: 1, inPlace: [][2]int{{0, 0}},
 		fill: func(r *rand.Rand, in, _ [][]float32) {
 			for i := range in[0] {
-				in[0][i] = 3.25 - float32(r.ExpFloat64())*10
+				below := r.ExpFloat64()
+				switch r.IntN(8) {
+				case 0: // past underflow
+					below *= 100
+				case 1: // as far as masks are
+					below *= 1e30
+				case 2: // behind a power of two, where x has a bit more than x − m, which is halfway then
+					below = math.Ldexp(1+r.Float64()/16, r.IntN(7))
+				default:
+					below *= 10
+				}
+				in[0][i] = float32(3.25 - below)
 			}
 		},
 		run: func(s *Set[float32], out, in [][]float32) []float32 {

@@ -228,22 +228,69 @@ func (f *function) write(b *strings.Builder, id int, m *mutant, poison []string)
 // variant names a mutated copy of a function or symbol.
 func variant(name string, id int) string { return fmt.Sprintf("%s_m%d", name, id) }
 
-// copied tells whether registers a and b hold the same value before line i,
-// because one was copied to the other in the same stretch without labels.
-func (f *function) copied(i int, a, b string) bool {
+// otherVector returns the vector register behind r in the sorted list of used
+// ones that holds another value before line i, which reads it as class, X, Y, Z,
+// V or F; r where there is none.
+func (f *function) otherVector(i int, used []int, class string, r int) int {
+	to := next(used, r)
+	for to != r && f.value(i, class, to) == f.value(i, class, r) {
+		to = next(used, to)
+	}
+	return to
+}
+
+// value names what vector register r holds before line i: the line that set it,
+// copies followed, or the register itself at the label in front.
+func (f *function) value(i int, class string, r int) string {
+	name := fmt.Sprintf("V%d", r)
 	for i--; i >= 0 && !f.body[i].label; i-- {
-		l := f.body[i]
-		if len(l.args) == 0 {
-			continue
-		}
-		switch dest := l.args[len(l.args)-1]; {
-		case len(l.args) == 2 && (l.args[0] == a && dest == b || l.args[0] == b && dest == a):
-			return slices.Contains([]string{"VMOVAPS", "VMOVUPS", "MOVQ", "VMOV", "MOVD"}, l.op)
-		case dest == a || dest == b:
-			return false
+		switch from, set := f.body[i].sets(name, class); {
+		case set && from == "":
+			return fmt.Sprintf("%s of line %d", name, i)
+		case set:
+			name = from
 		}
 	}
-	return false
+	return name
+}
+
+var (
+	registerName = regexp.MustCompile(`^[XYZVFv](\d+)`)
+	pairOfNames  = regexp.MustCompile(`^\((\w+), (\w+)\)$`)
+)
+
+// registerOf names a vector register whatever its width: V5.S4, F5, v5.4s and Y5
+// are V5. It is "" for anything else.
+func registerOf(operand string) string {
+	if m := registerName.FindStringSubmatch(operand); m != nil {
+		return "V" + m[1]
+	}
+	return ""
+}
+
+// sets tells whether l writes register name, and which one it copies there, if
+// that is all it does and the copy is as wide as class.
+func (l line) sets(name, class string) (from string, set bool) {
+	args := l.args
+	if l.op == "WORD" { // the comment has the destination first
+		_, rest, _ := strings.Cut(l.comment, " ")
+		args = operands(rest)[:1]
+	}
+	if len(args) == 0 {
+		return "", false
+	}
+	dest := args[len(args)-1]
+	if m := pairOfNames.FindStringSubmatch(dest); m != nil {
+		return "", registerOf(m[1]) == name || registerOf(m[2]) == name
+	}
+	if registerOf(dest) != name {
+		return "", false
+	}
+	if len(args) == 2 && slices.Contains([]string{"VMOVAPS", "VMOVUPS", "VMOV"}, l.op) && !strings.Contains(l.text, "[") && registerOf(args[0]) != "" &&
+		(dest[0] == 'V' || dest[0] >= class[0]) {
+		return registerOf(args[0]), true
+	}
+	return "", true
 }
 
 // next returns the element behind v in the sorted list of used numbers, round

@@ -114,32 +114,33 @@ func newBuild(dir string, s *source, arch string, list []*mutant) (*build, error
 	return nil, fmt.Errorf("%s: the assembler finds new errors in every round", s.path)
 }
 
-// poison is code that fills the registers with what no kernel can work with:
-// 1.7e38 in the even lanes and a NaN that is also a set mask in the odd ones,
-// since a maximum loses a NaN and a mask of zeros is none; set mask registers;
-// addresses that do not exist. Without it a mutant that leaves out a load or a
-// clearing finds, by the calling convention or from the call before, just the
-// value that it needs.
+// poison is code that fills the registers with what no kernel can work with: of
+// four lanes 1.7e38 and −1.7e38, one of which is no bound for a minimum or
+// maximum, and beside them a NaN that is also a set mask, since a maximum loses
+// a NaN and a mask of zeros is none; set mask registers; addresses that do not
+// exist. Without it a mutant that leaves out a load or a clearing finds, by the
+// calling convention or from the call before, just the value that it needs.
 func poison(function string) (list []string) {
-	const lanes, address = "$0xffffffff7f000000", "$0x5a5a5a5a5a5a5a5a"
+	const low, high, address = "$0xffffffff7f000000", "$0xffffffffff000000", "$0x5a5a5a5a5a5a5a5a"
 	all := func(format string, from, to int) {
 		for i := from; i <= to; i++ {
 			list = append(list, strings.ReplaceAll(format, "%", strconv.Itoa(i)))
 		}
 	}
-	switch {
-	case strings.HasSuffix(function, "NEON"):
-		list = []string{"MOVD " + lanes + ", R0"}
-		all("VDUP R0, V%.D2", 0, 31)
+	if strings.HasSuffix(function, "NEON") {
+		list = []string{"MOVD " + low + ", R0", "MOVD " + high + ", R1", "VMOV R0, V0.D[0]", "VMOV R1, V0.D[1]"}
+		all("VMOV V0.B16, V%.B16", 1, 31)
 		all("MOVD "+address+", R%", 0, 17)
 		return list
-	case strings.HasSuffix(function, "AVX512"):
-		list = []string{"MOVQ " + lanes + ", AX"}
-		all("VPBROADCASTQ AX, Z%", 0, 31)
+	}
+	list = []string{"MOVQ " + low + ", AX", "VMOVQ AX, X0", "MOVQ " + high + ", AX", "VPINSRQ $1, AX, X0, X0"}
+	if strings.HasSuffix(function, "AVX512") {
+		all("VSHUFF32X4 $0, Z0, Z0, Z%", 1, 31)
+		list = append(list, "VSHUFF32X4 $0, Z0, Z0, Z0")
 		all("KXNORW K%, K%, K%", 1, 7)
-	default:
-		list = []string{"MOVQ " + lanes + ", AX", "VMOVQ AX, X0"}
-		all("VPBROADCASTQ X0, Y%", 0, 15)
+	} else {
+		all("VINSERTF128 $1, X0, Y0, Y%", 1, 15)
+		list = append(list, "VINSERTF128 $1, X0, Y0, Y0")
 	}
 	for _, r := range []string{"AX", "BX", "CX", "DX", "SI", "DI"} {
 		list = append(list, "MOVQ "+address+", "+r)

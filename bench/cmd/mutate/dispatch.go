@@ -5,7 +5,9 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // exempt are the fields whose contract test sees nothing of a kernel but that
@@ -13,6 +15,10 @@ import (
 var exempt = map[string]string{
 	"FMALoop": "it has no result: its registers are thrown away and only its time is used",
 }
+
+// isCandidates tells whether an assembly file holds experimental kernels. No
+// level has them, and the tests of a level do not run them.
+func isCandidates(path string) bool { return strings.HasPrefix(filepath.Base(path), "candidate_") }
 
 // fieldsOf reads kernels/dispatch_<arch>.go and returns for each function of
 // the package arch the fields of kernels.Set that it fills, by itself or from

@@ -21,6 +21,7 @@ type mutant struct {
 	Mutated  string `json:"mutated"`
 
 	before string  // the instruction in front of it
+	nth    int     // of the instructions that read like it, from 1
 	index  int     // the line of the body that text replaces
 	text   string  // empty: dropped
 	data   *symbol // or the constant that is replaced for this function
@@ -45,12 +46,13 @@ func mutants(s *source, f *function, arch string) (list []*mutant) {
 		m.Func, m.File, m.ID = f.name, s.path, len(list)+1
 		list = append(list, m)
 	}
-	before := ""
+	before, same := "", map[string]int{}
 	for i, l := range f.body {
 		if l.label {
 			continue
 		}
 		seen := []string{l.text}
+		same[l.text]++
 		for _, e := range edits(i) {
 			if slices.Contains(seen, e.text) {
 				continue
@@ -63,7 +65,7 @@ func mutants(s *source, f *function, arch string) (list []*mutant) {
 			if mutated == "" {
 				mutated = "(none)"
 			}
-			add(&mutant{Line: l.number, Operator: e.operator, Original: original, Mutated: mutated, before: before, index: i, text: e.text})
+			add(&mutant{Line: l.number, Operator: e.operator, Original: original, Mutated: mutated, before: before, nth: same[l.text], index: i, text: e.text})
 		}
 		before = l.text
 	}

@@ -34,6 +34,8 @@ type tally struct {
 	Rejected   []*uncaught `json:"rejected,omitempty"`
 	Equivalent []*uncaught `json:"equivalent,omitempty"`
 	Survived   []*uncaught `json:"survived,omitempty"`
+	// Contradicted were caught although equivalent.go has a reason why they cannot be.
+	Contradicted []*uncaught `json:"contradicted,omitempty"`
 }
 
 // uncaught is a mutant that no test caught, or that was not run.
@@ -44,9 +46,14 @@ type uncaught struct {
 
 func (t *tally) caught() int { return t.Failed + t.Faulted + t.TimedOut }
 
-// count enters the outcome of m.
+// count enters the outcome of m. A row of equivalent.go that also fits a caught
+// mutant is broader than its reason.
 func (t *tally) count(m *mutant, o outcome) {
 	t.Mutants++
+	reason := equivalent(m)
+	if o != survived && reason != "" {
+		t.Contradicted = append(t.Contradicted, &uncaught{m, reason})
+	}
 	switch o {
 	case failed:
 		t.Failed++
@@ -55,7 +62,7 @@ func (t *tally) count(m *mutant, o outcome) {
 	case timedOut:
 		t.TimedOut++
 	case survived:
-		if reason := equivalent(m); reason != "" {
+		if reason != "" {
 			t.Equivalent = append(t.Equivalent, &uncaught{m, reason})
 		} else {
 			t.Survived = append(t.Survived, &uncaught{m, ""})
@@ -74,6 +81,7 @@ func (r *record) total(level string) (sum tally) {
 		sum.Rejected = append(sum.Rejected, t.Rejected...)
 		sum.Equivalent = append(sum.Equivalent, t.Equivalent...)
 		sum.Survived = append(sum.Survived, t.Survived...)
+		sum.Contradicted = append(sum.Contradicted, t.Contradicted...)
 	}
 	return sum
 }
@@ -116,6 +124,9 @@ func (r *record) summary() string {
 	}
 	sum := r.total("")
 	fmt.Fprintf(&b, "all: %s\n", &sum)
+	if n := len(sum.Contradicted); n > 0 {
+		fmt.Fprintf(&b, "%d caught mutants fit a row of equivalent.go, which is too broad\n", n)
+	}
 	return b.String()
 }
 
@@ -158,8 +169,11 @@ func (r *record) markdown() string {
 	}
 	sum := r.total("")
 	list("Survivors", sum.Survived, false)
-	slices.SortStableFunc(sum.Equivalent, func(a, b *uncaught) int { return cmp.Compare(a.Reason, b.Reason) })
+	for _, cases := range [][]*uncaught{sum.Equivalent, sum.Contradicted} {
+		slices.SortStableFunc(cases, func(a, b *uncaught) int { return cmp.Compare(a.Reason, b.Reason) })
+	}
 	list("Equivalent", sum.Equivalent, true)
+	list("Caught, although a row of equivalent.go fits", sum.Contradicted, true)
 	list("Not accepted by the assembler", sum.Rejected, false)
 	return b.String()
 }

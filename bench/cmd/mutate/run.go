@@ -36,7 +36,7 @@ type outcome string
 
 const (
 	failed   outcome = "failed"    // a test saw a wrong result
-	faulted  outcome = "faulted"   // the process died: memory, a bad instruction
+	faulted  outcome = "faulted"   // memory, a bad instruction: the process died, or the test recovered
 	timedOut outcome = "timed out" // it did not end
 	survived outcome = "survived"
 )
@@ -99,6 +99,8 @@ func (r *runner) run(ctx context.Context, m *mutant) (outcome, error) {
 		return timedOut, nil
 	case bytes.Contains(out, []byte("no mutant "+m.Func)):
 		return "", fmt.Errorf("the binary lacks %s:%d", m.Func, m.ID)
+	case bytes.Contains(out, []byte("runtime error: invalid memory address")): // also where the test has recovered
+		return faulted, nil
 	case bytes.Contains(out, []byte("--- FAIL: Test")):
 		return failed, nil
 	}
