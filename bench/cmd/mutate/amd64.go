@@ -101,11 +101,8 @@ func amd64Edits(f *function) func(i int) []edit {
 				switch {
 				case vectorReg.MatchString(a):
 					m := vectorReg.FindStringSubmatch(a)
-					to := m[1] + strconv.Itoa(next(vectors, atoi(m[2])))
-					for n := 0; n < len(vectors) && f.copied(i, a, to); n++ {
-						to = m[1] + strconv.Itoa(next(vectors, atoi(to[1:])))
-					}
-					add(fmt.Sprintf("register %d", k+1), l.with(k, to))
+					to := f.otherVector(i, vectors, m[1], atoi(m[2]))
+					add(fmt.Sprintf("register %d", k+1), l.with(k, m[1]+strconv.Itoa(to)))
 				case maskReg.MatchString(a):
 					add(fmt.Sprintf("register %d", k+1), l.with(k, "K"+strconv.Itoa(next(masks, atoi(a[1:])))))
 				case wordReg.MatchString(a) && !strings.HasPrefix(l.op, "SHL"):

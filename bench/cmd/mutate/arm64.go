@@ -46,7 +46,7 @@ func arm64Edits(f *function) func(i int) []edit {
 		case slices.Contains(kept, l.op):
 			return nil
 		case l.op == "WORD":
-			for _, e := range wordEdits(l, vectors, func(a, b int) bool { return f.copied(i, fmt.Sprintf("V%d", a), fmt.Sprintf("V%d", b)) }) {
+			for _, e := range wordEdits(l, func(r int) int { return f.otherVector(i, vectors, "V", r) }) {
 				add(e.operator, e.text)
 			}
 			return list
@@ -75,11 +75,8 @@ func arm64Edits(f *function) func(i int) []edit {
 		}
 		for k, a := range l.args {
 			if m := armVector.FindStringSubmatch(a); m != nil && k < last {
-				to := m[1] + strconv.Itoa(next(vectors, atoi(m[2]))) + m[3]
-				for n := 0; n < len(vectors) && f.copied(i, a, to); n++ {
-					to = m[1] + strconv.Itoa(next(vectors, atoi(armVector.FindStringSubmatch(to)[2]))) + m[3]
-				}
-				add(fmt.Sprintf("register %d", k+1), l.with(k, to))
+				to := f.otherVector(i, vectors, m[1], atoi(m[2]))
+				add(fmt.Sprintf("register %d", k+1), l.with(k, m[1]+strconv.Itoa(to)+m[3]))
 			}
 			if armWord.MatchString(a) && k < last {
 				add(fmt.Sprintf("register %d", k+1), l.with(k, "R"+strconv.Itoa(next(words, atoi(a[1:])))))
@@ -194,9 +191,9 @@ var encodings = map[string][]encoding{
 
 // wordEdits breaks an instruction that is written as its encoding. A word that
 // is not what its comment says yields an edit that no assembler accepts, so
-// that it is seen; a test in gen/arm64 compares the two. A register that copied
-// finds to hold the same value is no wrong one.
-func wordEdits(l line, vectors []int, copied func(a, b int) bool) []edit {
+// that it is seen; a test in gen/arm64 compares the two. For a register other
+// gives a wrong one.
+func wordEdits(l line, other func(r int) int) []edit {
 	name, _, _ := strings.Cut(l.comment, " ")
 	w := uint32(atoi(strings.TrimPrefix(l.args[0], "$")))
 	i := slices.IndexFunc(encodings[name], func(e encoding) bool { return w&e.mask == e.bits })
@@ -210,12 +207,7 @@ func wordEdits(l line, vectors []int, copied func(a, b int) bool) []edit {
 	}
 	add("opposite", w&^e.mask|e.opposite)
 	field := func(operand int, shift uint) {
-		r := int(w >> shift & 31)
-		to := next(vectors, r)
-		for n := 0; n < len(vectors) && copied(r, to); n++ {
-			to = next(vectors, to)
-		}
-		add(fmt.Sprintf("register %d", operand), w&^(31<<shift)|uint32(to)<<shift)
+		add(fmt.Sprintf("register %d", operand), w&^(31<<shift)|uint32(other(int(w>>shift&31)))<<shift)
 	}
 	field(1, 5)
 	if e.mask == threeSame || e.mask == byElement {

@@ -228,16 +228,23 @@ func (f *function) write(b *strings.Builder, id int, m *mutant, poison []string)
 // variant names a mutated copy of a function or symbol.
 func variant(name string, id int) string { return fmt.Sprintf("%s_m%d", name, id) }
 
-// copied tells whether vector registers a and b hold the same value before line
-// i: copies of one another, or of one third, in a stretch without labels.
-func (f *function) copied(i int, a, b string) bool { return f.value(i, a) == f.value(i, b) }
+// otherVector returns the vector register behind r in the sorted list of used
+// ones that holds another value before line i, which reads it as class, X, Y, Z,
+// V or F; r where there is none.
+func (f *function) otherVector(i int, used []int, class string, r int) int {
+	to := next(used, r)
+	for to != r && f.value(i, class, to) == f.value(i, class, r) {
+		to = next(used, to)
+	}
+	return to
+}
 
 // value names what vector register r holds before line i: the line that set it,
 // copies followed, or the register itself at the label in front.
-func (f *function) value(i int, r string) string {
-	name := registerOf(r)
+func (f *function) value(i int, class string, r int) string {
+	name := fmt.Sprintf("V%d", r)
 	for i--; i >= 0 && !f.body[i].label; i-- {
-		switch from, set := f.body[i].sets(name); {
+		switch from, set := f.body[i].sets(name, class); {
 		case set && from == "":
 			return fmt.Sprintf("%s of line %d", name, i)
 		case set:
@@ -262,8 +269,8 @@ func registerOf(operand string) string {
 }
 
 // sets tells whether l writes register name, and which one it copies there, if
-// it does no more than that.
-func (l line) sets(name string) (from string, set bool) {
+// that is all it does and the copy is as wide as class.
+func (l line) sets(name, class string) (from string, set bool) {
 	args := l.args
 	if l.op == "WORD" { // the comment has the destination first
 		_, rest, _ := strings.Cut(l.comment, " ")
@@ -279,15 +286,11 @@ func (l line) sets(name string) (from string, set bool) {
 	if registerOf(dest) != name {
 		return "", false
 	}
-	if len(args) == 2 && slices.Contains([]string{"VMOVAPS", "VMOVUPS", "VMOV"}, l.op) && !strings.Contains(l.text, "[") && sameWidth(args[0], dest) {
+	if len(args) == 2 && slices.Contains([]string{"VMOVAPS", "VMOVUPS", "VMOV"}, l.op) && !strings.Contains(l.text, "[") && registerOf(args[0]) != "" &&
+		(dest[0] == 'V' || dest[0] >= class[0]) {
 		return registerOf(args[0]), true
 	}
 	return "", true
-}
-
-// sameWidth tells whether a copies all of a register to b.
-func sameWidth(a, b string) bool {
-	return registerOf(a) != "" && registerOf(b) != "" && a[0] == b[0] && strings.TrimLeft(a[1:], "0123456789") == strings.TrimLeft(b[1:], "0123456789")
 }
 
 // next returns the element behind v in the sorted list of used numbers, round

@@ -15,6 +15,14 @@ type equivalence struct {
 	reason                                             string
 }
 
+// Reasons of several rows.
+const (
+	cut      = "the upper half is of rows 6 and 7 of a block of 8, which a group of 6 does not have"
+	replaced = "the lanes too many lie in dst, and the next store replaces them"
+	once     = "the last loop runs at most once, and the pointer is not read after it"
+	kept8    = "R8 holds the same address already"
+)
+
 // equivalences may fit no mutant that is caught: a run counts those that do as
 // contradicted, and fails.
 var equivalences = []equivalence{
@@ -53,41 +61,55 @@ var equivalences = []equivalence{
 		reason: "the operand gives lanes 1 to 3 of the result, which are not read"},
 	{function: `(RMS|Layer)Norm.*`, operator: "drop", original: `VXORPS X(\d+), X\d+, X\d+`,
 		reason: "it clears lanes 1 to 3 for VCVTSI2SSQ, which are not read, and ends a dependency"},
-	{function: `PackCols(6|14)AVX2`, operator: "narrow", original: `VUNPCK.*`,
-		reason: "the upper half is of rows 6 and 7 of a block of 8, which the panel does not have"},
+	{function: `.*NEON`, operator: "register 2", original: `WORD .* // faddp .*`,
+		reason: "the operand gives lanes 2 and 3 of the result, which are not read"},
+	{function: `.*NEON`, operator: "narrow", before: `WORD \$0x6e2\wd[4-7]\w\w`, original: `WORD .* // faddp .*`,
+		reason: "of the second of two pairwise sums lane 0 alone is read, of two lanes or four"},
+	{function: `PackCols6AVX2`, operator: "narrow", original: `VUNPCK[LH]PS (Y3, Y2|Y7, Y6), .*`, reason: cut},
+	{function: `PackCols14AVX2`, operator: "narrow", nth: "[125]", original: `VUNPCK[LH]PS (Y3, Y2|Y7, Y6), .*`, reason: cut},
 
 	// Packing.
-	{function: `Pack.*`, operator: "widen", original: `VMOVUPS .*\), X\d+`,
-		reason: "the lanes too many lie in src, and are replaced by VINSERTF128 or not stored"},
-	{function: `Pack.*`, operator: "widen", original: `VMOV(U|L)PS X\d+, .*`,
-		reason: "the lanes too many lie in dst, and the next store replaces them"},
+	{function: `PackRows(6|14)AVX2`, operator: "widen", nth: "[123]", original: `VMOVUPS (32)?\(CX\), X0`,
+		reason: "the lanes too many lie in src, for another row follows, and are not stored"},
+	{function: `PackCols.*`, operator: "widen", original: `VMOVUPS .*\), X\d+`,
+		reason: "the lanes too many lie in src, for the last rows are loaded by VINSERTF128, which replaces them, or they are not stored"},
+	{function: `PackRows6AVX2`, operator: "widen", nth: "1", original: `VMOVUPS X0, (24|48)?\(AX\)`, reason: replaced},
+	{function: `PackRows14AVX2`, operator: "widen", nth: "1", original: `VMOVUPS X0, (32|88|144)\(AX\)`, reason: replaced},
+	{function: `PackCols6AVX2`, operator: "widen", nth: "1", original: `VMOV[UL]PS X\d, (168|184)\(AX\)`, reason: replaced},
+	{function: `PackCols14AVX2`, operator: "widen", nth: "1", original: `VMOV[UL]PS X\d, (424|440)\(AX\)`, reason: replaced},
 	{function: `(Pack|GemmTile).*`, original: `ADDQ \$0x00000001, [AB]X`,
 		reason: "the counter is not read again"},
-	{function: `PackCols.*`, original: `ADDQ (\$0x\w+|SI), [AC]X`,
-		reason: "the last loop runs at most once, and the pointer is not read after it"},
-	{function: `PackCols.*`, operator: "immediate", original: `SUBQ \$0x00000001, BX`,
+	{function: `PackCols.*`, original: `ADDQ \$0x00000020, CX`, reason: once},
+	{function: `PackCols.*`, before: `ADDQ \$0x00000020, CX`, original: `ADDQ \$0x\w+, AX`, reason: once},
+	{function: `PackCols8AVX2`, nth: "24", original: `ADDQ SI, AX`, reason: once},
+	{function: `PackCols.*`, operator: "immediate", nth: "2", original: `SUBQ \$0x00000001, BX`,
 		reason: "the last loop runs at most once: the counter is negative behind it, by one or by two"},
-	{function: `PackCols6AVX2`, original: `MOVQ CX, DI`,
+	{function: `PackCols6AVX2`, nth: "[24]", original: `MOVQ CX, DI`,
 		reason: "DI is set again before it is read"},
-	{function: `PackCols.*`, operator: "drop", original: `LEAQ \(\w+\)\(DX\*4\), R8`,
-		reason: "R8 holds the same address already"},
+	{function: `PackCols(6|8)AVX2`, operator: "drop", nth: "2", original: `LEAQ \(\w+\)\(DX\*4\), R8`, reason: kept8},
+	{function: `PackCols(14|16)AVX2`, operator: "drop", nth: "[24]", original: `LEAQ \(DI\)\(DX\*4\), R8`, reason: kept8},
+	{function: `PackCols32AVX2`, operator: "drop", nth: "[2468]", original: `LEAQ \(DI\)\(DX\*4\), R8`, reason: kept8},
 
 	// Values that the contract leaves open.
 	{function: `MaxAVX.*`, operator: "swap", original: `VMAXPS .*`,
 		reason: "the two differ for a NaN, which has a mask of its own, and in the sign of a zero, which is not promised"},
+	{function: `(Sum|Max)NEON`, operator: "swap", original: `FLDPQ.P .*`,
+		reason: "it does not matter which of two vectors meets which of two sums or maxima"},
 	{function: `MaxAVX2`, operator: "register 3", original: `VBLENDVPS .*`,
 		reason: "the lanes without data then hold an earlier maximum, which changes none"},
 	{function: `MaxAVX512`, operator: "register 2", original: `VBLENDMPS .*`,
 		reason: "the lanes without data then hold an earlier maximum, which changes none"},
 	{function: `MaxAVX2`, operator: "register [23]", nth: "[234]", original: `VCMPPS \$0x03, Y6, Y6, Y7`,
 		reason: "Y7 is the mask of the vector before, whose NaN is counted already; a mask that is set is a NaN"},
-	{function: `(Max|Log).*`, operator: "constant", original: `DATA f7fc00000\+.*`, mutated: `\$0xffc00000 .*`,
+	{function: `(Max|Log).*`, operator: "constant", original: `DATA .* \$0x7fc00000`, mutated: `\$0xffc00000 .*`,
 		reason: "any NaN will do"},
-	{function: `LayerNormRowAVX.*`, operator: "swap", original: `VSUBPS (Y5, Y[67]|Z4, Z6), .*`,
+	{function: `LayerNormRow.*`, operator: "swap", original: `VSUBPS (Y5, Y[67]|Z4, Z6), .*|WORD .* // fsub v(8|9|1[01]).4s, .*`,
 		reason: "(x−mean)² does not see the sign"},
 
 	// The exponential and its cuts.
 	{function: `(ExpSub|SiLU|SwiGLU|GELU|Tanh).*AVX2`, original: `VCMPPS \$0x1d, fc2aeac4f<>.*`, mutated: `VCMPPS \$30, .*`,
+		reason: "at the cut itself, −87.33654, the exponential is 1.1755e-38, and 0 for it within the bound, which there is an absolute one"},
+	{function: `ExpSubNEON`, operator: "opposite", original: `WORD .* // fcmgt v\d+.4s, v13.4s, v\d+.4s`,
 		reason: "at the cut itself, −87.33654, the exponential is 1.1755e-38, and 0 for it within the bound, which there is an absolute one"},
 	{function: `ExpSubAVX2`, original: `VCMPPS \$0x16, f42b17217<>.*`, mutated: `VCMPPS \$21, .*`,
 		reason: "the two differ at x − m = 88.7 itself, and x ≤ m"},
@@ -97,9 +119,15 @@ var equivalences = []equivalence{
 		reason: "at the cut itself e^−x is 3.4e38, and +Inf for it makes a quotient of 1e-37 to 0, which the bound allows"},
 	{function: `TanhNEON`, operator: "opposite|narrow|register 1", original: `WORD .* // fcmgt v\d+.4s, v\d+.4s, v8.4s`,
 		reason: "it asks for what overflows, and −2|x| in any vector does not: the mask is empty"},
+	{function: `ExpSubNEON`, operator: "opposite|narrow", original: `WORD .* // fcmgt v\d+.4s, v\d+.4s, v14.4s`,
+		reason: "it asks for what overflows, and x − m ≤ 0 does not: the mask is empty"},
+	{function: `(SiLU|SwiGLU|GELU)NEON`, operator: "constant", original: `DATA .* \$0x7f800000`, mutated: `\$0xff800000 .*`,
+		reason: "x/(1 ± Inf) is a zero, whose sign stays open"},
+	{function: `(Tanh|ExpSub)NEON`, operator: "constant", original: `DATA .* \$0x7f800000`,
+		reason: "it is for what overflows, and nothing does"},
 	{function: `.*NEON`, operator: "constant", original: `DATA constants\w+\+12 \$0x00000000`,
 		reason: "the fourth lane beside log₂ e and the parts of ln 2 is not read"},
-	{function: `.*AVX2`, operator: "constant", original: `DATA fc2aeac4f\+.*`, mutated: `\$0xc2af5afb .*`,
+	{function: `.*(AVX2|NEON)`, operator: "constant", original: `DATA .* \$0xc2aeac4f`, mutated: `\$0xc2af5afb .*`,
 		reason: "from −87.3 to −87.7 the exponential is below the smallest normal number, and so is what the shift makes of it: k = −126, p < 1"},
 	{operator: "constant", original: `DATA fc2d00000\+.*`, mutated: `\$0xc2d0d000 .*`,
 		reason: "e^−104 and e^−104.4 are both 0 in float32"},
@@ -125,15 +153,17 @@ var equivalences = []equivalence{
 		reason: "an upper bound is not needed: x ≤ m"},
 	{function: `Exp(Sub)?AVX512`, original: `DATA f42b20000.*`, mutated: `\$0x42b2b200 .*`,
 		reason: "any upper bound from 88.8 to 2^20 will do: there VSCALEFPS overflows"},
-	{function: `ExpSubAVX2`, operator: "constant", original: `DATA f42b17217\+.*`, mutated: `\$0x42b22389 .*`,
-		reason: "x ≤ m: nothing is as large as 88.7 or 89.1"},
+	{function: `(ExpSub(AVX2|NEON))|TanhNEON`, operator: "constant", original: `DATA .* \$0x42b17217`, mutated: `\$0x42b22389 .*`,
+		reason: "neither x − m nor −2|x| is as large as 88.7 or 89.1"},
 	{function: `ExpSubAVX2`, operator: "constant", original: `DATA f7f800000\+.*`, mutated: `\$0x3f800000 .*`,
 		reason: "x ≤ m: the sum is for NaN alone, and NaN plus any number is NaN"},
-	{function: `LogAVX.*`, operator: "constant", original: `DATA f00800000\+.*`, mutated: `\$0x00808000 .*`,
+	{function: `Log.*`, operator: "constant", original: `DATA .* \$0x00800000`, mutated: `\$0x00808000 .*`,
 		reason: "numbers a little above the smallest normal one may be scaled as denormals are: a power of two is exact"},
 	{function: `Tanh.*`, original: `VCMPPS \$0x1d, .*`, mutated: `VCMPPS \$30, .*`,
 		reason: "at 0.625 itself both ways are within the bound"},
-	{function: `Tanh.*`, operator: "constant", original: `DATA f3f200000\+.*`, mutated: `\$0x3f20a000 .*`,
+	{function: `TanhNEON`, operator: "opposite", original: `WORD .* // fcmgt v\d+.4s, v\d+.4s, v10.4s`,
+		reason: "at 0.625 itself both ways are within the bound"},
+	{function: `Tanh.*`, operator: "constant", original: `DATA .* \$0x3f200000`, mutated: `\$0x3f20a000 .*`,
 		reason: "both ways are within the bound from 0.625 to 0.628"},
 
 	// Bounds that leave room. e is the error of e^−|z| relative to itself, of
@@ -146,7 +176,7 @@ var equivalences = []equivalence{
 		reason: "r = z − n·ln 2 is exact for any n, and n is off by |z|/180: the polynomial is worse where e^−|z| no longer counts, and the largest error stays"},
 	{function: `GELUGradAVX.*`, operator: "constant", original: `DATA f[c4]1500000\+.*`, mutated: `.*50d000 .*`,
 		reason: "between 13 and 13.05 the derivative is 0 or 1 to the bound, with the clamp or without"},
-	{function: `LogAVX.*`, operator: "constant", original: `DATA f3f3504f3\+.*`, mutated: `\$0x3f35b9f8 .*`,
+	{function: `Log.*`, operator: "constant", original: `DATA .* \$0x3f3504f3`, mutated: `\$0x3f35b9f8 .*`,
 		reason: "with the cut at 0.7098 for √½ the error grows from 0.8 ULP to 0.9; the bound is 1.2"},
 }
 

@@ -39,6 +39,8 @@ loop1:
 	VFMADD213PS  one<>+0(SB), Y0, Y1
 	VMOVAPS      Y0, Y1
 	VADDPS       Y0, Y2, Y2
+	VMOVAPS      X0, X2
+	VMOVUPS      X2, (AX)
 	VCMPPS       $0x1d, Y0, Y1, Y2
 	VMOVUPS      Y0, (AX)(BX*4)
 	SUBQ         $0x00000008, DX
@@ -95,6 +97,8 @@ func TestOperatorsAMD64(t *testing.T) {
 		{"VFMADD213PS", []string{"drop: (none)", "opposite: VFNMADD213PS one<>+0(SB), Y0, Y1", "swap: VFMADD231PS one<>+0(SB), Y0, Y1", "register 2: VFMADD213PS one<>+0(SB), Y1, Y1", "narrow: VFMADD213PS one<>+0(SB), X0, X1"}},
 		// Y1 is a copy of Y0 here, so that the wrong register is Y2.
 		{"VADDPS", []string{"drop: (none)", "opposite: VSUBPS Y0, Y2, Y2", "register 1: VADDPS Y2, Y2, Y2", "register 2: VADDPS Y0, Y0, Y2", "narrow: VADDPS X0, X2, X2"}},
+		// X0, X1 and X2 are the same, and no other is used; of Y2 the upper half is not Y0's.
+		{"VMOVUPS X2", []string{"drop: (none)", "offset: VMOVUPS X2, -4(AX)", "base: VMOVUPS X2, (CX)", "widen: VMOVUPS Y2, (AX)"}},
 		{"VCMPPS", []string{"drop: (none)", "immediate: VCMPPS $25, Y0, Y1, Y2", "immediate: VCMPPS $30, Y0, Y1, Y2", "register 2: VCMPPS $0x1d, Y2, Y1, Y2", "register 3: VCMPPS $0x1d, Y0, Y2, Y2", "narrow: VCMPPS $0x1d, X0, X1, X2"}},
 		{"VZEROUPPER", nil},
 		{"RET", nil},
