@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func GemmTile4x24AVX2(m int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·GemmTile4x24AVX2(SB), NOSPLIT, $0-81
 	MOVQ m+0(FP), AX
 	MOVQ a+16(FP), CX
@@ -20,40 +20,26 @@ TEXT ·GemmTile4x24AVX2(SB), NOSPLIT, $0-81
 	LEAQ (BX)(BX*4), R9
 
 strip2:
-	CMPQ       AX, $0x04
-	JB         rest1
-	MOVQ       ldc+72(FP), R10
-	SHLQ       $0x02, R10
-	MOVQ       DX, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 92(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 92(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 92(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 92(R9)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	MOVQ       CX, R9
-	MOVQ       b+48(FP), R10
-	MOVQ       k+8(FP), R11
-	SUBQ       $0x00000004, R11
-	JB         done4
-	PCALIGN    $0x20
+	CMPQ    AX, $0x04
+	JB      rest1
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    CX, R9
+	MOVQ    b+48(FP), R10
+	MOVQ    k+8(FP), R11
+	SUBQ    $0x00000004, R11
+	JB      done4
+	PCALIGN $0x20
 
 loop3:
 	VMOVUPS      (R10), Y12
@@ -242,30 +228,19 @@ rest1:
 	RET
 
 rows8:
-	MOVQ       ldc+72(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 92(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 92(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 92(AX)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	MOVQ       CX, AX
-	MOVQ       b+48(FP), CX
-	MOVQ       k+8(FP), R8
-	PCALIGN    $0x20
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    CX, AX
+	MOVQ    b+48(FP), CX
+	MOVQ    k+8(FP), R8
+	PCALIGN $0x20
 
 one11:
 	VMOVUPS      (CX), Y12
@@ -331,24 +306,16 @@ set12:
 	RET
 
 rows9:
-	MOVQ       ldc+72(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 92(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 92(AX)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       CX, AX
-	MOVQ       b+48(FP), CX
-	MOVQ       k+8(FP), R8
-	PCALIGN    $0x20
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    CX, AX
+	MOVQ    b+48(FP), CX
+	MOVQ    k+8(FP), R8
+	PCALIGN $0x20
 
 one13:
 	VMOVUPS      (CX), Y12
@@ -399,18 +366,13 @@ set14:
 	RET
 
 rows10:
-	MOVQ       ldc+72(FP), AX
-	SHLQ       $0x02, AX
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 92(AX)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	MOVQ       CX, AX
-	MOVQ       b+48(FP), CX
-	MOVQ       k+8(FP), BX
-	PCALIGN    $0x20
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    CX, AX
+	MOVQ    b+48(FP), CX
+	MOVQ    k+8(FP), BX
+	PCALIGN $0x20
 
 one15:
 	VMOVUPS      (CX), Y12
@@ -446,7 +408,7 @@ set16:
 	RET
 
 // func GemmTile4x8TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·GemmTile4x8TailAVX2(SB), NOSPLIT, $0-89
 	MOVQ    n+8(FP), AX
 	SUBQ    $0x00000000, AX
@@ -466,32 +428,18 @@ TEXT ·GemmTile4x8TailAVX2(SB), NOSPLIT, $0-89
 	LEAQ    (BX)(BX*4), R9
 
 strip2:
-	CMPQ       AX, $0x04
-	JB         rest1
-	MOVQ       ldc+80(FP), R10
-	SHLQ       $0x02, R10
-	MOVQ       DX, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 28(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 28(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 28(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 28(R9)
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	MOVQ       CX, R9
-	MOVQ       b+56(FP), R10
-	MOVQ       k+16(FP), R11
-	SUBQ       $0x00000004, R11
-	JB         done4
-	PCALIGN    $0x20
+	CMPQ    AX, $0x04
+	JB      rest1
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    CX, R9
+	MOVQ    b+56(FP), R10
+	MOVQ    k+16(FP), R11
+	SUBQ    $0x00000004, R11
+	JB      done4
+	PCALIGN $0x20
 
 loop3:
 	VMASKMOVPS   (R10), Y0, Y5
@@ -606,24 +554,13 @@ rest1:
 	RET
 
 rows8:
-	MOVQ       ldc+80(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 28(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 28(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 28(AX)
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	MOVQ       CX, AX
-	MOVQ       b+56(FP), CX
-	MOVQ       k+16(FP), R8
-	PCALIGN    $0x20
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    CX, AX
+	MOVQ    b+56(FP), CX
+	MOVQ    k+16(FP), R8
+	PCALIGN $0x20
 
 one11:
 	VMASKMOVPS   (CX), Y0, Y5
@@ -663,20 +600,12 @@ set12:
 	RET
 
 rows9:
-	MOVQ       ldc+80(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 28(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 28(AX)
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	MOVQ       CX, AX
-	MOVQ       b+56(FP), CX
-	MOVQ       k+16(FP), R8
-	PCALIGN    $0x20
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    CX, AX
+	MOVQ    b+56(FP), CX
+	MOVQ    k+16(FP), R8
+	PCALIGN $0x20
 
 one13:
 	VMASKMOVPS   (CX), Y0, Y5
@@ -709,16 +638,11 @@ set14:
 	RET
 
 rows10:
-	MOVQ       ldc+80(FP), AX
-	SHLQ       $0x02, AX
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 28(AX)
-	VXORPS     Y1, Y1, Y1
-	MOVQ       CX, AX
-	MOVQ       b+56(FP), CX
-	MOVQ       k+16(FP), BX
-	PCALIGN    $0x20
+	VXORPS  Y1, Y1, Y1
+	MOVQ    CX, AX
+	MOVQ    b+56(FP), CX
+	MOVQ    k+16(FP), BX
+	PCALIGN $0x20
 
 one15:
 	VMASKMOVPS   (CX), Y0, Y5
@@ -762,7 +686,7 @@ DATA prefix<>+60(SB)/4, $0x00000000
 GLOBL prefix<>(SB), RODATA|NOPTR, $64
 
 // func GemmTile4x16TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·GemmTile4x16TailAVX2(SB), NOSPLIT, $0-89
 	MOVQ    n+8(FP), AX
 	SUBQ    $0x00000008, AX
@@ -782,36 +706,22 @@ TEXT ·GemmTile4x16TailAVX2(SB), NOSPLIT, $0-89
 	LEAQ    (BX)(BX*4), R9
 
 strip2:
-	CMPQ       AX, $0x04
-	JB         rest1
-	MOVQ       ldc+80(FP), R10
-	SHLQ       $0x02, R10
-	MOVQ       DX, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	ADDQ       R10, R9
-	PREFETCHT0 (R9)
-	PREFETCHT0 60(R9)
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	MOVQ       CX, R9
-	MOVQ       b+56(FP), R10
-	MOVQ       k+16(FP), R11
-	SUBQ       $0x00000004, R11
-	JB         done4
-	PCALIGN    $0x20
+	CMPQ    AX, $0x04
+	JB      rest1
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    CX, R9
+	MOVQ    b+56(FP), R10
+	MOVQ    k+16(FP), R11
+	SUBQ    $0x00000004, R11
+	JB      done4
+	PCALIGN $0x20
 
 loop3:
 	VMOVUPS      (R10), Y9
@@ -963,27 +873,16 @@ rest1:
 	RET
 
 rows8:
-	MOVQ       ldc+80(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 60(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 60(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 60(AX)
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	MOVQ       CX, AX
-	MOVQ       b+56(FP), CX
-	MOVQ       k+16(FP), R8
-	PCALIGN    $0x20
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	MOVQ    CX, AX
+	MOVQ    b+56(FP), CX
+	MOVQ    k+16(FP), R8
+	PCALIGN $0x20
 
 one11:
 	VMOVUPS      (CX), Y9
@@ -1036,22 +935,14 @@ set12:
 	RET
 
 rows9:
-	MOVQ       ldc+80(FP), R8
-	SHLQ       $0x02, R8
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 60(AX)
-	ADDQ       R8, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 60(AX)
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	MOVQ       CX, AX
-	MOVQ       b+56(FP), CX
-	MOVQ       k+16(FP), R8
-	PCALIGN    $0x20
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	MOVQ    CX, AX
+	MOVQ    b+56(FP), CX
+	MOVQ    k+16(FP), R8
+	PCALIGN $0x20
 
 one13:
 	VMOVUPS      (CX), Y9
@@ -1093,17 +984,12 @@ set14:
 	RET
 
 rows10:
-	MOVQ       ldc+80(FP), AX
-	SHLQ       $0x02, AX
-	MOVQ       DX, AX
-	PREFETCHT0 (AX)
-	PREFETCHT0 60(AX)
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	MOVQ       CX, AX
-	MOVQ       b+56(FP), CX
-	MOVQ       k+16(FP), BX
-	PCALIGN    $0x20
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    CX, AX
+	MOVQ    b+56(FP), CX
+	MOVQ    k+16(FP), BX
+	PCALIGN $0x20
 
 one15:
 	VMOVUPS      (CX), Y9
@@ -1134,7 +1020,7 @@ set16:
 	RET
 
 // func GemmTile4x24TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, FMA3
 TEXT ·GemmTile4x24TailAVX2(SB), NOSPLIT, $0-89
 	MOVQ n+8(FP), AX
 	SUBQ $0x00000010, AX
@@ -1153,40 +1039,26 @@ TEXT ·GemmTile4x24TailAVX2(SB), NOSPLIT, $0-89
 	LEAQ (DI)(DI*4), R11
 
 strip2:
-	CMPQ       DX, $0x04
-	JB         rest1
-	MOVQ       ldc+80(FP), R12
-	SHLQ       $0x02, R12
-	MOVQ       SI, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 92(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 92(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 92(R11)
-	ADDQ       R12, R11
-	PREFETCHT0 (R11)
-	PREFETCHT0 92(R11)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	VXORPS     Y9, Y9, Y9
-	VXORPS     Y10, Y10, Y10
-	VXORPS     Y11, Y11, Y11
-	MOVQ       BX, R11
-	MOVQ       b+56(FP), R12
-	MOVQ       k+16(FP), R13
-	SUBQ       $0x00000004, R13
-	JB         done4
-	PCALIGN    $0x20
+	CMPQ    DX, $0x04
+	JB      rest1
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    BX, R11
+	MOVQ    b+56(FP), R12
+	MOVQ    k+16(FP), R13
+	SUBQ    $0x00000004, R13
+	JB      done4
+	PCALIGN $0x20
 
 loop3:
 	VMOVUPS      (R12), Y12
@@ -1388,30 +1260,19 @@ rest1:
 	RET
 
 rows8:
-	MOVQ       ldc+80(FP), R10
-	SHLQ       $0x02, R10
-	MOVQ       SI, DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 92(DX)
-	ADDQ       R10, DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 92(DX)
-	ADDQ       R10, DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 92(DX)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	VXORPS     Y6, Y6, Y6
-	VXORPS     Y7, Y7, Y7
-	VXORPS     Y8, Y8, Y8
-	MOVQ       BX, DX
-	MOVQ       b+56(FP), BX
-	MOVQ       k+16(FP), R10
-	PCALIGN    $0x20
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	MOVQ    BX, DX
+	MOVQ    b+56(FP), BX
+	MOVQ    k+16(FP), R10
+	PCALIGN $0x20
 
 one11:
 	VMOVUPS      (BX), Y12
@@ -1484,24 +1345,16 @@ set12:
 	RET
 
 rows9:
-	MOVQ       ldc+80(FP), R10
-	SHLQ       $0x02, R10
-	MOVQ       SI, DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 92(DX)
-	ADDQ       R10, DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 92(DX)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	VXORPS     Y3, Y3, Y3
-	VXORPS     Y4, Y4, Y4
-	VXORPS     Y5, Y5, Y5
-	MOVQ       BX, DX
-	MOVQ       b+56(FP), BX
-	MOVQ       k+16(FP), R10
-	PCALIGN    $0x20
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	MOVQ    BX, DX
+	MOVQ    b+56(FP), BX
+	MOVQ    k+16(FP), R10
+	PCALIGN $0x20
 
 one13:
 	VMOVUPS      (BX), Y12
@@ -1557,18 +1410,13 @@ set14:
 	RET
 
 rows10:
-	MOVQ       ldc+80(FP), DX
-	SHLQ       $0x02, DX
-	MOVQ       SI, DX
-	PREFETCHT0 (DX)
-	PREFETCHT0 92(DX)
-	VXORPS     Y0, Y0, Y0
-	VXORPS     Y1, Y1, Y1
-	VXORPS     Y2, Y2, Y2
-	MOVQ       BX, DX
-	MOVQ       b+56(FP), BX
-	MOVQ       k+16(FP), DI
-	PCALIGN    $0x20
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	MOVQ    BX, DX
+	MOVQ    b+56(FP), BX
+	MOVQ    k+16(FP), DI
+	PCALIGN $0x20
 
 one15:
 	VMOVUPS      (BX), Y12

@@ -44,6 +44,11 @@ import (
 // wanted is the share of the FMA units' bound that a loop must reach.
 const wanted = 0.95
 
+// microKernels are the kernels that are held to it. The Tail kernels, for the last
+// columns of a product alone, are not: a narrow one has too few sums for the latency
+// of an FMA. -kernel Tail shows them.
+const microKernels = `^(GemmTile\d+x\d+(AVX2|AVX512|NEON)|Dots4|FMAPeak)`
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -56,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("mca", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	only := flags.String("cpu", "", "the `CPUs`, comma-separated, as llvm-mca names them (default all of cpus.go)")
-	pattern := flags.String("kernel", "^(GemmTile|FMAPeak)", "functions that match this `expression`")
+	pattern := flags.String("kernel", microKernels, "functions that match this `expression`")
 	out := flags.String("o", "", "write the report to this `file`, not to standard output")
 	bin := flags.String("llvm", "", "`folder` of llvm-mca and llvm-objdump (default the newest of /usr/lib/llvm-*/bin, else PATH)")
 	verbose := flags.Bool("v", false, "print each loop and what llvm-mca says of it to standard error")

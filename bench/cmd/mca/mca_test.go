@@ -257,7 +257,7 @@ func TestMicroKernels(t *testing.T) {
 	}
 	tl := needLLVM(t)
 	r := &report{}
-	if err := analyse(t.Context(), tl, cpus, regexp.MustCompile("^GemmTile"), r); err != nil {
+	if err := analyse(t.Context(), tl, cpus, regexp.MustCompile(microKernels), r); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range r.problems() {
@@ -270,7 +270,7 @@ func TestMicroKernels(t *testing.T) {
 		}
 		tiles, rows := 0, 0
 		for _, n := range names {
-			if strings.HasPrefix(n, "GemmTile") {
+			if regexp.MustCompile(microKernels).MatchString(n) {
 				tiles++
 			}
 		}
