@@ -23,7 +23,7 @@ func testTile(t *testing.T, s *Set[float32]) {
 	for m := 1; m <= 2*mr+1; m++ {
 		for n := 1; n <= nr; n++ {
 			if m <= mr || n == nr || n == m%nr {
-				shapes = append(shapes, shape{m, n, 1 + (m+n)%7})
+				shapes = append(shapes, shape{m, n, 2 + (m+n)%7})
 			}
 		}
 	}

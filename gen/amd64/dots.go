@@ -27,12 +27,13 @@ func (e *emitter) dots(cols int) {
 		fmt.Sprintf("%s sets C[i·ldc+j] = Σ_p a[i·lda+p]·b[j·ldb+p] for i < m, j < %d, p < k, or adds to", name, cols),
 		"it if accumulate. It works like kernels.refDots, see kernels.Set.")
 	left, a, c := e.gp("m"), e.gp("a"), e.gp("c")
-	lda, ldb, ldc := e.gp("lda"), e.gp("ldb"), e.gp("ldc")
-	for _, stride := range []ptr{lda, ldb, ldc} {
-		e.SHLQ(op.Imm(2), stride)
-	}
-	ldb3 := e.GP64()
+	lda, ldc := e.gp("lda"), e.gp("ldc")
+	e.SHLQ(op.Imm(2), lda)
+	e.SHLQ(op.Imm(2), ldc)
+	var ldb, ldb3 ptr
 	if cols == 4 {
+		ldb, ldb3 = e.gp("ldb"), e.GP64()
+		e.SHLQ(op.Imm(2), ldb)
 		e.LEAQ(op.Mem{Base: ldb, Index: ldb, Scale: 2}, ldb3)
 	}
 	rest := e.gp("k")
@@ -55,13 +56,13 @@ func (e *emitter) dots(cols int) {
 		}
 		return op.Mem{Base: p, Index: ldb, Scale: uint8(j)}
 	}
-	block := func(rows int) {
+	block := func(rows int, last bool) {
 		for _, s := range sum[:rows*cols] {
 			m.zero(e, s)
 		}
 		pa, pb, n := e.GP64(), e.gp("b"), e.gp("k")
 		e.MOVQ(a, pa)
-		e.repeat(n, 8, func() {
+		e.passes(n, 8, func() {
 			for i := range rows {
 				e.VMOVUPS(aAt(pa, i), as[i])
 			}
@@ -74,19 +75,24 @@ func (e *emitter) dots(cols int) {
 			e.ADDQ(op.Imm(32), pa)
 			e.ADDQ(op.Imm(32), pb)
 		})
-		done := e.label("whole")
-		e.TESTQ(n, n)
-		e.JZ(op.LabelRef(done))
-		for i := range rows { // one register for A, one for B, and one for the mask
-			e.VMOVUPS(mask, as[2])
+		whole := e.label("end")
+		e.TESTQ(op.U32(7), n) // the passes left k mod 8 − 8
+		e.JZ(op.LabelRef(whole))
+		e.VMOVUPS(mask, as[2]) // one register for A, one for B, and one for the mask
+		if cols == 1 {
+			e.VMASKMOVPS(bAt(pb, 0), as[2], as[1])
+		}
+		for i := range rows {
 			e.VMASKMOVPS(aAt(pa, i), as[2], as[0])
 			for j := range cols {
-				e.VMASKMOVPS(bAt(pb, j), as[2], as[1])
+				if cols > 1 {
+					e.VMASKMOVPS(bAt(pb, j), as[2], as[1])
+				}
 				e.VFMADD231PS(as[1], as[0], sum[i*cols+j])
 			}
 		}
-		e.Label(done)
-		accumulate, set := e.GP8(), e.label("set")
+		e.Label(whole)
+		accumulate, set, done := e.GP8(), e.label("set"), e.label("stored")
 		for i := range rows {
 			s := sum[i*cols : (i+1)*cols]
 			if cols == 4 { // four sums side by side
@@ -103,28 +109,36 @@ func (e *emitter) dots(cols int) {
 		e.Load(e.Param("accumulate"), accumulate)
 		e.TESTB(accumulate, accumulate)
 		e.JZ(op.LabelRef(set))
-		from := e.GP64()
-		e.MOVQ(c, from)
-		for i := range rows {
-			x := sum[i*cols].AsX()
-			if cols == 4 {
-				e.VADDPS(op.Mem{Base: from}, x, x)
-			} else {
-				e.VADDSS(op.Mem{Base: from}, x, x)
+		for _, add := range []bool{true, false} {
+			for i := range rows {
+				x, to := sum[i*cols].AsX(), op.Mem{Base: c}
+				switch {
+				case add && cols == 4:
+					e.VADDPS(to, x, x)
+				case add:
+					e.VADDSS(to, x, x)
+				}
+				if cols == 4 {
+					e.VMOVUPS(x, to)
+				} else {
+					e.VMOVSS(x, to)
+				}
+				if i < rows-1 || !last {
+					e.ADDQ(ldc, c)
+				}
 			}
-			if i < rows-1 {
-				e.ADDQ(ldc, from)
+			switch {
+			case last:
+				e.ret()
+			case add:
+				e.JMP(op.LabelRef(done))
+			}
+			if add {
+				e.Label(set)
 			}
 		}
-		e.Label(set)
-		for i := range rows {
-			x := sum[i*cols].AsX()
-			if cols == 4 {
-				e.VMOVUPS(x, op.Mem{Base: c})
-			} else {
-				e.VMOVSS(x, op.Mem{Base: c})
-			}
-			e.ADDQ(ldc, c)
+		if !last {
+			e.Label(done)
 		}
 	}
 
@@ -132,7 +146,7 @@ func (e *emitter) dots(cols int) {
 	e.Label(head)
 	e.CMPQ(left, op.Imm(mr))
 	e.JB(op.LabelRef(tail))
-	block(mr)
+	block(mr, false)
 	e.LEAQ(op.Mem{Base: a, Index: lda, Scale: 2}, a)
 	e.ADDQ(lda, a)
 	e.SUBQ(op.Imm(mr), left)
@@ -142,8 +156,7 @@ func (e *emitter) dots(cols int) {
 		next := e.label("fewer")
 		e.CMPQ(left, op.Imm(uint64(rows)))
 		e.JNZ(op.LabelRef(next))
-		block(rows)
-		e.ret()
+		block(rows, true)
 		e.Label(next)
 	}
 	e.ret()

@@ -56,6 +56,12 @@ func (e *emitter) gp(name string) reg.GPVirtual {
 
 // repeat emits body in a loop that runs n/step times and leaves n mod step in n.
 func (e *emitter) repeat(n reg.GPVirtual, step int, body func()) {
+	e.passes(n, step, body)
+	e.ADDQ(op.U32(uint32(step)), n)
+}
+
+// passes is repeat that leaves n mod step − step.
+func (e *emitter) passes(n reg.GPVirtual, step int, body func()) {
 	head, done := e.label("loop"), e.label("done")
 	e.SUBQ(op.U32(uint32(step)), n)
 	e.JB(op.LabelRef(done))
@@ -65,7 +71,6 @@ func (e *emitter) repeat(n reg.GPVirtual, step int, body func()) {
 	e.SUBQ(op.U32(uint32(step)), n)
 	e.JAE(op.LabelRef(head))
 	e.Label(done)
-	e.ADDQ(op.U32(uint32(step)), n)
 }
 
 // at is the memory at base + floats·4 bytes.

@@ -50,7 +50,9 @@ func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 	t := gemmTile{lanes: m, mr: mr, cols: cols, tail: tail}
 	if tail {
 		n := e.gp("n")
-		e.SUBQ(op.U32(uint32(nr-v.lanes)), n)
+		if cols > 1 {
+			e.SUBQ(op.U32(uint32(nr-v.lanes)), n)
+		}
 		if v.lanes == 8 && mr*cols+cols+2 > 16 {
 			t.maskAt = m.prefixAt(n)
 		} else {
@@ -70,7 +72,7 @@ func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 	e.Label(head)
 	e.CMPQ(t.left, op.Imm(uint64(mr)))
 	e.JB(op.LabelRef(rest))
-	t.block(mr, 4)
+	t.block(mr, 4, false)
 	step := t.bytes("strip")
 	e.ADDQ(step, t.strip)
 	e.SUBQ(op.Imm(uint64(mr)), t.left)
@@ -85,8 +87,7 @@ func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 	e.ret()
 	for r := mr - 1; r > 0; r-- {
 		e.Label(last[r])
-		t.block(r, 1)
-		e.ret()
+		t.block(r, 1, true)
 	}
 }
 
@@ -125,8 +126,9 @@ func (t *gemmTile) rowOf(a [2]ptr, i int) op.Mem {
 	return m
 }
 
-// block emits the code of one strip of rows; c is moved past it.
-func (t *gemmTile) block(rows, unroll int) {
+// block emits the code of one strip of rows: of the last one with the return, of
+// others c is moved past it.
+func (t *gemmTile) block(rows, unroll int, last bool) {
 	sum := t.sum[:rows*t.cols]
 	for _, x := range sum {
 		t.zero(t.emitter, x)
@@ -181,29 +183,41 @@ func (t *gemmTile) block(rows, unroll int) {
 		t.JNZ(op.LabelRef(head))
 	}
 
-	ldc := t.bytes("ldc")
-	accumulate, set := t.GP8(), t.label("set")
+	var ldc ptr
+	if rows > 1 || !last {
+		ldc = t.bytes("ldc")
+	}
+	accumulate := t.GP8()
+	set, done := t.label("set"), t.label("stored")
 	t.Load(t.Param("accumulate"), accumulate)
 	t.TESTB(accumulate, accumulate)
 	t.JZ(op.LabelRef(set))
-	from := t.GP64()
-	t.MOVQ(t.c, from)
-	for i := range rows {
-		for j := range t.cols {
-			s := sum[i*t.cols+j]
-			t.load(at(from, j*t.lanes.lanes), a0, j, bs[0])
-			t.VADDPS(a0, s, s)
+	for _, add := range []bool{true, false} {
+		for i := range rows {
+			for j := range t.cols {
+				s, to := sum[i*t.cols+j], at(t.c, j*t.lanes.lanes)
+				if add {
+					t.load(to, a0, j, bs[0])
+					t.VADDPS(a0, s, s)
+				}
+				t.store(s, to, j, a0)
+			}
+			if i < rows-1 || !last {
+				t.ADDQ(ldc, t.c)
+			}
 		}
-		if i < rows-1 {
-			t.ADDQ(ldc, from)
+		switch {
+		case last:
+			t.ret()
+		case add:
+			t.JMP(op.LabelRef(done))
+		}
+		if add {
+			t.Label(set)
 		}
 	}
-	t.Label(set)
-	for i := range rows {
-		for j := range t.cols {
-			t.store(sum[i*t.cols+j], at(t.c, j*t.lanes.lanes), j, a0)
-		}
-		t.ADDQ(ldc, t.c)
+	if !last {
+		t.Label(done)
 	}
 }
 

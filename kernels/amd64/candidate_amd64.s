@@ -165,34 +165,47 @@ even5:
 	MOVB    accumulate+80(FP), R10
 	TESTB   R10, R10
 	JZ      set7
-	MOVQ    DX, R10
-	VMOVUPS (R10), Y15
+	VMOVUPS (DX), Y15
 	VADDPS  Y15, Y0, Y0
-	VMOVUPS 32(R10), Y15
+	VMOVUPS Y0, (DX)
+	VMOVUPS 32(DX), Y15
 	VADDPS  Y15, Y1, Y1
-	VMOVUPS 64(R10), Y15
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS 64(DX), Y15
 	VADDPS  Y15, Y2, Y2
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y15
+	VMOVUPS Y2, 64(DX)
+	ADDQ    R9, DX
+	VMOVUPS (DX), Y15
 	VADDPS  Y15, Y3, Y3
-	VMOVUPS 32(R10), Y15
+	VMOVUPS Y3, (DX)
+	VMOVUPS 32(DX), Y15
 	VADDPS  Y15, Y4, Y4
-	VMOVUPS 64(R10), Y15
+	VMOVUPS Y4, 32(DX)
+	VMOVUPS 64(DX), Y15
 	VADDPS  Y15, Y5, Y5
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y15
+	VMOVUPS Y5, 64(DX)
+	ADDQ    R9, DX
+	VMOVUPS (DX), Y15
 	VADDPS  Y15, Y6, Y6
-	VMOVUPS 32(R10), Y15
+	VMOVUPS Y6, (DX)
+	VMOVUPS 32(DX), Y15
 	VADDPS  Y15, Y7, Y7
-	VMOVUPS 64(R10), Y15
+	VMOVUPS Y7, 32(DX)
+	VMOVUPS 64(DX), Y15
 	VADDPS  Y15, Y8, Y8
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y15
+	VMOVUPS Y8, 64(DX)
+	ADDQ    R9, DX
+	VMOVUPS (DX), Y15
 	VADDPS  Y15, Y9, Y9
-	VMOVUPS 32(R10), Y15
+	VMOVUPS Y9, (DX)
+	VMOVUPS 32(DX), Y15
 	VADDPS  Y15, Y10, Y10
-	VMOVUPS 64(R10), Y15
+	VMOVUPS Y10, 32(DX)
+	VMOVUPS 64(DX), Y15
 	VADDPS  Y15, Y11, Y11
+	VMOVUPS Y11, 64(DX)
+	ADDQ    R9, DX
+	JMP     stored8
 
 set7:
 	VMOVUPS Y0, (DX)
@@ -211,23 +224,25 @@ set7:
 	VMOVUPS Y10, 32(DX)
 	VMOVUPS Y11, 64(DX)
 	ADDQ    R9, DX
-	MOVQ    strip+24(FP), R9
-	SHLQ    $0x02, R9
-	ADDQ    R9, CX
-	SUBQ    $0x04, AX
-	JMP     strip2
+
+stored8:
+	MOVQ strip+24(FP), R9
+	SHLQ $0x02, R9
+	ADDQ R9, CX
+	SUBQ $0x04, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x03
-	JZ   rows8
-	CMPQ AX, $0x02
 	JZ   rows9
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows10
+	CMPQ AX, $0x01
+	JZ   rows11
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -242,7 +257,7 @@ rows8:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one11:
+one12:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VMOVUPS      64(CX), Y14
@@ -261,35 +276,45 @@ one11:
 	VFMADD231PS  Y14, Y15, Y8
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one11
+	JNZ          one12
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set12
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y15
+	JZ           set13
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y0, Y0
-	VMOVUPS      32(CX), Y15
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      32(DX), Y15
 	VADDPS       Y15, Y1, Y1
-	VMOVUPS      64(CX), Y15
+	VMOVUPS      Y1, 32(DX)
+	VMOVUPS      64(DX), Y15
 	VADDPS       Y15, Y2, Y2
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMOVUPS      Y2, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y3, Y3
-	VMOVUPS      32(CX), Y15
+	VMOVUPS      Y3, (DX)
+	VMOVUPS      32(DX), Y15
 	VADDPS       Y15, Y4, Y4
-	VMOVUPS      64(CX), Y15
+	VMOVUPS      Y4, 32(DX)
+	VMOVUPS      64(DX), Y15
 	VADDPS       Y15, Y5, Y5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMOVUPS      Y5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y6, Y6
-	VMOVUPS      32(CX), Y15
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      32(DX), Y15
 	VADDPS       Y15, Y7, Y7
-	VMOVUPS      64(CX), Y15
+	VMOVUPS      Y7, 32(DX)
+	VMOVUPS      64(DX), Y15
 	VADDPS       Y15, Y8, Y8
+	VMOVUPS      Y8, 64(DX)
+	VZEROUPPER
+	RET
 
-set12:
+set13:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -301,11 +326,10 @@ set12:
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
 	VMOVUPS Y8, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows9:
+rows10:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -317,7 +341,7 @@ rows9:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one13:
+one15:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VMOVUPS      64(CX), Y14
@@ -332,28 +356,35 @@ one13:
 	VFMADD231PS  Y14, Y15, Y5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one13
+	JNZ          one15
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set14
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y15
+	JZ           set16
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y0, Y0
-	VMOVUPS      32(CX), Y15
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      32(DX), Y15
 	VADDPS       Y15, Y1, Y1
-	VMOVUPS      64(CX), Y15
+	VMOVUPS      Y1, 32(DX)
+	VMOVUPS      64(DX), Y15
 	VADDPS       Y15, Y2, Y2
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMOVUPS      Y2, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y3, Y3
-	VMOVUPS      32(CX), Y15
+	VMOVUPS      Y3, (DX)
+	VMOVUPS      32(DX), Y15
 	VADDPS       Y15, Y4, Y4
-	VMOVUPS      64(CX), Y15
+	VMOVUPS      Y4, 32(DX)
+	VMOVUPS      64(DX), Y15
 	VADDPS       Y15, Y5, Y5
+	VMOVUPS      Y5, 64(DX)
+	VZEROUPPER
+	RET
 
-set14:
+set16:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -361,11 +392,10 @@ set14:
 	VMOVUPS Y3, (DX)
 	VMOVUPS Y4, 32(DX)
 	VMOVUPS Y5, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows10:
+rows11:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -374,7 +404,7 @@ rows10:
 	MOVQ    k+8(FP), BX
 	PCALIGN $0x20
 
-one15:
+one18:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VMOVUPS      64(CX), Y14
@@ -385,25 +415,26 @@ one15:
 	VFMADD231PS  Y14, Y15, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one15
-	MOVQ         ldc+72(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+80(FP), CL
-	TESTB        CL, CL
-	JZ           set16
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y15
+	JNZ          one18
+	MOVB         accumulate+80(FP), AL
+	TESTB        AL, AL
+	JZ           set19
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y0, Y0
-	VMOVUPS      32(CX), Y15
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      32(DX), Y15
 	VADDPS       Y15, Y1, Y1
-	VMOVUPS      64(CX), Y15
+	VMOVUPS      Y1, 32(DX)
+	VMOVUPS      64(DX), Y15
 	VADDPS       Y15, Y2, Y2
+	VMOVUPS      Y2, 64(DX)
+	VZEROUPPER
+	RET
 
-set16:
+set19:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
@@ -411,7 +442,6 @@ set16:
 // Requires: AVX, FMA3
 TEXT ·GemmTile4x8TailAVX2(SB), NOSPLIT, $0-89
 	MOVQ    n+8(FP), AX
-	SUBQ    $0x00000000, AX
 	LEAQ    prefix<>+0(SB), CX
 	NEGQ    AX
 	VMOVUPS 32(CX)(AX*4), Y0
@@ -515,18 +545,23 @@ even5:
 	MOVB       accumulate+88(FP), R10
 	TESTB      R10, R10
 	JZ         set7
-	MOVQ       DX, R10
-	VMASKMOVPS (R10), Y0, Y6
+	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y1, Y1
-	ADDQ       R9, R10
-	VMASKMOVPS (R10), Y0, Y6
+	VMASKMOVPS Y1, Y0, (DX)
+	ADDQ       R9, DX
+	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y2, Y2
-	ADDQ       R9, R10
-	VMASKMOVPS (R10), Y0, Y6
+	VMASKMOVPS Y2, Y0, (DX)
+	ADDQ       R9, DX
+	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y3, Y3
-	ADDQ       R9, R10
-	VMASKMOVPS (R10), Y0, Y6
+	VMASKMOVPS Y3, Y0, (DX)
+	ADDQ       R9, DX
+	VMASKMOVPS (DX), Y0, Y6
 	VADDPS     Y6, Y4, Y4
+	VMASKMOVPS Y4, Y0, (DX)
+	ADDQ       R9, DX
+	JMP        stored8
 
 set7:
 	VMASKMOVPS Y1, Y0, (DX)
@@ -537,23 +572,25 @@ set7:
 	ADDQ       R9, DX
 	VMASKMOVPS Y4, Y0, (DX)
 	ADDQ       R9, DX
-	MOVQ       strip+32(FP), R9
-	SHLQ       $0x02, R9
-	ADDQ       R9, CX
-	SUBQ       $0x04, AX
-	JMP        strip2
+
+stored8:
+	MOVQ strip+32(FP), R9
+	SHLQ $0x02, R9
+	ADDQ R9, CX
+	SUBQ $0x04, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x03
-	JZ   rows8
-	CMPQ AX, $0x02
 	JZ   rows9
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows10
+	CMPQ AX, $0x01
+	JZ   rows11
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -562,7 +599,7 @@ rows8:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one11:
+one12:
 	VMASKMOVPS   (CX), Y0, Y5
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y6
@@ -573,33 +610,36 @@ one11:
 	VFMADD231PS  Y5, Y6, Y3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one11
+	JNZ          one12
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set12
-	MOVQ         DX, CX
-	VMASKMOVPS   (CX), Y0, Y6
+	JZ           set13
+	VMASKMOVPS   (DX), Y0, Y6
 	VADDPS       Y6, Y1, Y1
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y6
+	VMASKMOVPS   Y1, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y6
 	VADDPS       Y6, Y2, Y2
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y6
+	VMASKMOVPS   Y2, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y6
 	VADDPS       Y6, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (DX)
+	VZEROUPPER
+	RET
 
-set12:
+set13:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y3, Y0, (DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows9:
+rows10:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    CX, AX
@@ -607,7 +647,7 @@ rows9:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one13:
+one15:
 	VMASKMOVPS   (CX), Y0, Y5
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y6
@@ -616,54 +656,55 @@ one13:
 	VFMADD231PS  Y5, Y6, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one13
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set14
-	MOVQ         DX, CX
-	VMASKMOVPS   (CX), Y0, Y6
-	VADDPS       Y6, Y1, Y1
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y6
-	VADDPS       Y6, Y2, Y2
-
-set14:
-	VMASKMOVPS Y1, Y0, (DX)
-	ADDQ       AX, DX
-	VMASKMOVPS Y2, Y0, (DX)
-	ADDQ       AX, DX
-	VZEROUPPER
-	RET
-
-rows10:
-	VXORPS  Y1, Y1, Y1
-	MOVQ    CX, AX
-	MOVQ    b+56(FP), CX
-	MOVQ    k+16(FP), BX
-	PCALIGN $0x20
-
-one15:
-	VMASKMOVPS   (CX), Y0, Y5
-	ADDQ         DI, CX
-	VBROADCASTSS (AX), Y6
-	VFMADD231PS  Y5, Y6, Y1
-	ADDQ         SI, AX
-	SUBQ         $0x01, BX
 	JNZ          one15
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
 	JZ           set16
-	MOVQ         DX, CX
-	VMASKMOVPS   (CX), Y0, Y6
+	VMASKMOVPS   (DX), Y0, Y6
 	VADDPS       Y6, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y6
+	VADDPS       Y6, Y2, Y2
+	VMASKMOVPS   Y2, Y0, (DX)
+	VZEROUPPER
+	RET
 
 set16:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
+	VMASKMOVPS Y2, Y0, (DX)
+	VZEROUPPER
+	RET
+
+rows11:
+	VXORPS  Y1, Y1, Y1
+	MOVQ    CX, AX
+	MOVQ    b+56(FP), CX
+	MOVQ    k+16(FP), BX
+	PCALIGN $0x20
+
+one18:
+	VMASKMOVPS   (CX), Y0, Y5
+	ADDQ         DI, CX
+	VBROADCASTSS (AX), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	ADDQ         SI, AX
+	SUBQ         $0x01, BX
+	JNZ          one18
+	MOVB         accumulate+88(FP), AL
+	TESTB        AL, AL
+	JZ           set19
+	VMASKMOVPS   (DX), Y0, Y6
+	VADDPS       Y6, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (DX)
+	VZEROUPPER
+	RET
+
+set19:
+	VMASKMOVPS Y1, Y0, (DX)
 	VZEROUPPER
 	RET
 
@@ -822,26 +863,35 @@ even5:
 	MOVB       accumulate+88(FP), R10
 	TESTB      R10, R10
 	JZ         set7
-	MOVQ       DX, R10
-	VMOVUPS    (R10), Y11
+	VMOVUPS    (DX), Y11
 	VADDPS     Y11, Y1, Y1
-	VMASKMOVPS 32(R10), Y0, Y11
+	VMOVUPS    Y1, (DX)
+	VMASKMOVPS 32(DX), Y0, Y11
 	VADDPS     Y11, Y2, Y2
-	ADDQ       R9, R10
-	VMOVUPS    (R10), Y11
+	VMASKMOVPS Y2, Y0, 32(DX)
+	ADDQ       R9, DX
+	VMOVUPS    (DX), Y11
 	VADDPS     Y11, Y3, Y3
-	VMASKMOVPS 32(R10), Y0, Y11
+	VMOVUPS    Y3, (DX)
+	VMASKMOVPS 32(DX), Y0, Y11
 	VADDPS     Y11, Y4, Y4
-	ADDQ       R9, R10
-	VMOVUPS    (R10), Y11
+	VMASKMOVPS Y4, Y0, 32(DX)
+	ADDQ       R9, DX
+	VMOVUPS    (DX), Y11
 	VADDPS     Y11, Y5, Y5
-	VMASKMOVPS 32(R10), Y0, Y11
+	VMOVUPS    Y5, (DX)
+	VMASKMOVPS 32(DX), Y0, Y11
 	VADDPS     Y11, Y6, Y6
-	ADDQ       R9, R10
-	VMOVUPS    (R10), Y11
+	VMASKMOVPS Y6, Y0, 32(DX)
+	ADDQ       R9, DX
+	VMOVUPS    (DX), Y11
 	VADDPS     Y11, Y7, Y7
-	VMASKMOVPS 32(R10), Y0, Y11
+	VMOVUPS    Y7, (DX)
+	VMASKMOVPS 32(DX), Y0, Y11
 	VADDPS     Y11, Y8, Y8
+	VMASKMOVPS Y8, Y0, 32(DX)
+	ADDQ       R9, DX
+	JMP        stored8
 
 set7:
 	VMOVUPS    Y1, (DX)
@@ -856,23 +906,25 @@ set7:
 	VMOVUPS    Y7, (DX)
 	VMASKMOVPS Y8, Y0, 32(DX)
 	ADDQ       R9, DX
-	MOVQ       strip+32(FP), R9
-	SHLQ       $0x02, R9
-	ADDQ       R9, CX
-	SUBQ       $0x04, AX
-	JMP        strip2
+
+stored8:
+	MOVQ strip+32(FP), R9
+	SHLQ $0x02, R9
+	ADDQ R9, CX
+	SUBQ $0x04, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x03
-	JZ   rows8
-	CMPQ AX, $0x02
 	JZ   rows9
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows10
+	CMPQ AX, $0x01
+	JZ   rows11
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -884,7 +936,7 @@ rows8:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one11:
+one12:
 	VMOVUPS      (CX), Y9
 	VMASKMOVPS   32(CX), Y0, Y10
 	ADDQ         DI, CX
@@ -899,29 +951,36 @@ one11:
 	VFMADD231PS  Y10, Y11, Y6
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one11
+	JNZ          one12
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set12
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y11
+	JZ           set13
+	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y1, Y1
-	VMASKMOVPS   32(CX), Y0, Y11
+	VMOVUPS      Y1, (DX)
+	VMASKMOVPS   32(DX), Y0, Y11
 	VADDPS       Y11, Y2, Y2
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y11
+	VMASKMOVPS   Y2, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y3, Y3
-	VMASKMOVPS   32(CX), Y0, Y11
+	VMOVUPS      Y3, (DX)
+	VMASKMOVPS   32(DX), Y0, Y11
 	VADDPS       Y11, Y4, Y4
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y11
+	VMASKMOVPS   Y4, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y5, Y5
-	VMASKMOVPS   32(CX), Y0, Y11
+	VMOVUPS      Y5, (DX)
+	VMASKMOVPS   32(DX), Y0, Y11
 	VADDPS       Y11, Y6, Y6
+	VMASKMOVPS   Y6, Y0, 32(DX)
+	VZEROUPPER
+	RET
 
-set12:
+set13:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -930,11 +989,10 @@ set12:
 	ADDQ       AX, DX
 	VMOVUPS    Y5, (DX)
 	VMASKMOVPS Y6, Y0, 32(DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows9:
+rows10:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -944,7 +1002,7 @@ rows9:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one13:
+one15:
 	VMOVUPS      (CX), Y9
 	VMASKMOVPS   32(CX), Y0, Y10
 	ADDQ         DI, CX
@@ -956,34 +1014,38 @@ one13:
 	VFMADD231PS  Y10, Y11, Y4
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one13
+	JNZ          one15
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set14
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y11
+	JZ           set16
+	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y1, Y1
-	VMASKMOVPS   32(CX), Y0, Y11
+	VMOVUPS      Y1, (DX)
+	VMASKMOVPS   32(DX), Y0, Y11
 	VADDPS       Y11, Y2, Y2
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y11
+	VMASKMOVPS   Y2, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y3, Y3
-	VMASKMOVPS   32(CX), Y0, Y11
+	VMOVUPS      Y3, (DX)
+	VMASKMOVPS   32(DX), Y0, Y11
 	VADDPS       Y11, Y4, Y4
+	VMASKMOVPS   Y4, Y0, 32(DX)
+	VZEROUPPER
+	RET
 
-set14:
+set16:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
 	VMOVUPS    Y3, (DX)
 	VMASKMOVPS Y4, Y0, 32(DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows10:
+rows11:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    CX, AX
@@ -991,7 +1053,7 @@ rows10:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one15:
+one18:
 	VMOVUPS      (CX), Y9
 	VMASKMOVPS   32(CX), Y0, Y10
 	ADDQ         DI, CX
@@ -1000,22 +1062,22 @@ one15:
 	VFMADD231PS  Y10, Y11, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one15
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set16
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y11
+	JNZ          one18
+	MOVB         accumulate+88(FP), AL
+	TESTB        AL, AL
+	JZ           set19
+	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y1, Y1
-	VMASKMOVPS   32(CX), Y0, Y11
+	VMOVUPS      Y1, (DX)
+	VMASKMOVPS   32(DX), Y0, Y11
 	VADDPS       Y11, Y2, Y2
+	VMASKMOVPS   Y2, Y0, 32(DX)
+	VZEROUPPER
+	RET
 
-set16:
+set19:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
@@ -1189,38 +1251,55 @@ even5:
 	MOVB       accumulate+88(FP), R12
 	TESTB      R12, R12
 	JZ         set7
-	MOVQ       SI, R12
-	VMOVUPS    (R12), Y15
+	VMOVUPS    (SI), Y15
 	VADDPS     Y15, Y0, Y0
-	VMOVUPS    32(R12), Y15
+	VMOVUPS    Y0, (SI)
+	VMOVUPS    32(SI), Y15
 	VADDPS     Y15, Y1, Y1
+	VMOVUPS    Y1, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y12
-	VMASKMOVPS 64(R12), Y12, Y15
+	VMASKMOVPS 64(SI), Y12, Y15
 	VADDPS     Y15, Y2, Y2
-	ADDQ       R11, R12
-	VMOVUPS    (R12), Y15
+	VMOVUPS    32(CX)(AX*4), Y15
+	VMASKMOVPS Y2, Y15, 64(SI)
+	ADDQ       R11, SI
+	VMOVUPS    (SI), Y15
 	VADDPS     Y15, Y3, Y3
-	VMOVUPS    32(R12), Y15
+	VMOVUPS    Y3, (SI)
+	VMOVUPS    32(SI), Y15
 	VADDPS     Y15, Y4, Y4
+	VMOVUPS    Y4, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y12
-	VMASKMOVPS 64(R12), Y12, Y15
+	VMASKMOVPS 64(SI), Y12, Y15
 	VADDPS     Y15, Y5, Y5
-	ADDQ       R11, R12
-	VMOVUPS    (R12), Y15
+	VMOVUPS    32(CX)(AX*4), Y15
+	VMASKMOVPS Y5, Y15, 64(SI)
+	ADDQ       R11, SI
+	VMOVUPS    (SI), Y15
 	VADDPS     Y15, Y6, Y6
-	VMOVUPS    32(R12), Y15
+	VMOVUPS    Y6, (SI)
+	VMOVUPS    32(SI), Y15
 	VADDPS     Y15, Y7, Y7
+	VMOVUPS    Y7, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y12
-	VMASKMOVPS 64(R12), Y12, Y15
+	VMASKMOVPS 64(SI), Y12, Y15
 	VADDPS     Y15, Y8, Y8
-	ADDQ       R11, R12
-	VMOVUPS    (R12), Y15
+	VMOVUPS    32(CX)(AX*4), Y15
+	VMASKMOVPS Y8, Y15, 64(SI)
+	ADDQ       R11, SI
+	VMOVUPS    (SI), Y15
 	VADDPS     Y15, Y9, Y9
-	VMOVUPS    32(R12), Y15
+	VMOVUPS    Y9, (SI)
+	VMOVUPS    32(SI), Y15
 	VADDPS     Y15, Y10, Y10
+	VMOVUPS    Y10, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y12
-	VMASKMOVPS 64(R12), Y12, Y15
+	VMASKMOVPS 64(SI), Y12, Y15
 	VADDPS     Y15, Y11, Y11
+	VMOVUPS    32(CX)(AX*4), Y15
+	VMASKMOVPS Y11, Y15, 64(SI)
+	ADDQ       R11, SI
+	JMP        stored8
 
 set7:
 	VMOVUPS    Y0, (SI)
@@ -1243,23 +1322,25 @@ set7:
 	VMOVUPS    32(CX)(AX*4), Y15
 	VMASKMOVPS Y11, Y15, 64(SI)
 	ADDQ       R11, SI
-	MOVQ       strip+32(FP), R11
-	SHLQ       $0x02, R11
-	ADDQ       R11, BX
-	SUBQ       $0x04, DX
-	JMP        strip2
+
+stored8:
+	MOVQ strip+32(FP), R11
+	SHLQ $0x02, R11
+	ADDQ R11, BX
+	SUBQ $0x04, DX
+	JMP  strip2
 
 rest1:
 	CMPQ DX, $0x03
-	JZ   rows8
-	CMPQ DX, $0x02
 	JZ   rows9
-	CMPQ DX, $0x01
+	CMPQ DX, $0x02
 	JZ   rows10
+	CMPQ DX, $0x01
+	JZ   rows11
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1274,7 +1355,7 @@ rows8:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one11:
+one12:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VMOVUPS      32(CX)(AX*4), Y15
@@ -1294,38 +1375,51 @@ one11:
 	VFMADD231PS  Y14, Y15, Y8
 	ADDQ         R8, DX
 	SUBQ         $0x01, R10
-	JNZ          one11
+	JNZ          one12
 	MOVQ         ldc+80(FP), DX
 	SHLQ         $0x02, DX
 	MOVB         accumulate+88(FP), BL
 	TESTB        BL, BL
-	JZ           set12
-	MOVQ         SI, BX
-	VMOVUPS      (BX), Y15
+	JZ           set13
+	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y0, Y0
-	VMOVUPS      32(BX), Y15
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      32(SI), Y15
 	VADDPS       Y15, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      32(CX)(AX*4), Y12
-	VMASKMOVPS   64(BX), Y12, Y15
+	VMASKMOVPS   64(SI), Y12, Y15
 	VADDPS       Y15, Y2, Y2
-	ADDQ         DX, BX
-	VMOVUPS      (BX), Y15
+	VMOVUPS      32(CX)(AX*4), Y15
+	VMASKMOVPS   Y2, Y15, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y3, Y3
-	VMOVUPS      32(BX), Y15
+	VMOVUPS      Y3, (SI)
+	VMOVUPS      32(SI), Y15
 	VADDPS       Y15, Y4, Y4
+	VMOVUPS      Y4, 32(SI)
 	VMOVUPS      32(CX)(AX*4), Y12
-	VMASKMOVPS   64(BX), Y12, Y15
+	VMASKMOVPS   64(SI), Y12, Y15
 	VADDPS       Y15, Y5, Y5
-	ADDQ         DX, BX
-	VMOVUPS      (BX), Y15
+	VMOVUPS      32(CX)(AX*4), Y15
+	VMASKMOVPS   Y5, Y15, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y6, Y6
-	VMOVUPS      32(BX), Y15
+	VMOVUPS      Y6, (SI)
+	VMOVUPS      32(SI), Y15
 	VADDPS       Y15, Y7, Y7
+	VMOVUPS      Y7, 32(SI)
 	VMOVUPS      32(CX)(AX*4), Y12
-	VMASKMOVPS   64(BX), Y12, Y15
+	VMASKMOVPS   64(SI), Y12, Y15
 	VADDPS       Y15, Y8, Y8
+	VMOVUPS      32(CX)(AX*4), Y15
+	VMASKMOVPS   Y8, Y15, 64(SI)
+	VZEROUPPER
+	RET
 
-set12:
+set13:
 	VMOVUPS    Y0, (SI)
 	VMOVUPS    Y1, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y15
@@ -1340,11 +1434,10 @@ set12:
 	VMOVUPS    Y7, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y15
 	VMASKMOVPS Y8, Y15, 64(SI)
-	ADDQ       DX, SI
 	VZEROUPPER
 	RET
 
-rows9:
+rows10:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1356,7 +1449,7 @@ rows9:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one13:
+one15:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VMOVUPS      32(CX)(AX*4), Y15
@@ -1372,30 +1465,39 @@ one13:
 	VFMADD231PS  Y14, Y15, Y5
 	ADDQ         R8, DX
 	SUBQ         $0x01, R10
-	JNZ          one13
+	JNZ          one15
 	MOVQ         ldc+80(FP), DX
 	SHLQ         $0x02, DX
 	MOVB         accumulate+88(FP), BL
 	TESTB        BL, BL
-	JZ           set14
-	MOVQ         SI, BX
-	VMOVUPS      (BX), Y15
+	JZ           set16
+	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y0, Y0
-	VMOVUPS      32(BX), Y15
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      32(SI), Y15
 	VADDPS       Y15, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      32(CX)(AX*4), Y12
-	VMASKMOVPS   64(BX), Y12, Y15
+	VMASKMOVPS   64(SI), Y12, Y15
 	VADDPS       Y15, Y2, Y2
-	ADDQ         DX, BX
-	VMOVUPS      (BX), Y15
+	VMOVUPS      32(CX)(AX*4), Y15
+	VMASKMOVPS   Y2, Y15, 64(SI)
+	ADDQ         DX, SI
+	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y3, Y3
-	VMOVUPS      32(BX), Y15
+	VMOVUPS      Y3, (SI)
+	VMOVUPS      32(SI), Y15
 	VADDPS       Y15, Y4, Y4
+	VMOVUPS      Y4, 32(SI)
 	VMOVUPS      32(CX)(AX*4), Y12
-	VMASKMOVPS   64(BX), Y12, Y15
+	VMASKMOVPS   64(SI), Y12, Y15
 	VADDPS       Y15, Y5, Y5
+	VMOVUPS      32(CX)(AX*4), Y15
+	VMASKMOVPS   Y5, Y15, 64(SI)
+	VZEROUPPER
+	RET
 
-set14:
+set16:
 	VMOVUPS    Y0, (SI)
 	VMOVUPS    Y1, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y15
@@ -1405,11 +1507,10 @@ set14:
 	VMOVUPS    Y4, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y15
 	VMASKMOVPS Y5, Y15, 64(SI)
-	ADDQ       DX, SI
 	VZEROUPPER
 	RET
 
-rows10:
+rows11:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -1418,7 +1519,7 @@ rows10:
 	MOVQ    k+16(FP), DI
 	PCALIGN $0x20
 
-one15:
+one18:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VMOVUPS      32(CX)(AX*4), Y15
@@ -1430,27 +1531,29 @@ one15:
 	VFMADD231PS  Y14, Y15, Y2
 	ADDQ         R8, DX
 	SUBQ         $0x01, DI
-	JNZ          one15
-	MOVQ         ldc+80(FP), DX
-	SHLQ         $0x02, DX
-	MOVB         accumulate+88(FP), BL
-	TESTB        BL, BL
-	JZ           set16
-	MOVQ         SI, BX
-	VMOVUPS      (BX), Y15
+	JNZ          one18
+	MOVB         accumulate+88(FP), DL
+	TESTB        DL, DL
+	JZ           set19
+	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y0, Y0
-	VMOVUPS      32(BX), Y15
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      32(SI), Y15
 	VADDPS       Y15, Y1, Y1
+	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      32(CX)(AX*4), Y12
-	VMASKMOVPS   64(BX), Y12, Y15
+	VMASKMOVPS   64(SI), Y12, Y15
 	VADDPS       Y15, Y2, Y2
+	VMOVUPS      32(CX)(AX*4), Y15
+	VMASKMOVPS   Y2, Y15, 64(SI)
+	VZEROUPPER
+	RET
 
-set16:
+set19:
 	VMOVUPS    Y0, (SI)
 	VMOVUPS    Y1, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y15
 	VMASKMOVPS Y2, Y15, 64(SI)
-	ADDQ       DX, SI
 	VZEROUPPER
 	RET
 

@@ -11,12 +11,12 @@ TEXT ·Dots4AVX2(SB), NOSPLIT, $0-65
 	MOVQ a+16(FP), CX
 	MOVQ c+48(FP), DX
 	MOVQ lda+24(FP), BX
-	MOVQ ldb+40(FP), SI
-	MOVQ ldc+56(FP), DI
+	MOVQ ldc+56(FP), SI
 	SHLQ $0x02, BX
 	SHLQ $0x02, SI
+	MOVQ ldb+40(FP), DI
 	SHLQ $0x02, DI
-	LEAQ (SI)(SI*2), R8
+	LEAQ (DI)(DI*2), R8
 	MOVQ k+8(FP), R9
 	ANDQ $0x07, R9
 	LEAQ prefix<>+0(SB), R10
@@ -52,11 +52,11 @@ loop3:
 	VFMADD231PS Y15, Y12, Y0
 	VFMADD231PS Y15, Y13, Y4
 	VFMADD231PS Y15, Y14, Y8
-	VMOVUPS     (R12)(SI*1), Y15
+	VMOVUPS     (R12)(DI*1), Y15
 	VFMADD231PS Y15, Y12, Y1
 	VFMADD231PS Y15, Y13, Y5
 	VFMADD231PS Y15, Y14, Y9
-	VMOVUPS     (R12)(SI*2), Y15
+	VMOVUPS     (R12)(DI*2), Y15
 	VFMADD231PS Y15, Y12, Y2
 	VFMADD231PS Y15, Y13, Y6
 	VFMADD231PS Y15, Y14, Y10
@@ -70,41 +70,38 @@ loop3:
 	JAE         loop3
 
 done4:
-	ADDQ        $0x00000008, R13
-	TESTQ       R13, R13
-	JZ          whole5
+	TESTQ       $0x00000007, R13
+	JZ          end5
 	VMOVUPS     32(R10)(R9*4), Y14
 	VMASKMOVPS  (R11), Y14, Y12
 	VMASKMOVPS  (R12), Y14, Y13
 	VFMADD231PS Y13, Y12, Y0
-	VMASKMOVPS  (R12)(SI*1), Y14, Y13
+	VMASKMOVPS  (R12)(DI*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y1
-	VMASKMOVPS  (R12)(SI*2), Y14, Y13
+	VMASKMOVPS  (R12)(DI*2), Y14, Y13
 	VFMADD231PS Y13, Y12, Y2
 	VMASKMOVPS  (R12)(R8*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y3
-	VMOVUPS     32(R10)(R9*4), Y14
 	VMASKMOVPS  (R11)(BX*1), Y14, Y12
 	VMASKMOVPS  (R12), Y14, Y13
 	VFMADD231PS Y13, Y12, Y4
-	VMASKMOVPS  (R12)(SI*1), Y14, Y13
+	VMASKMOVPS  (R12)(DI*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y5
-	VMASKMOVPS  (R12)(SI*2), Y14, Y13
+	VMASKMOVPS  (R12)(DI*2), Y14, Y13
 	VFMADD231PS Y13, Y12, Y6
 	VMASKMOVPS  (R12)(R8*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y7
-	VMOVUPS     32(R10)(R9*4), Y14
 	VMASKMOVPS  (R11)(BX*2), Y14, Y12
 	VMASKMOVPS  (R12), Y14, Y13
 	VFMADD231PS Y13, Y12, Y8
-	VMASKMOVPS  (R12)(SI*1), Y14, Y13
+	VMASKMOVPS  (R12)(DI*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y9
-	VMASKMOVPS  (R12)(SI*2), Y14, Y13
+	VMASKMOVPS  (R12)(DI*2), Y14, Y13
 	VFMADD231PS Y13, Y12, Y10
 	VMASKMOVPS  (R12)(R8*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y11
 
-whole5:
+end5:
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -123,28 +120,34 @@ whole5:
 	MOVB         accumulate+64(FP), R11
 	TESTB        R11, R11
 	JZ           set6
-	MOVQ         DX, R11
-	VADDPS       (R11), X0, X0
-	ADDQ         DI, R11
-	VADDPS       (R11), X4, X4
-	ADDQ         DI, R11
-	VADDPS       (R11), X8, X8
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X4, X4
+	VMOVUPS      X4, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X8, X8
+	VMOVUPS      X8, (DX)
+	ADDQ         SI, DX
+	JMP          stored7
 
 set6:
 	VMOVUPS X0, (DX)
-	ADDQ    DI, DX
+	ADDQ    SI, DX
 	VMOVUPS X4, (DX)
-	ADDQ    DI, DX
+	ADDQ    SI, DX
 	VMOVUPS X8, (DX)
-	ADDQ    DI, DX
-	LEAQ    (CX)(BX*2), CX
-	ADDQ    BX, CX
-	SUBQ    $0x03, AX
-	JMP     strip1
+	ADDQ    SI, DX
+
+stored7:
+	LEAQ (CX)(BX*2), CX
+	ADDQ BX, CX
+	SUBQ $0x03, AX
+	JMP  strip1
 
 rest2:
 	CMPQ    AX, $0x02
-	JNZ     fewer7
+	JNZ     fewer8
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -156,19 +159,19 @@ rest2:
 	MOVQ    b+32(FP), AX
 	MOVQ    k+8(FP), R11
 	SUBQ    $0x00000008, R11
-	JB      done9
+	JB      done10
 	PCALIGN $0x20
 
-loop8:
+loop9:
 	VMOVUPS     (CX), Y12
 	VMOVUPS     (CX)(BX*1), Y13
 	VMOVUPS     (AX), Y15
 	VFMADD231PS Y15, Y12, Y0
 	VFMADD231PS Y15, Y13, Y4
-	VMOVUPS     (AX)(SI*1), Y15
+	VMOVUPS     (AX)(DI*1), Y15
 	VFMADD231PS Y15, Y12, Y1
 	VFMADD231PS Y15, Y13, Y5
-	VMOVUPS     (AX)(SI*2), Y15
+	VMOVUPS     (AX)(DI*2), Y15
 	VFMADD231PS Y15, Y12, Y2
 	VFMADD231PS Y15, Y13, Y6
 	VMOVUPS     (AX)(R8*1), Y15
@@ -177,34 +180,32 @@ loop8:
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX
 	SUBQ        $0x00000008, R11
-	JAE         loop8
+	JAE         loop9
 
-done9:
-	ADDQ        $0x00000008, R11
-	TESTQ       R11, R11
-	JZ          whole10
+done10:
+	TESTQ       $0x00000007, R11
+	JZ          end11
 	VMOVUPS     32(R10)(R9*4), Y14
 	VMASKMOVPS  (CX), Y14, Y12
 	VMASKMOVPS  (AX), Y14, Y13
 	VFMADD231PS Y13, Y12, Y0
-	VMASKMOVPS  (AX)(SI*1), Y14, Y13
+	VMASKMOVPS  (AX)(DI*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y1
-	VMASKMOVPS  (AX)(SI*2), Y14, Y13
+	VMASKMOVPS  (AX)(DI*2), Y14, Y13
 	VFMADD231PS Y13, Y12, Y2
 	VMASKMOVPS  (AX)(R8*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y3
-	VMOVUPS     32(R10)(R9*4), Y14
 	VMASKMOVPS  (CX)(BX*1), Y14, Y12
 	VMASKMOVPS  (AX), Y14, Y13
 	VFMADD231PS Y13, Y12, Y4
-	VMASKMOVPS  (AX)(SI*1), Y14, Y13
+	VMASKMOVPS  (AX)(DI*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y5
-	VMASKMOVPS  (AX)(SI*2), Y14, Y13
+	VMASKMOVPS  (AX)(DI*2), Y14, Y13
 	VFMADD231PS Y13, Y12, Y6
 	VMASKMOVPS  (AX)(R8*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y7
 
-whole10:
+end11:
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -217,23 +218,25 @@ whole10:
 	VADDPS       X15, X4, X4
 	MOVB         accumulate+64(FP), AL
 	TESTB        AL, AL
-	JZ           set11
-	MOVQ         DX, AX
-	VADDPS       (AX), X0, X0
-	ADDQ         DI, AX
-	VADDPS       (AX), X4, X4
-
-set11:
-	VMOVUPS X0, (DX)
-	ADDQ    DI, DX
-	VMOVUPS X4, (DX)
-	ADDQ    DI, DX
+	JZ           set12
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X4, X4
+	VMOVUPS      X4, (DX)
 	VZEROUPPER
 	RET
 
-fewer7:
+set12:
+	VMOVUPS X0, (DX)
+	ADDQ    SI, DX
+	VMOVUPS X4, (DX)
+	VZEROUPPER
+	RET
+
+fewer8:
 	CMPQ    AX, $0x01
-	JNZ     fewer12
+	JNZ     fewer14
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -241,40 +244,39 @@ fewer7:
 	MOVQ    b+32(FP), AX
 	MOVQ    k+8(FP), BX
 	SUBQ    $0x00000008, BX
-	JB      done14
+	JB      done16
 	PCALIGN $0x20
 
-loop13:
+loop15:
 	VMOVUPS     (CX), Y12
 	VMOVUPS     (AX), Y15
 	VFMADD231PS Y15, Y12, Y0
-	VMOVUPS     (AX)(SI*1), Y15
+	VMOVUPS     (AX)(DI*1), Y15
 	VFMADD231PS Y15, Y12, Y1
-	VMOVUPS     (AX)(SI*2), Y15
+	VMOVUPS     (AX)(DI*2), Y15
 	VFMADD231PS Y15, Y12, Y2
 	VMOVUPS     (AX)(R8*1), Y15
 	VFMADD231PS Y15, Y12, Y3
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX
 	SUBQ        $0x00000008, BX
-	JAE         loop13
+	JAE         loop15
 
-done14:
-	ADDQ        $0x00000008, BX
-	TESTQ       BX, BX
-	JZ          whole15
+done16:
+	TESTQ       $0x00000007, BX
+	JZ          end17
 	VMOVUPS     32(R10)(R9*4), Y14
 	VMASKMOVPS  (CX), Y14, Y12
 	VMASKMOVPS  (AX), Y14, Y13
 	VFMADD231PS Y13, Y12, Y0
-	VMASKMOVPS  (AX)(SI*1), Y14, Y13
+	VMASKMOVPS  (AX)(DI*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y1
-	VMASKMOVPS  (AX)(SI*2), Y14, Y13
+	VMASKMOVPS  (AX)(DI*2), Y14, Y13
 	VFMADD231PS Y13, Y12, Y2
 	VMASKMOVPS  (AX)(R8*1), Y14, Y13
 	VFMADD231PS Y13, Y12, Y3
 
-whole15:
+end17:
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -282,17 +284,18 @@ whole15:
 	VADDPS       X15, X0, X0
 	MOVB         accumulate+64(FP), AL
 	TESTB        AL, AL
-	JZ           set16
-	MOVQ         DX, AX
-	VADDPS       (AX), X0, X0
-
-set16:
-	VMOVUPS X0, (DX)
-	ADDQ    DI, DX
+	JZ           set18
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
 	VZEROUPPER
 	RET
 
-fewer12:
+set18:
+	VMOVUPS X0, (DX)
+	VZEROUPPER
+	RET
+
+fewer14:
 	VZEROUPPER
 	RET
 
@@ -321,15 +324,13 @@ TEXT ·Dots1AVX2(SB), NOSPLIT, $0-65
 	MOVQ a+16(FP), CX
 	MOVQ c+48(FP), DX
 	MOVQ lda+24(FP), BX
-	MOVQ ldb+40(FP), SI
-	MOVQ ldc+56(FP), DI
+	MOVQ ldc+56(FP), SI
 	SHLQ $0x02, BX
 	SHLQ $0x02, SI
-	SHLQ $0x02, DI
-	MOVQ k+8(FP), SI
-	ANDQ $0x07, SI
+	MOVQ k+8(FP), DI
+	ANDQ $0x07, DI
 	LEAQ prefix<>+0(SB), R8
-	NEGQ SI
+	NEGQ DI
 
 strip1:
 	CMPQ    AX, $0x03
@@ -358,23 +359,18 @@ loop3:
 	JAE         loop3
 
 done4:
-	ADDQ        $0x00000008, R11
-	TESTQ       R11, R11
-	JZ          whole5
-	VMOVUPS     32(R8)(SI*4), Y5
+	TESTQ       $0x00000007, R11
+	JZ          end5
+	VMOVUPS     32(R8)(DI*4), Y5
+	VMASKMOVPS  (R10), Y5, Y4
 	VMASKMOVPS  (R9), Y5, Y3
-	VMASKMOVPS  (R10), Y5, Y4
 	VFMADD231PS Y4, Y3, Y0
-	VMOVUPS     32(R8)(SI*4), Y5
 	VMASKMOVPS  (R9)(BX*1), Y5, Y3
-	VMASKMOVPS  (R10), Y5, Y4
 	VFMADD231PS Y4, Y3, Y1
-	VMOVUPS     32(R8)(SI*4), Y5
 	VMASKMOVPS  (R9)(BX*2), Y5, Y3
-	VMASKMOVPS  (R10), Y5, Y4
 	VFMADD231PS Y4, Y3, Y2
 
-whole5:
+end5:
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X6
@@ -390,37 +386,43 @@ whole5:
 	MOVB         accumulate+64(FP), R9
 	TESTB        R9, R9
 	JZ           set6
-	MOVQ         DX, R9
-	VADDSS       (R9), X0, X0
-	ADDQ         DI, R9
-	VADDSS       (R9), X1, X1
-	ADDQ         DI, R9
-	VADDSS       (R9), X2, X2
+	VADDSS       (DX), X0, X0
+	VMOVSS       X0, (DX)
+	ADDQ         SI, DX
+	VADDSS       (DX), X1, X1
+	VMOVSS       X1, (DX)
+	ADDQ         SI, DX
+	VADDSS       (DX), X2, X2
+	VMOVSS       X2, (DX)
+	ADDQ         SI, DX
+	JMP          stored7
 
 set6:
 	VMOVSS X0, (DX)
-	ADDQ   DI, DX
+	ADDQ   SI, DX
 	VMOVSS X1, (DX)
-	ADDQ   DI, DX
+	ADDQ   SI, DX
 	VMOVSS X2, (DX)
-	ADDQ   DI, DX
-	LEAQ   (CX)(BX*2), CX
-	ADDQ   BX, CX
-	SUBQ   $0x03, AX
-	JMP    strip1
+	ADDQ   SI, DX
+
+stored7:
+	LEAQ (CX)(BX*2), CX
+	ADDQ BX, CX
+	SUBQ $0x03, AX
+	JMP  strip1
 
 rest2:
 	CMPQ    AX, $0x02
-	JNZ     fewer7
+	JNZ     fewer8
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    b+32(FP), AX
 	MOVQ    k+8(FP), R9
 	SUBQ    $0x00000008, R9
-	JB      done9
+	JB      done10
 	PCALIGN $0x20
 
-loop8:
+loop9:
 	VMOVUPS     (CX), Y3
 	VMOVUPS     (CX)(BX*1), Y4
 	VMOVUPS     (AX), Y6
@@ -429,22 +431,19 @@ loop8:
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX
 	SUBQ        $0x00000008, R9
-	JAE         loop8
+	JAE         loop9
 
-done9:
-	ADDQ        $0x00000008, R9
-	TESTQ       R9, R9
-	JZ          whole10
-	VMOVUPS     32(R8)(SI*4), Y5
+done10:
+	TESTQ       $0x00000007, R9
+	JZ          end11
+	VMOVUPS     32(R8)(DI*4), Y5
+	VMASKMOVPS  (AX), Y5, Y4
 	VMASKMOVPS  (CX), Y5, Y3
-	VMASKMOVPS  (AX), Y5, Y4
 	VFMADD231PS Y4, Y3, Y0
-	VMOVUPS     32(R8)(SI*4), Y5
 	VMASKMOVPS  (CX)(BX*1), Y5, Y3
-	VMASKMOVPS  (AX), Y5, Y4
 	VFMADD231PS Y4, Y3, Y1
 
-whole10:
+end11:
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X6
@@ -455,65 +454,67 @@ whole10:
 	VADDPS       X6, X1, X1
 	MOVB         accumulate+64(FP), AL
 	TESTB        AL, AL
-	JZ           set11
-	MOVQ         DX, AX
-	VADDSS       (AX), X0, X0
-	ADDQ         DI, AX
-	VADDSS       (AX), X1, X1
-
-set11:
-	VMOVSS X0, (DX)
-	ADDQ   DI, DX
-	VMOVSS X1, (DX)
-	ADDQ   DI, DX
+	JZ           set12
+	VADDSS       (DX), X0, X0
+	VMOVSS       X0, (DX)
+	ADDQ         SI, DX
+	VADDSS       (DX), X1, X1
+	VMOVSS       X1, (DX)
 	VZEROUPPER
 	RET
 
-fewer7:
+set12:
+	VMOVSS X0, (DX)
+	ADDQ   SI, DX
+	VMOVSS X1, (DX)
+	VZEROUPPER
+	RET
+
+fewer8:
 	CMPQ    AX, $0x01
-	JNZ     fewer12
+	JNZ     fewer14
 	VXORPS  Y0, Y0, Y0
 	MOVQ    b+32(FP), AX
 	MOVQ    k+8(FP), BX
 	SUBQ    $0x00000008, BX
-	JB      done14
+	JB      done16
 	PCALIGN $0x20
 
-loop13:
+loop15:
 	VMOVUPS     (CX), Y3
 	VMOVUPS     (AX), Y6
 	VFMADD231PS Y6, Y3, Y0
 	ADDQ        $0x20, CX
 	ADDQ        $0x20, AX
 	SUBQ        $0x00000008, BX
-	JAE         loop13
+	JAE         loop15
 
-done14:
-	ADDQ        $0x00000008, BX
-	TESTQ       BX, BX
-	JZ          whole15
-	VMOVUPS     32(R8)(SI*4), Y5
-	VMASKMOVPS  (CX), Y5, Y3
+done16:
+	TESTQ       $0x00000007, BX
+	JZ          end17
+	VMOVUPS     32(R8)(DI*4), Y5
 	VMASKMOVPS  (AX), Y5, Y4
+	VMASKMOVPS  (CX), Y5, Y3
 	VFMADD231PS Y4, Y3, Y0
 
-whole15:
+end17:
 	VHADDPS      Y0, Y0, Y0
 	VHADDPS      Y0, Y0, Y0
 	VEXTRACTF128 $0x01, Y0, X6
 	VADDPS       X6, X0, X0
 	MOVB         accumulate+64(FP), AL
 	TESTB        AL, AL
-	JZ           set16
-	MOVQ         DX, AX
-	VADDSS       (AX), X0, X0
-
-set16:
-	VMOVSS X0, (DX)
-	ADDQ   DI, DX
+	JZ           set18
+	VADDSS       (DX), X0, X0
+	VMOVSS       X0, (DX)
 	VZEROUPPER
 	RET
 
-fewer12:
+set18:
+	VMOVSS X0, (DX)
+	VZEROUPPER
+	RET
+
+fewer14:
 	VZEROUPPER
 	RET

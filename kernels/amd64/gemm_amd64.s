@@ -170,36 +170,49 @@ even5:
 	MOVB    accumulate+80(FP), R11
 	TESTB   R11, R11
 	JZ      set7
-	MOVQ    DX, R11
-	VMOVUPS (R11), Y14
+	VMOVUPS (DX), Y14
 	VADDPS  Y14, Y0, Y0
-	VMOVUPS 32(R11), Y14
+	VMOVUPS Y0, (DX)
+	VMOVUPS 32(DX), Y14
 	VADDPS  Y14, Y1, Y1
-	ADDQ    R10, R11
-	VMOVUPS (R11), Y14
+	VMOVUPS Y1, 32(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Y14
 	VADDPS  Y14, Y2, Y2
-	VMOVUPS 32(R11), Y14
+	VMOVUPS Y2, (DX)
+	VMOVUPS 32(DX), Y14
 	VADDPS  Y14, Y3, Y3
-	ADDQ    R10, R11
-	VMOVUPS (R11), Y14
+	VMOVUPS Y3, 32(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Y14
 	VADDPS  Y14, Y4, Y4
-	VMOVUPS 32(R11), Y14
+	VMOVUPS Y4, (DX)
+	VMOVUPS 32(DX), Y14
 	VADDPS  Y14, Y5, Y5
-	ADDQ    R10, R11
-	VMOVUPS (R11), Y14
+	VMOVUPS Y5, 32(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Y14
 	VADDPS  Y14, Y6, Y6
-	VMOVUPS 32(R11), Y14
+	VMOVUPS Y6, (DX)
+	VMOVUPS 32(DX), Y14
 	VADDPS  Y14, Y7, Y7
-	ADDQ    R10, R11
-	VMOVUPS (R11), Y14
+	VMOVUPS Y7, 32(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Y14
 	VADDPS  Y14, Y8, Y8
-	VMOVUPS 32(R11), Y14
+	VMOVUPS Y8, (DX)
+	VMOVUPS 32(DX), Y14
 	VADDPS  Y14, Y9, Y9
-	ADDQ    R10, R11
-	VMOVUPS (R11), Y14
+	VMOVUPS Y9, 32(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Y14
 	VADDPS  Y14, Y10, Y10
-	VMOVUPS 32(R11), Y14
+	VMOVUPS Y10, (DX)
+	VMOVUPS 32(DX), Y14
 	VADDPS  Y14, Y11, Y11
+	VMOVUPS Y11, 32(DX)
+	ADDQ    R10, DX
+	JMP     stored8
 
 set7:
 	VMOVUPS Y0, (DX)
@@ -220,27 +233,29 @@ set7:
 	VMOVUPS Y10, (DX)
 	VMOVUPS Y11, 32(DX)
 	ADDQ    R10, DX
-	MOVQ    strip+24(FP), R10
-	SHLQ    $0x02, R10
-	ADDQ    R10, CX
-	SUBQ    $0x06, AX
-	JMP     strip2
+
+stored8:
+	MOVQ strip+24(FP), R10
+	SHLQ $0x02, R10
+	ADDQ R10, CX
+	SUBQ $0x06, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x05
-	JZ   rows8
-	CMPQ AX, $0x04
 	JZ   rows9
-	CMPQ AX, $0x03
+	CMPQ AX, $0x04
 	JZ   rows10
-	CMPQ AX, $0x02
+	CMPQ AX, $0x03
 	JZ   rows11
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows12
+	CMPQ AX, $0x01
+	JZ   rows13
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -256,7 +271,7 @@ rows8:
 	MOVQ    k+8(FP), R9
 	PCALIGN $0x20
 
-one13:
+one14:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -277,39 +292,50 @@ one13:
 	VFMADD231PS  Y13, Y14, Y9
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one13
+	JNZ          one14
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set14
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y14
+	JZ           set15
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y1, Y1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y2, Y2
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y3, Y3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y4, Y4
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y5, Y5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y5, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y6, Y6
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y7, Y7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y7, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y8, Y8
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y8, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y9, Y9
+	VMOVUPS      Y9, 32(DX)
+	VZEROUPPER
+	RET
 
-set14:
+set15:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    AX, DX
@@ -324,11 +350,10 @@ set14:
 	ADDQ    AX, DX
 	VMOVUPS Y8, (DX)
 	VMOVUPS Y9, 32(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows9:
+rows10:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -342,7 +367,7 @@ rows9:
 	MOVQ    k+8(FP), R9
 	PCALIGN $0x20
 
-one15:
+one17:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -360,34 +385,43 @@ one15:
 	VFMADD231PS  Y13, Y14, Y7
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one15
+	JNZ          one17
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set16
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y14
+	JZ           set18
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y1, Y1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y2, Y2
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y3, Y3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y4, Y4
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y5, Y5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y5, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y6, Y6
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y7, Y7
+	VMOVUPS      Y7, 32(DX)
+	VZEROUPPER
+	RET
 
-set16:
+set18:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    AX, DX
@@ -399,11 +433,10 @@ set16:
 	ADDQ    AX, DX
 	VMOVUPS Y6, (DX)
 	VMOVUPS Y7, 32(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows10:
+rows11:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -415,7 +448,7 @@ rows10:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one17:
+one20:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -430,29 +463,36 @@ one17:
 	VFMADD231PS  Y13, Y14, Y5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one17
+	JNZ          one20
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set18
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y14
+	JZ           set21
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y1, Y1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y2, Y2
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y3, Y3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y3, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y4, Y4
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y5, Y5
+	VMOVUPS      Y5, 32(DX)
+	VZEROUPPER
+	RET
 
-set18:
+set21:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    AX, DX
@@ -461,11 +501,10 @@ set18:
 	ADDQ    AX, DX
 	VMOVUPS Y4, (DX)
 	VMOVUPS Y5, 32(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows11:
+rows12:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -475,7 +514,7 @@ rows11:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one19:
+one23:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -487,34 +526,38 @@ one19:
 	VFMADD231PS  Y13, Y14, Y3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one19
+	JNZ          one23
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set20
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y14
+	JZ           set24
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y1, Y1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y14
+	VMOVUPS      Y1, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y2, Y2
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y3, Y3
+	VMOVUPS      Y3, 32(DX)
+	VZEROUPPER
+	RET
 
-set20:
+set24:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    AX, DX
 	VMOVUPS Y2, (DX)
 	VMOVUPS Y3, 32(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows12:
+rows13:
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	MOVQ    CX, AX
@@ -522,7 +565,7 @@ rows12:
 	MOVQ    k+8(FP), BX
 	PCALIGN $0x20
 
-one21:
+one26:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -531,22 +574,22 @@ one21:
 	VFMADD231PS  Y13, Y14, Y1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one21
-	MOVQ         ldc+72(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+80(FP), CL
-	TESTB        CL, CL
-	JZ           set22
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y14
+	JNZ          one26
+	MOVB         accumulate+80(FP), AL
+	TESTB        AL, AL
+	JZ           set27
+	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
-	VMOVUPS      32(CX), Y14
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      32(DX), Y14
 	VADDPS       Y14, Y1, Y1
+	VMOVUPS      Y1, 32(DX)
+	VZEROUPPER
+	RET
 
-set22:
+set27:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
@@ -554,7 +597,6 @@ set22:
 // Requires: AVX, FMA3
 TEXT ·GemmTile6x8TailAVX2(SB), NOSPLIT, $0-89
 	MOVQ    n+8(FP), AX
-	SUBQ    $0x00000000, AX
 	LEAQ    prefix<>+0(SB), CX
 	NEGQ    AX
 	VMOVUPS 32(CX)(AX*4), Y0
@@ -680,24 +722,31 @@ even5:
 	MOVB       accumulate+88(FP), R11
 	TESTB      R11, R11
 	JZ         set7
-	MOVQ       DX, R11
-	VMASKMOVPS (R11), Y0, Y8
+	VMASKMOVPS (DX), Y0, Y8
 	VADDPS     Y8, Y1, Y1
-	ADDQ       R10, R11
-	VMASKMOVPS (R11), Y0, Y8
+	VMASKMOVPS Y1, Y0, (DX)
+	ADDQ       R10, DX
+	VMASKMOVPS (DX), Y0, Y8
 	VADDPS     Y8, Y2, Y2
-	ADDQ       R10, R11
-	VMASKMOVPS (R11), Y0, Y8
+	VMASKMOVPS Y2, Y0, (DX)
+	ADDQ       R10, DX
+	VMASKMOVPS (DX), Y0, Y8
 	VADDPS     Y8, Y3, Y3
-	ADDQ       R10, R11
-	VMASKMOVPS (R11), Y0, Y8
+	VMASKMOVPS Y3, Y0, (DX)
+	ADDQ       R10, DX
+	VMASKMOVPS (DX), Y0, Y8
 	VADDPS     Y8, Y4, Y4
-	ADDQ       R10, R11
-	VMASKMOVPS (R11), Y0, Y8
+	VMASKMOVPS Y4, Y0, (DX)
+	ADDQ       R10, DX
+	VMASKMOVPS (DX), Y0, Y8
 	VADDPS     Y8, Y5, Y5
-	ADDQ       R10, R11
-	VMASKMOVPS (R11), Y0, Y8
+	VMASKMOVPS Y5, Y0, (DX)
+	ADDQ       R10, DX
+	VMASKMOVPS (DX), Y0, Y8
 	VADDPS     Y8, Y6, Y6
+	VMASKMOVPS Y6, Y0, (DX)
+	ADDQ       R10, DX
+	JMP        stored8
 
 set7:
 	VMASKMOVPS Y1, Y0, (DX)
@@ -712,27 +761,29 @@ set7:
 	ADDQ       R10, DX
 	VMASKMOVPS Y6, Y0, (DX)
 	ADDQ       R10, DX
-	MOVQ       strip+32(FP), R10
-	SHLQ       $0x02, R10
-	ADDQ       R10, CX
-	SUBQ       $0x06, AX
-	JMP        strip2
+
+stored8:
+	MOVQ strip+32(FP), R10
+	SHLQ $0x02, R10
+	ADDQ R10, CX
+	SUBQ $0x06, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x05
-	JZ   rows8
-	CMPQ AX, $0x04
 	JZ   rows9
-	CMPQ AX, $0x03
+	CMPQ AX, $0x04
 	JZ   rows10
-	CMPQ AX, $0x02
+	CMPQ AX, $0x03
 	JZ   rows11
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows12
+	CMPQ AX, $0x01
+	JZ   rows13
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -743,7 +794,7 @@ rows8:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one13:
+one14:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
@@ -758,29 +809,35 @@ one13:
 	VFMADD231PS  Y7, Y8, Y5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one13
+	JNZ          one14
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set14
-	MOVQ         DX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	JZ           set15
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y1, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y2, Y2
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y2, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y3, Y3
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y3, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y4, Y4
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y4, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y5, Y5
+	VMASKMOVPS   Y5, Y0, (DX)
+	VZEROUPPER
+	RET
 
-set14:
+set15:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -790,11 +847,10 @@ set14:
 	VMASKMOVPS Y4, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y5, Y0, (DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows9:
+rows10:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -804,7 +860,7 @@ rows9:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one15:
+one17:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
@@ -817,26 +873,31 @@ one15:
 	VFMADD231PS  Y7, Y8, Y4
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one15
+	JNZ          one17
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set16
-	MOVQ         DX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	JZ           set18
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y1, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y2, Y2
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y2, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y3, Y3
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y3, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y4, Y4
+	VMASKMOVPS   Y4, Y0, (DX)
+	VZEROUPPER
+	RET
 
-set16:
+set18:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -844,11 +905,10 @@ set16:
 	VMASKMOVPS Y3, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y4, Y0, (DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows10:
+rows11:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -857,7 +917,7 @@ rows10:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one17:
+one20:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
@@ -868,33 +928,36 @@ one17:
 	VFMADD231PS  Y7, Y8, Y3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one17
+	JNZ          one20
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set18
-	MOVQ         DX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	JZ           set21
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y1, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y2, Y2
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y2, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (DX)
+	VZEROUPPER
+	RET
 
-set18:
+set21:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y3, Y0, (DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows11:
+rows12:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    CX, AX
@@ -902,7 +965,7 @@ rows11:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one19:
+one23:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
@@ -911,54 +974,55 @@ one19:
 	VFMADD231PS  Y7, Y8, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one19
+	JNZ          one23
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set20
-	MOVQ         DX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	JZ           set24
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
-	ADDQ         AX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	VMASKMOVPS   Y1, Y0, (DX)
+	ADDQ         AX, DX
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y2, Y2
-
-set20:
-	VMASKMOVPS Y1, Y0, (DX)
-	ADDQ       AX, DX
-	VMASKMOVPS Y2, Y0, (DX)
-	ADDQ       AX, DX
+	VMASKMOVPS   Y2, Y0, (DX)
 	VZEROUPPER
 	RET
 
-rows12:
+set24:
+	VMASKMOVPS Y1, Y0, (DX)
+	ADDQ       AX, DX
+	VMASKMOVPS Y2, Y0, (DX)
+	VZEROUPPER
+	RET
+
+rows13:
 	VXORPS  Y1, Y1, Y1
 	MOVQ    CX, AX
 	MOVQ    b+56(FP), CX
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one21:
+one26:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y7, Y8, Y1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one21
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set22
-	MOVQ         DX, CX
-	VMASKMOVPS   (CX), Y0, Y8
+	JNZ          one26
+	MOVB         accumulate+88(FP), AL
+	TESTB        AL, AL
+	JZ           set27
+	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (DX)
+	VZEROUPPER
+	RET
 
-set22:
+set27:
 	VMASKMOVPS Y1, Y0, (DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
@@ -1151,36 +1215,49 @@ even5:
 	MOVB       accumulate+88(FP), R11
 	TESTB      R11, R11
 	JZ         set7
-	MOVQ       DX, R11
-	VMOVUPS    (R11), Y15
+	VMOVUPS    (DX), Y15
 	VADDPS     Y15, Y1, Y1
-	VMASKMOVPS 32(R11), Y0, Y15
+	VMOVUPS    Y1, (DX)
+	VMASKMOVPS 32(DX), Y0, Y15
 	VADDPS     Y15, Y2, Y2
-	ADDQ       R10, R11
-	VMOVUPS    (R11), Y15
+	VMASKMOVPS Y2, Y0, 32(DX)
+	ADDQ       R10, DX
+	VMOVUPS    (DX), Y15
 	VADDPS     Y15, Y3, Y3
-	VMASKMOVPS 32(R11), Y0, Y15
+	VMOVUPS    Y3, (DX)
+	VMASKMOVPS 32(DX), Y0, Y15
 	VADDPS     Y15, Y4, Y4
-	ADDQ       R10, R11
-	VMOVUPS    (R11), Y15
+	VMASKMOVPS Y4, Y0, 32(DX)
+	ADDQ       R10, DX
+	VMOVUPS    (DX), Y15
 	VADDPS     Y15, Y5, Y5
-	VMASKMOVPS 32(R11), Y0, Y15
+	VMOVUPS    Y5, (DX)
+	VMASKMOVPS 32(DX), Y0, Y15
 	VADDPS     Y15, Y6, Y6
-	ADDQ       R10, R11
-	VMOVUPS    (R11), Y15
+	VMASKMOVPS Y6, Y0, 32(DX)
+	ADDQ       R10, DX
+	VMOVUPS    (DX), Y15
 	VADDPS     Y15, Y7, Y7
-	VMASKMOVPS 32(R11), Y0, Y15
+	VMOVUPS    Y7, (DX)
+	VMASKMOVPS 32(DX), Y0, Y15
 	VADDPS     Y15, Y8, Y8
-	ADDQ       R10, R11
-	VMOVUPS    (R11), Y15
+	VMASKMOVPS Y8, Y0, 32(DX)
+	ADDQ       R10, DX
+	VMOVUPS    (DX), Y15
 	VADDPS     Y15, Y9, Y9
-	VMASKMOVPS 32(R11), Y0, Y15
+	VMOVUPS    Y9, (DX)
+	VMASKMOVPS 32(DX), Y0, Y15
 	VADDPS     Y15, Y10, Y10
-	ADDQ       R10, R11
-	VMOVUPS    (R11), Y15
+	VMASKMOVPS Y10, Y0, 32(DX)
+	ADDQ       R10, DX
+	VMOVUPS    (DX), Y15
 	VADDPS     Y15, Y11, Y11
-	VMASKMOVPS 32(R11), Y0, Y15
+	VMOVUPS    Y11, (DX)
+	VMASKMOVPS 32(DX), Y0, Y15
 	VADDPS     Y15, Y12, Y12
+	VMASKMOVPS Y12, Y0, 32(DX)
+	ADDQ       R10, DX
+	JMP        stored8
 
 set7:
 	VMOVUPS    Y1, (DX)
@@ -1201,27 +1278,29 @@ set7:
 	VMOVUPS    Y11, (DX)
 	VMASKMOVPS Y12, Y0, 32(DX)
 	ADDQ       R10, DX
-	MOVQ       strip+32(FP), R10
-	SHLQ       $0x02, R10
-	ADDQ       R10, CX
-	SUBQ       $0x06, AX
-	JMP        strip2
+
+stored8:
+	MOVQ strip+32(FP), R10
+	SHLQ $0x02, R10
+	ADDQ R10, CX
+	SUBQ $0x06, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x05
-	JZ   rows8
-	CMPQ AX, $0x04
 	JZ   rows9
-	CMPQ AX, $0x03
+	CMPQ AX, $0x04
 	JZ   rows10
-	CMPQ AX, $0x02
+	CMPQ AX, $0x03
 	JZ   rows11
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows12
+	CMPQ AX, $0x01
+	JZ   rows13
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -1237,7 +1316,7 @@ rows8:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one13:
+one14:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1258,39 +1337,50 @@ one13:
 	VFMADD231PS  Y14, Y15, Y10
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one13
+	JNZ          one14
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set14
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y15
+	JZ           set15
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y1, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y2, Y2
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y2, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y3, Y3
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y3, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y4, Y4
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y4, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y5, Y5
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y5, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y6, Y6
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y6, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y7, Y7
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y7, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y8, Y8
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y8, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y9, Y9
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y9, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y10, Y10
+	VMASKMOVPS   Y10, Y0, 32(DX)
+	VZEROUPPER
+	RET
 
-set14:
+set15:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1305,11 +1395,10 @@ set14:
 	ADDQ       AX, DX
 	VMOVUPS    Y9, (DX)
 	VMASKMOVPS Y10, Y0, 32(DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows9:
+rows10:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -1323,7 +1412,7 @@ rows9:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one15:
+one17:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1341,34 +1430,43 @@ one15:
 	VFMADD231PS  Y14, Y15, Y8
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one15
+	JNZ          one17
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set16
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y15
+	JZ           set18
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y1, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y2, Y2
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y2, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y3, Y3
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y3, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y4, Y4
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y4, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y5, Y5
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y5, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y6, Y6
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y6, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y7, Y7
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y7, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y8, Y8
+	VMASKMOVPS   Y8, Y0, 32(DX)
+	VZEROUPPER
+	RET
 
-set16:
+set18:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1380,11 +1478,10 @@ set16:
 	ADDQ       AX, DX
 	VMOVUPS    Y7, (DX)
 	VMASKMOVPS Y8, Y0, 32(DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows10:
+rows11:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -1396,7 +1493,7 @@ rows10:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one17:
+one20:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1411,29 +1508,36 @@ one17:
 	VFMADD231PS  Y14, Y15, Y6
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one17
+	JNZ          one20
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set18
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y15
+	JZ           set21
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y1, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y2, Y2
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y2, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y3, Y3
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y3, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y4, Y4
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y4, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y5, Y5
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y5, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y6, Y6
+	VMASKMOVPS   Y6, Y0, 32(DX)
+	VZEROUPPER
+	RET
 
-set18:
+set21:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1442,11 +1546,10 @@ set18:
 	ADDQ       AX, DX
 	VMOVUPS    Y5, (DX)
 	VMASKMOVPS Y6, Y0, 32(DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows11:
+rows12:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
@@ -1456,7 +1559,7 @@ rows11:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one19:
+one23:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1468,34 +1571,38 @@ one19:
 	VFMADD231PS  Y14, Y15, Y4
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one19
+	JNZ          one23
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set20
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y15
+	JZ           set24
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y1, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y2, Y2
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Y15
+	VMASKMOVPS   Y2, Y0, 32(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y3, Y3
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y3, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y4, Y4
+	VMASKMOVPS   Y4, Y0, 32(DX)
+	VZEROUPPER
+	RET
 
-set20:
+set24:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
 	VMOVUPS    Y3, (DX)
 	VMASKMOVPS Y4, Y0, 32(DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
-rows12:
+rows13:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    CX, AX
@@ -1503,7 +1610,7 @@ rows12:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one21:
+one26:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1512,22 +1619,22 @@ one21:
 	VFMADD231PS  Y14, Y15, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one21
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set22
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Y15
+	JNZ          one26
+	MOVB         accumulate+88(FP), AL
+	TESTB        AL, AL
+	JZ           set27
+	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
-	VMASKMOVPS   32(CX), Y0, Y15
+	VMOVUPS      Y1, (DX)
+	VMASKMOVPS   32(DX), Y0, Y15
 	VADDPS       Y15, Y2, Y2
+	VMASKMOVPS   Y2, Y0, 32(DX)
+	VZEROUPPER
+	RET
 
-set22:
+set27:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
-	ADDQ       AX, DX
 	VZEROUPPER
 	RET
 
@@ -1840,76 +1947,105 @@ even5:
 	MOVB    accumulate+80(FP), R11
 	TESTB   R11, R11
 	JZ      set7
-	MOVQ    DX, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z0, Z0
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z0, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z1, Z1
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z1, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z2, Z2
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z2, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z3, Z3
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z3, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z4, Z4
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z4, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z5, Z5
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z5, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z6, Z6
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z6, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z7, Z7
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z7, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z8, Z8
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z8, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z9, Z9
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z9, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z10, Z10
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z10, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z11, Z11
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z11, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z12, Z12
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z12, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z13, Z13
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z13, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z14, Z14
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z14, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z15, Z15
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z15, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z16, Z16
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z16, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z17, Z17
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z17, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z18, Z18
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z18, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z19, Z19
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z19, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z20, Z20
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z20, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z21, Z21
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z21, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z22, Z22
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z22, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z23, Z23
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z23, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z24, Z24
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z24, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z25, Z25
-	ADDQ    R10, R11
-	VMOVUPS (R11), Z30
+	VMOVUPS Z25, 64(DX)
+	ADDQ    R10, DX
+	VMOVUPS (DX), Z30
 	VADDPS  Z30, Z26, Z26
-	VMOVUPS 64(R11), Z30
+	VMOVUPS Z26, (DX)
+	VMOVUPS 64(DX), Z30
 	VADDPS  Z30, Z27, Z27
+	VMOVUPS Z27, 64(DX)
+	ADDQ    R10, DX
+	JMP     stored8
 
 set7:
 	VMOVUPS Z0, (DX)
@@ -1954,43 +2090,45 @@ set7:
 	VMOVUPS Z26, (DX)
 	VMOVUPS Z27, 64(DX)
 	ADDQ    R10, DX
-	MOVQ    strip+24(FP), R10
-	SHLQ    $0x02, R10
-	ADDQ    R10, CX
-	SUBQ    $0x0e, AX
-	JMP     strip2
+
+stored8:
+	MOVQ strip+24(FP), R10
+	SHLQ $0x02, R10
+	ADDQ R10, CX
+	SUBQ $0x0e, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x0d
-	JZ   rows8
-	CMPQ AX, $0x0c
 	JZ   rows9
-	CMPQ AX, $0x0b
+	CMPQ AX, $0x0c
 	JZ   rows10
-	CMPQ AX, $0x0a
+	CMPQ AX, $0x0b
 	JZ   rows11
-	CMPQ AX, $0x09
+	CMPQ AX, $0x0a
 	JZ   rows12
-	CMPQ AX, $0x08
+	CMPQ AX, $0x09
 	JZ   rows13
-	CMPQ AX, $0x07
+	CMPQ AX, $0x08
 	JZ   rows14
-	CMPQ AX, $0x06
+	CMPQ AX, $0x07
 	JZ   rows15
-	CMPQ AX, $0x05
+	CMPQ AX, $0x06
 	JZ   rows16
-	CMPQ AX, $0x04
+	CMPQ AX, $0x05
 	JZ   rows17
-	CMPQ AX, $0x03
+	CMPQ AX, $0x04
 	JZ   rows18
-	CMPQ AX, $0x02
+	CMPQ AX, $0x03
 	JZ   rows19
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows20
+	CMPQ AX, $0x01
+	JZ   rows21
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -2024,7 +2162,7 @@ rows8:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one21:
+one22:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -2070,79 +2208,106 @@ one21:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one21
+	JNZ          one22
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set22
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set23
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z15, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z16, Z16
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z17, Z17
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z17, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z18, Z18
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z19, Z19
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z19, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z20, Z20
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z20, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z21, Z21
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z21, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z22, Z22
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z22, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z23, Z23
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z23, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z24, Z24
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z24, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z25, Z25
+	VMOVUPS      Z25, 64(DX)
+	VZEROUPPER
+	RET
 
-set22:
+set23:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -2181,189 +2346,6 @@ set22:
 	ADDQ    AX, DX
 	VMOVUPS Z24, (DX)
 	VMOVUPS Z25, 64(DX)
-	ADDQ    AX, DX
-	VZEROUPPER
-	RET
-
-rows9:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	VPXORD  Z8, Z8, Z8
-	VPXORD  Z9, Z9, Z9
-	VPXORD  Z10, Z10, Z10
-	VPXORD  Z11, Z11, Z11
-	VPXORD  Z12, Z12, Z12
-	VPXORD  Z13, Z13, Z13
-	VPXORD  Z14, Z14, Z14
-	VPXORD  Z15, Z15, Z15
-	VPXORD  Z16, Z16, Z16
-	VPXORD  Z17, Z17, Z17
-	VPXORD  Z18, Z18, Z18
-	VPXORD  Z19, Z19, Z19
-	VPXORD  Z20, Z20, Z20
-	VPXORD  Z21, Z21, Z21
-	VPXORD  Z22, Z22, Z22
-	VPXORD  Z23, Z23, Z23
-	MOVQ    CX, AX
-	LEAQ    (CX)(R9*1), CX
-	LEAQ    (CX)(BX*2), CX
-	MOVQ    b+48(FP), R10
-	MOVQ    k+8(FP), R11
-	PCALIGN $0x20
-
-one23:
-	VMOVUPS      (R10), Z28
-	VMOVUPS      64(R10), Z29
-	ADDQ         DI, R10
-	VBROADCASTSS (AX), Z30
-	VFMADD231PS  Z28, Z30, Z0
-	VFMADD231PS  Z29, Z30, Z1
-	VBROADCASTSS (AX)(BX*1), Z30
-	VFMADD231PS  Z28, Z30, Z2
-	VFMADD231PS  Z29, Z30, Z3
-	VBROADCASTSS (AX)(BX*2), Z30
-	VFMADD231PS  Z28, Z30, Z4
-	VFMADD231PS  Z29, Z30, Z5
-	VBROADCASTSS (AX)(R8*1), Z30
-	VFMADD231PS  Z28, Z30, Z6
-	VFMADD231PS  Z29, Z30, Z7
-	VBROADCASTSS (AX)(BX*4), Z30
-	VFMADD231PS  Z28, Z30, Z8
-	VFMADD231PS  Z29, Z30, Z9
-	VBROADCASTSS (AX)(R9*1), Z30
-	VFMADD231PS  Z28, Z30, Z10
-	VFMADD231PS  Z29, Z30, Z11
-	VBROADCASTSS (AX)(R8*2), Z30
-	VFMADD231PS  Z28, Z30, Z12
-	VFMADD231PS  Z29, Z30, Z13
-	VBROADCASTSS (CX), Z30
-	VFMADD231PS  Z28, Z30, Z14
-	VFMADD231PS  Z29, Z30, Z15
-	VBROADCASTSS (CX)(BX*1), Z30
-	VFMADD231PS  Z28, Z30, Z16
-	VFMADD231PS  Z29, Z30, Z17
-	VBROADCASTSS (CX)(BX*2), Z30
-	VFMADD231PS  Z28, Z30, Z18
-	VFMADD231PS  Z29, Z30, Z19
-	VBROADCASTSS (CX)(R8*1), Z30
-	VFMADD231PS  Z28, Z30, Z20
-	VFMADD231PS  Z29, Z30, Z21
-	VBROADCASTSS (CX)(BX*4), Z30
-	VFMADD231PS  Z28, Z30, Z22
-	VFMADD231PS  Z29, Z30, Z23
-	ADDQ         SI, AX
-	ADDQ         SI, CX
-	SUBQ         $0x01, R11
-	JNZ          one23
-	MOVQ         ldc+72(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+80(FP), CL
-	TESTB        CL, CL
-	JZ           set24
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z10, Z10
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z12, Z12
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z14, Z14
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z16, Z16
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z17, Z17
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z18, Z18
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z19, Z19
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z20, Z20
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z21, Z21
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z22, Z22
-	VMOVUPS      64(CX), Z30
-	VADDPS       Z30, Z23, Z23
-
-set24:
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z2, (DX)
-	VMOVUPS Z3, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z4, (DX)
-	VMOVUPS Z5, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z6, (DX)
-	VMOVUPS Z7, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z8, (DX)
-	VMOVUPS Z9, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z10, (DX)
-	VMOVUPS Z11, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z12, (DX)
-	VMOVUPS Z13, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z14, (DX)
-	VMOVUPS Z15, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z16, (DX)
-	VMOVUPS Z17, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z18, (DX)
-	VMOVUPS Z19, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z20, (DX)
-	VMOVUPS Z21, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z22, (DX)
-	VMOVUPS Z23, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
@@ -2390,6 +2372,8 @@ rows10:
 	VPXORD  Z19, Z19, Z19
 	VPXORD  Z20, Z20, Z20
 	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
 	MOVQ    CX, AX
 	LEAQ    (CX)(R9*1), CX
 	LEAQ    (CX)(BX*2), CX
@@ -2434,6 +2418,9 @@ one25:
 	VBROADCASTSS (CX)(R8*1), Z30
 	VFMADD231PS  Z28, Z30, Z20
 	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS (CX)(BX*4), Z30
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
@@ -2443,61 +2430,91 @@ one25:
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
 	JZ           set26
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z15, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z16, Z16
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z17, Z17
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z17, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z18, Z18
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z19, Z19
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z19, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z20, Z20
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z20, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z21, Z21
+	VMOVUPS      Z21, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z22, Z22
+	VMOVUPS      Z22, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z23, Z23
+	VMOVUPS      Z23, 64(DX)
+	VZEROUPPER
+	RET
 
 set26:
 	VMOVUPS Z0, (DX)
@@ -2533,10 +2550,203 @@ set26:
 	VMOVUPS Z20, (DX)
 	VMOVUPS Z21, 64(DX)
 	ADDQ    AX, DX
+	VMOVUPS Z22, (DX)
+	VMOVUPS Z23, 64(DX)
 	VZEROUPPER
 	RET
 
 rows11:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	MOVQ    CX, AX
+	LEAQ    (CX)(R9*1), CX
+	LEAQ    (CX)(BX*2), CX
+	MOVQ    b+48(FP), R10
+	MOVQ    k+8(FP), R11
+	PCALIGN $0x20
+
+one28:
+	VMOVUPS      (R10), Z28
+	VMOVUPS      64(R10), Z29
+	ADDQ         DI, R10
+	VBROADCASTSS (AX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS (AX)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VFMADD231PS  Z29, Z30, Z3
+	VBROADCASTSS (AX)(BX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS (AX)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VFMADD231PS  Z29, Z30, Z7
+	VBROADCASTSS (AX)(BX*4), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS (AX)(R9*1), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS (AX)(R8*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z14
+	VFMADD231PS  Z29, Z30, Z15
+	VBROADCASTSS (CX)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS (CX)(BX*2), Z30
+	VFMADD231PS  Z28, Z30, Z18
+	VFMADD231PS  Z29, Z30, Z19
+	VBROADCASTSS (CX)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	ADDQ         SI, AX
+	ADDQ         SI, CX
+	SUBQ         $0x01, R11
+	JNZ          one28
+	MOVQ         ldc+72(FP), AX
+	SHLQ         $0x02, AX
+	MOVB         accumulate+80(FP), CL
+	TESTB        CL, CL
+	JZ           set29
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z1, Z1
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z2, Z2
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z3, Z3
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z4, Z4
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z5, Z5
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z6, Z6
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z7, Z7
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z8, Z8
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z9, Z9
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z10, Z10
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z11, Z11
+	VMOVUPS      Z11, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z12, Z12
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z13, Z13
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z14, Z14
+	VMOVUPS      Z14, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z15, Z15
+	VMOVUPS      Z15, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z16, Z16
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z17, Z17
+	VMOVUPS      Z17, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z18, Z18
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z19, Z19
+	VMOVUPS      Z19, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z20, Z20
+	VMOVUPS      Z20, (DX)
+	VMOVUPS      64(DX), Z30
+	VADDPS       Z30, Z21, Z21
+	VMOVUPS      Z21, 64(DX)
+	VZEROUPPER
+	RET
+
+set29:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z4, (DX)
+	VMOVUPS Z5, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z8, (DX)
+	VMOVUPS Z9, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z10, (DX)
+	VMOVUPS Z11, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z12, (DX)
+	VMOVUPS Z13, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z14, (DX)
+	VMOVUPS Z15, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z16, (DX)
+	VMOVUPS Z17, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z18, (DX)
+	VMOVUPS Z19, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z20, (DX)
+	VMOVUPS Z21, 64(DX)
+	VZEROUPPER
+	RET
+
+rows12:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -2564,7 +2774,7 @@ rows11:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one27:
+one31:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -2601,64 +2811,85 @@ one27:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one27
+	JNZ          one31
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set28
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set32
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z15, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z16, Z16
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z17, Z17
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z17, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z18, Z18
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z18, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z19, Z19
+	VMOVUPS      Z19, 64(DX)
+	VZEROUPPER
+	RET
 
-set28:
+set32:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -2688,11 +2919,10 @@ set28:
 	ADDQ    AX, DX
 	VMOVUPS Z18, (DX)
 	VMOVUPS Z19, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows12:
+rows13:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -2718,7 +2948,7 @@ rows12:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one29:
+one34:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -2752,59 +2982,78 @@ one29:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one29
+	JNZ          one34
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set30
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set35
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z15, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z16, Z16
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z16, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z17, Z17
+	VMOVUPS      Z17, 64(DX)
+	VZEROUPPER
+	RET
 
-set30:
+set35:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -2831,11 +3080,10 @@ set30:
 	ADDQ    AX, DX
 	VMOVUPS Z16, (DX)
 	VMOVUPS Z17, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows13:
+rows14:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -2859,7 +3107,7 @@ rows13:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one31:
+one37:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -2890,54 +3138,71 @@ one31:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one31
+	JNZ          one37
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set32
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set38
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z15, Z15
+	VMOVUPS      Z15, 64(DX)
+	VZEROUPPER
+	RET
 
-set32:
+set38:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -2961,11 +3226,10 @@ set32:
 	ADDQ    AX, DX
 	VMOVUPS Z14, (DX)
 	VMOVUPS Z15, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows14:
+rows15:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -2985,7 +3249,7 @@ rows14:
 	MOVQ    k+8(FP), R10
 	PCALIGN $0x20
 
-one33:
+one40:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3012,49 +3276,64 @@ one33:
 	VFMADD231PS  Z29, Z30, Z13
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one33
+	JNZ          one40
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set34
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set41
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z13, Z13
+	VMOVUPS      Z13, 64(DX)
+	VZEROUPPER
+	RET
 
-set34:
+set41:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3075,11 +3354,10 @@ set34:
 	ADDQ    AX, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows15:
+rows16:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -3097,7 +3375,7 @@ rows15:
 	MOVQ    k+8(FP), R10
 	PCALIGN $0x20
 
-one35:
+one43:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3121,44 +3399,57 @@ one35:
 	VFMADD231PS  Z29, Z30, Z11
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one35
+	JNZ          one43
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set36
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set44
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z11, Z11
+	VMOVUPS      Z11, 64(DX)
+	VZEROUPPER
+	RET
 
-set36:
+set44:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3176,11 +3467,10 @@ set36:
 	ADDQ    AX, DX
 	VMOVUPS Z10, (DX)
 	VMOVUPS Z11, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows16:
+rows17:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -3196,7 +3486,7 @@ rows16:
 	MOVQ    k+8(FP), R9
 	PCALIGN $0x20
 
-one37:
+one46:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3217,39 +3507,50 @@ one37:
 	VFMADD231PS  Z29, Z30, Z9
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one37
+	JNZ          one46
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set38
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set47
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z9, Z9
+	VMOVUPS      Z9, 64(DX)
+	VZEROUPPER
+	RET
 
-set38:
+set47:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3264,11 +3565,10 @@ set38:
 	ADDQ    AX, DX
 	VMOVUPS Z8, (DX)
 	VMOVUPS Z9, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows17:
+rows18:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -3282,7 +3582,7 @@ rows17:
 	MOVQ    k+8(FP), R9
 	PCALIGN $0x20
 
-one39:
+one49:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3300,34 +3600,43 @@ one39:
 	VFMADD231PS  Z29, Z30, Z7
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one39
+	JNZ          one49
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set40
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set50
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z7, Z7
+	VMOVUPS      Z7, 64(DX)
+	VZEROUPPER
+	RET
 
-set40:
+set50:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3339,11 +3648,10 @@ set40:
 	ADDQ    AX, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows18:
+rows19:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -3355,7 +3663,7 @@ rows18:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one41:
+one52:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3370,29 +3678,36 @@ one41:
 	VFMADD231PS  Z29, Z30, Z5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one41
+	JNZ          one52
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set42
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set53
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z5, Z5
+	VMOVUPS      Z5, 64(DX)
+	VZEROUPPER
+	RET
 
-set42:
+set53:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3401,11 +3716,10 @@ set42:
 	ADDQ    AX, DX
 	VMOVUPS Z4, (DX)
 	VMOVUPS Z5, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows19:
+rows20:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -3415,7 +3729,7 @@ rows19:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one43:
+one55:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3427,34 +3741,38 @@ one43:
 	VFMADD231PS  Z29, Z30, Z3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one43
+	JNZ          one55
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set44
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set56
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z3, Z3
+	VMOVUPS      Z3, 64(DX)
+	VZEROUPPER
+	RET
 
-set44:
+set56:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPS Z3, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows20:
+rows21:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	MOVQ    CX, AX
@@ -3462,7 +3780,7 @@ rows20:
 	MOVQ    k+8(FP), BX
 	PCALIGN $0x20
 
-one45:
+one58:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3471,22 +3789,22 @@ one45:
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one45
-	MOVQ         ldc+72(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+80(FP), CL
-	TESTB        CL, CL
-	JZ           set46
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JNZ          one58
+	MOVB         accumulate+80(FP), AL
+	TESTB        AL, AL
+	JZ           set59
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS      64(CX), Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS      64(DX), Z30
 	VADDPS       Z30, Z1, Z1
+	VMOVUPS      Z1, 64(DX)
+	VZEROUPPER
+	RET
 
-set46:
+set59:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
@@ -3494,7 +3812,6 @@ set46:
 // Requires: AVX, AVX512F
 TEXT ·GemmTile14x16TailAVX512(SB), NOSPLIT, $0-89
 	MOVQ  n+8(FP), AX
-	SUBQ  $0x00000000, AX
 	MOVL  AX, CX
 	MOVL  $-1, AX
 	SHLL  CL, AX
@@ -3717,48 +4034,63 @@ even5:
 	MOVB      accumulate+88(FP), R11
 	TESTB     R11, R11
 	JZ        set7
-	MOVQ      DX, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z0, Z0
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z0, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z1, Z1
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z1, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z2, Z2
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z2, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z3, Z3
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z3, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z4, Z4
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z4, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z5, Z5
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z5, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z6, Z6
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z6, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z7, Z7
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z7, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z8, Z8
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z8, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z9, Z9
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z9, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z10, Z10
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z10, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z11, Z11
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z11, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z12, Z12
-	ADDQ      R10, R11
-	VMOVUPS.Z (R11), K1, Z15
+	VMOVUPS   Z12, K1, (DX)
+	ADDQ      R10, DX
+	VMOVUPS.Z (DX), K1, Z15
 	VADDPS    Z15, Z13, Z13
+	VMOVUPS   Z13, K1, (DX)
+	ADDQ      R10, DX
+	JMP       stored8
 
 set7:
 	VMOVUPS Z0, K1, (DX)
@@ -3789,43 +4121,45 @@ set7:
 	ADDQ    R10, DX
 	VMOVUPS Z13, K1, (DX)
 	ADDQ    R10, DX
-	MOVQ    strip+32(FP), R10
-	SHLQ    $0x02, R10
-	ADDQ    R10, CX
-	SUBQ    $0x0e, AX
-	JMP     strip2
+
+stored8:
+	MOVQ strip+32(FP), R10
+	SHLQ $0x02, R10
+	ADDQ R10, CX
+	SUBQ $0x0e, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x0d
-	JZ   rows8
-	CMPQ AX, $0x0c
 	JZ   rows9
-	CMPQ AX, $0x0b
+	CMPQ AX, $0x0c
 	JZ   rows10
-	CMPQ AX, $0x0a
+	CMPQ AX, $0x0b
 	JZ   rows11
-	CMPQ AX, $0x09
+	CMPQ AX, $0x0a
 	JZ   rows12
-	CMPQ AX, $0x08
+	CMPQ AX, $0x09
 	JZ   rows13
-	CMPQ AX, $0x07
+	CMPQ AX, $0x08
 	JZ   rows14
-	CMPQ AX, $0x06
+	CMPQ AX, $0x07
 	JZ   rows15
-	CMPQ AX, $0x05
+	CMPQ AX, $0x06
 	JZ   rows16
-	CMPQ AX, $0x04
+	CMPQ AX, $0x05
 	JZ   rows17
-	CMPQ AX, $0x03
+	CMPQ AX, $0x04
 	JZ   rows18
-	CMPQ AX, $0x02
+	CMPQ AX, $0x03
 	JZ   rows19
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows20
+	CMPQ AX, $0x01
+	JZ   rows21
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -3846,7 +4180,7 @@ rows8:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one21:
+one22:
 	VMOVUPS.Z    (R10), K1, Z14
 	ADDQ         DI, R10
 	VBROADCASTSS (AX), Z15
@@ -3878,53 +4212,67 @@ one21:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one21
+	JNZ          one22
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set22
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JZ           set23
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z4, Z4
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z5, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z6, Z6
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z7, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z8, Z8
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z8, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z9, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z10, Z10
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z10, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z11, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z12, Z12
+	VMOVUPS      Z12, K1, (DX)
+	VZEROUPPER
+	RET
 
-set22:
+set23:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -3950,128 +4298,6 @@ set22:
 	VMOVUPS Z11, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z12, K1, (DX)
-	ADDQ    AX, DX
-	VZEROUPPER
-	RET
-
-rows9:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	VPXORD  Z8, Z8, Z8
-	VPXORD  Z9, Z9, Z9
-	VPXORD  Z10, Z10, Z10
-	VPXORD  Z11, Z11, Z11
-	MOVQ    CX, AX
-	LEAQ    (CX)(R9*1), CX
-	LEAQ    (CX)(BX*2), CX
-	MOVQ    b+56(FP), R10
-	MOVQ    k+16(FP), R11
-	PCALIGN $0x20
-
-one23:
-	VMOVUPS.Z    (R10), K1, Z14
-	ADDQ         DI, R10
-	VBROADCASTSS (AX), Z15
-	VFMADD231PS  Z14, Z15, Z0
-	VBROADCASTSS (AX)(BX*1), Z15
-	VFMADD231PS  Z14, Z15, Z1
-	VBROADCASTSS (AX)(BX*2), Z15
-	VFMADD231PS  Z14, Z15, Z2
-	VBROADCASTSS (AX)(R8*1), Z15
-	VFMADD231PS  Z14, Z15, Z3
-	VBROADCASTSS (AX)(BX*4), Z15
-	VFMADD231PS  Z14, Z15, Z4
-	VBROADCASTSS (AX)(R9*1), Z15
-	VFMADD231PS  Z14, Z15, Z5
-	VBROADCASTSS (AX)(R8*2), Z15
-	VFMADD231PS  Z14, Z15, Z6
-	VBROADCASTSS (CX), Z15
-	VFMADD231PS  Z14, Z15, Z7
-	VBROADCASTSS (CX)(BX*1), Z15
-	VFMADD231PS  Z14, Z15, Z8
-	VBROADCASTSS (CX)(BX*2), Z15
-	VFMADD231PS  Z14, Z15, Z9
-	VBROADCASTSS (CX)(R8*1), Z15
-	VFMADD231PS  Z14, Z15, Z10
-	VBROADCASTSS (CX)(BX*4), Z15
-	VFMADD231PS  Z14, Z15, Z11
-	ADDQ         SI, AX
-	ADDQ         SI, CX
-	SUBQ         $0x01, R11
-	JNZ          one23
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set24
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z4, Z4
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z6, Z6
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z8, Z8
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z10, Z10
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z11, Z11
-
-set24:
-	VMOVUPS Z0, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z1, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z2, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z3, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z4, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z5, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z6, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z7, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z8, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z9, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z10, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z11, K1, (DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
@@ -4087,6 +4313,7 @@ rows10:
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z9, Z9, Z9
 	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
 	MOVQ    CX, AX
 	LEAQ    (CX)(R9*1), CX
 	LEAQ    (CX)(BX*2), CX
@@ -4119,6 +4346,8 @@ one25:
 	VFMADD231PS  Z14, Z15, Z9
 	VBROADCASTSS (CX)(R8*1), Z15
 	VFMADD231PS  Z14, Z15, Z10
+	VBROADCASTSS (CX)(BX*4), Z15
+	VFMADD231PS  Z14, Z15, Z11
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
@@ -4128,39 +4357,55 @@ one25:
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
 	JZ           set26
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z4, Z4
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z5, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z6, Z6
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z7, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z8, Z8
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z8, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z9, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z10, Z10
+	VMOVUPS      Z10, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z11, Z11
+	VMOVUPS      Z11, K1, (DX)
+	VZEROUPPER
+	RET
 
 set26:
 	VMOVUPS Z0, K1, (DX)
@@ -4185,6 +4430,7 @@ set26:
 	ADDQ    AX, DX
 	VMOVUPS Z10, K1, (DX)
 	ADDQ    AX, DX
+	VMOVUPS Z11, K1, (DX)
 	VZEROUPPER
 	RET
 
@@ -4199,6 +4445,7 @@ rows11:
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z8, Z8, Z8
 	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
 	MOVQ    CX, AX
 	LEAQ    (CX)(R9*1), CX
 	LEAQ    (CX)(BX*2), CX
@@ -4206,7 +4453,7 @@ rows11:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one27:
+one28:
 	VMOVUPS.Z    (R10), K1, Z14
 	ADDQ         DI, R10
 	VBROADCASTSS (AX), Z15
@@ -4229,47 +4476,64 @@ one27:
 	VFMADD231PS  Z14, Z15, Z8
 	VBROADCASTSS (CX)(BX*2), Z15
 	VFMADD231PS  Z14, Z15, Z9
+	VBROADCASTSS (CX)(R8*1), Z15
+	VFMADD231PS  Z14, Z15, Z10
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one27
+	JNZ          one28
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set28
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JZ           set29
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z4, Z4
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z5, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z6, Z6
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z7, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z8, Z8
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z8, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z9, Z9
+	VMOVUPS      Z9, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z10, Z10
+	VMOVUPS      Z10, K1, (DX)
+	VZEROUPPER
+	RET
 
-set28:
+set29:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4290,6 +4554,7 @@ set28:
 	ADDQ    AX, DX
 	VMOVUPS Z9, K1, (DX)
 	ADDQ    AX, DX
+	VMOVUPS Z10, K1, (DX)
 	VZEROUPPER
 	RET
 
@@ -4303,102 +4568,7 @@ rows12:
 	VPXORD  Z6, Z6, Z6
 	VPXORD  Z7, Z7, Z7
 	VPXORD  Z8, Z8, Z8
-	MOVQ    CX, AX
-	LEAQ    (CX)(R9*1), CX
-	LEAQ    (CX)(BX*2), CX
-	MOVQ    b+56(FP), R10
-	MOVQ    k+16(FP), R11
-	PCALIGN $0x20
-
-one29:
-	VMOVUPS.Z    (R10), K1, Z14
-	ADDQ         DI, R10
-	VBROADCASTSS (AX), Z15
-	VFMADD231PS  Z14, Z15, Z0
-	VBROADCASTSS (AX)(BX*1), Z15
-	VFMADD231PS  Z14, Z15, Z1
-	VBROADCASTSS (AX)(BX*2), Z15
-	VFMADD231PS  Z14, Z15, Z2
-	VBROADCASTSS (AX)(R8*1), Z15
-	VFMADD231PS  Z14, Z15, Z3
-	VBROADCASTSS (AX)(BX*4), Z15
-	VFMADD231PS  Z14, Z15, Z4
-	VBROADCASTSS (AX)(R9*1), Z15
-	VFMADD231PS  Z14, Z15, Z5
-	VBROADCASTSS (AX)(R8*2), Z15
-	VFMADD231PS  Z14, Z15, Z6
-	VBROADCASTSS (CX), Z15
-	VFMADD231PS  Z14, Z15, Z7
-	VBROADCASTSS (CX)(BX*1), Z15
-	VFMADD231PS  Z14, Z15, Z8
-	ADDQ         SI, AX
-	ADDQ         SI, CX
-	SUBQ         $0x01, R11
-	JNZ          one29
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set30
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z4, Z4
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z6, Z6
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
-	VADDPS       Z15, Z8, Z8
-
-set30:
-	VMOVUPS Z0, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z1, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z2, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z3, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z4, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z5, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z6, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z7, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z8, K1, (DX)
-	ADDQ    AX, DX
-	VZEROUPPER
-	RET
-
-rows13:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
+	VPXORD  Z9, Z9, Z9
 	MOVQ    CX, AX
 	LEAQ    (CX)(R9*1), CX
 	LEAQ    (CX)(BX*2), CX
@@ -4425,6 +4595,10 @@ one31:
 	VFMADD231PS  Z14, Z15, Z6
 	VBROADCASTSS (CX), Z15
 	VFMADD231PS  Z14, Z15, Z7
+	VBROADCASTSS (CX)(BX*1), Z15
+	VFMADD231PS  Z14, Z15, Z8
+	VBROADCASTSS (CX)(BX*2), Z15
+	VFMADD231PS  Z14, Z15, Z9
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
@@ -4434,30 +4608,47 @@ one31:
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
 	JZ           set32
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z4, Z4
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z5, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z6, Z6
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z7, Z7
+	VMOVUPS      Z7, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z8, Z8
+	VMOVUPS      Z8, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z9, Z9
+	VMOVUPS      Z9, K1, (DX)
+	VZEROUPPER
+	RET
 
 set32:
 	VMOVUPS Z0, K1, (DX)
@@ -4476,10 +4667,216 @@ set32:
 	ADDQ    AX, DX
 	VMOVUPS Z7, K1, (DX)
 	ADDQ    AX, DX
+	VMOVUPS Z8, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z9, K1, (DX)
+	VZEROUPPER
+	RET
+
+rows13:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	MOVQ    CX, AX
+	LEAQ    (CX)(R9*1), CX
+	LEAQ    (CX)(BX*2), CX
+	MOVQ    b+56(FP), R10
+	MOVQ    k+16(FP), R11
+	PCALIGN $0x20
+
+one34:
+	VMOVUPS.Z    (R10), K1, Z14
+	ADDQ         DI, R10
+	VBROADCASTSS (AX), Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VBROADCASTSS (AX)(BX*1), Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VBROADCASTSS (AX)(BX*2), Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (AX)(R8*1), Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS (AX)(BX*4), Z15
+	VFMADD231PS  Z14, Z15, Z4
+	VBROADCASTSS (AX)(R9*1), Z15
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (AX)(R8*2), Z15
+	VFMADD231PS  Z14, Z15, Z6
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z14, Z15, Z7
+	VBROADCASTSS (CX)(BX*1), Z15
+	VFMADD231PS  Z14, Z15, Z8
+	ADDQ         SI, AX
+	ADDQ         SI, CX
+	SUBQ         $0x01, R11
+	JNZ          one34
+	MOVQ         ldc+80(FP), AX
+	SHLQ         $0x02, AX
+	MOVB         accumulate+88(FP), CL
+	TESTB        CL, CL
+	JZ           set35
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z1, Z1
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z2, Z2
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z3, Z3
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z4, Z4
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z5, Z5
+	VMOVUPS      Z5, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z6, Z6
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z7, Z7
+	VMOVUPS      Z7, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z8, Z8
+	VMOVUPS      Z8, K1, (DX)
+	VZEROUPPER
+	RET
+
+set35:
+	VMOVUPS Z0, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z1, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z2, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z3, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z4, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z5, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z6, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z7, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z8, K1, (DX)
 	VZEROUPPER
 	RET
 
 rows14:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	MOVQ    CX, AX
+	LEAQ    (CX)(R9*1), CX
+	LEAQ    (CX)(BX*2), CX
+	MOVQ    b+56(FP), R10
+	MOVQ    k+16(FP), R11
+	PCALIGN $0x20
+
+one37:
+	VMOVUPS.Z    (R10), K1, Z14
+	ADDQ         DI, R10
+	VBROADCASTSS (AX), Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VBROADCASTSS (AX)(BX*1), Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VBROADCASTSS (AX)(BX*2), Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (AX)(R8*1), Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS (AX)(BX*4), Z15
+	VFMADD231PS  Z14, Z15, Z4
+	VBROADCASTSS (AX)(R9*1), Z15
+	VFMADD231PS  Z14, Z15, Z5
+	VBROADCASTSS (AX)(R8*2), Z15
+	VFMADD231PS  Z14, Z15, Z6
+	VBROADCASTSS (CX), Z15
+	VFMADD231PS  Z14, Z15, Z7
+	ADDQ         SI, AX
+	ADDQ         SI, CX
+	SUBQ         $0x01, R11
+	JNZ          one37
+	MOVQ         ldc+80(FP), AX
+	SHLQ         $0x02, AX
+	MOVB         accumulate+88(FP), CL
+	TESTB        CL, CL
+	JZ           set38
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z0, Z0
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z1, Z1
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z2, Z2
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z3, Z3
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z4, Z4
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z5, Z5
+	VMOVUPS      Z5, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z6, Z6
+	VMOVUPS      Z6, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
+	VADDPS       Z15, Z7, Z7
+	VMOVUPS      Z7, K1, (DX)
+	VZEROUPPER
+	RET
+
+set38:
+	VMOVUPS Z0, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z1, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z2, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z3, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z4, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z5, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z6, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z7, K1, (DX)
+	VZEROUPPER
+	RET
+
+rows15:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -4492,7 +4889,7 @@ rows14:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one33:
+one40:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -4511,35 +4908,43 @@ one33:
 	VFMADD231PS  Z14, Z15, Z6
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one33
+	JNZ          one40
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set34
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JZ           set41
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z4, Z4
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z5, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z6, Z6
+	VMOVUPS      Z6, K1, (DX)
+	VZEROUPPER
+	RET
 
-set34:
+set41:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4553,11 +4958,10 @@ set34:
 	VMOVUPS Z5, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z6, K1, (DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows15:
+rows16:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -4569,7 +4973,7 @@ rows15:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one35:
+one43:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -4586,32 +4990,39 @@ one35:
 	VFMADD231PS  Z14, Z15, Z5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one35
+	JNZ          one43
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set36
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JZ           set44
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z4, Z4
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z4, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z5, Z5
+	VMOVUPS      Z5, K1, (DX)
+	VZEROUPPER
+	RET
 
-set36:
+set44:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4623,11 +5034,10 @@ set36:
 	VMOVUPS Z4, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z5, K1, (DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows16:
+rows17:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -4638,7 +5048,7 @@ rows16:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one37:
+one46:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -4653,29 +5063,35 @@ one37:
 	VFMADD231PS  Z14, Z15, Z4
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one37
+	JNZ          one46
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set38
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JZ           set47
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z3, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z4, Z4
+	VMOVUPS      Z4, K1, (DX)
+	VZEROUPPER
+	RET
 
-set38:
+set47:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4685,11 +5101,10 @@ set38:
 	VMOVUPS Z3, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z4, K1, (DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows17:
+rows18:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -4699,7 +5114,7 @@ rows17:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one39:
+one49:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -4712,26 +5127,31 @@ one39:
 	VFMADD231PS  Z14, Z15, Z3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one39
+	JNZ          one49
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set40
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JZ           set50
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z2, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z3, Z3
+	VMOVUPS      Z3, K1, (DX)
+	VZEROUPPER
+	RET
 
-set40:
+set50:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4739,11 +5159,10 @@ set40:
 	VMOVUPS Z2, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z3, K1, (DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows18:
+rows19:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -4752,7 +5171,7 @@ rows18:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one41:
+one52:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -4763,33 +5182,36 @@ one41:
 	VFMADD231PS  Z14, Z15, Z2
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one41
+	JNZ          one52
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set42
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JZ           set53
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z1, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z2, Z2
+	VMOVUPS      Z2, K1, (DX)
+	VZEROUPPER
+	RET
 
-set42:
+set53:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z2, K1, (DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows19:
+rows20:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	MOVQ    CX, AX
@@ -4797,7 +5219,7 @@ rows19:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one43:
+one55:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -4806,54 +5228,55 @@ one43:
 	VFMADD231PS  Z14, Z15, Z1
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one43
+	JNZ          one55
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set44
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JZ           set56
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
-	ADDQ         AX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	VMOVUPS      Z0, K1, (DX)
+	ADDQ         AX, DX
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z1, Z1
-
-set44:
-	VMOVUPS Z0, K1, (DX)
-	ADDQ    AX, DX
-	VMOVUPS Z1, K1, (DX)
-	ADDQ    AX, DX
+	VMOVUPS      Z1, K1, (DX)
 	VZEROUPPER
 	RET
 
-rows20:
+set56:
+	VMOVUPS Z0, K1, (DX)
+	ADDQ    AX, DX
+	VMOVUPS Z1, K1, (DX)
+	VZEROUPPER
+	RET
+
+rows21:
 	VPXORD  Z0, Z0, Z0
 	MOVQ    CX, AX
 	MOVQ    b+56(FP), CX
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one45:
+one58:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
 	VFMADD231PS  Z14, Z15, Z0
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one45
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set46
-	MOVQ         DX, CX
-	VMOVUPS.Z    (CX), K1, Z15
+	JNZ          one58
+	MOVB         accumulate+88(FP), AL
+	TESTB        AL, AL
+	JZ           set59
+	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
+	VMOVUPS      Z0, K1, (DX)
+	VZEROUPPER
+	RET
 
-set46:
+set59:
 	VMOVUPS Z0, K1, (DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
@@ -5173,76 +5596,105 @@ even5:
 	MOVB      accumulate+88(FP), R11
 	TESTB     R11, R11
 	JZ        set7
-	MOVQ      DX, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z0, Z0
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z0, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z1, Z1
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z1, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z2, Z2
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z2, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z3, Z3
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z3, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z4, Z4
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z4, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z5, Z5
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z5, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z6, Z6
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z6, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z7, Z7
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z7, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z8, Z8
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z8, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z9, Z9
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z9, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z10, Z10
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z10, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z11, Z11
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z11, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z12, Z12
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z12, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z13, Z13
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z13, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z14, Z14
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z14, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z15, Z15
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z15, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z16, Z16
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z16, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z17, Z17
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z17, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z18, Z18
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z18, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z19, Z19
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z19, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z20, Z20
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z20, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z21, Z21
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z21, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z22, Z22
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z22, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z23, Z23
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z23, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z24, Z24
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z24, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z25, Z25
-	ADDQ      R10, R11
-	VMOVUPS   (R11), Z30
+	VMOVUPS   Z25, K1, 64(DX)
+	ADDQ      R10, DX
+	VMOVUPS   (DX), Z30
 	VADDPS    Z30, Z26, Z26
-	VMOVUPS.Z 64(R11), K1, Z30
+	VMOVUPS   Z26, (DX)
+	VMOVUPS.Z 64(DX), K1, Z30
 	VADDPS    Z30, Z27, Z27
+	VMOVUPS   Z27, K1, 64(DX)
+	ADDQ      R10, DX
+	JMP       stored8
 
 set7:
 	VMOVUPS Z0, (DX)
@@ -5287,43 +5739,45 @@ set7:
 	VMOVUPS Z26, (DX)
 	VMOVUPS Z27, K1, 64(DX)
 	ADDQ    R10, DX
-	MOVQ    strip+32(FP), R10
-	SHLQ    $0x02, R10
-	ADDQ    R10, CX
-	SUBQ    $0x0e, AX
-	JMP     strip2
+
+stored8:
+	MOVQ strip+32(FP), R10
+	SHLQ $0x02, R10
+	ADDQ R10, CX
+	SUBQ $0x0e, AX
+	JMP  strip2
 
 rest1:
 	CMPQ AX, $0x0d
-	JZ   rows8
-	CMPQ AX, $0x0c
 	JZ   rows9
-	CMPQ AX, $0x0b
+	CMPQ AX, $0x0c
 	JZ   rows10
-	CMPQ AX, $0x0a
+	CMPQ AX, $0x0b
 	JZ   rows11
-	CMPQ AX, $0x09
+	CMPQ AX, $0x0a
 	JZ   rows12
-	CMPQ AX, $0x08
+	CMPQ AX, $0x09
 	JZ   rows13
-	CMPQ AX, $0x07
+	CMPQ AX, $0x08
 	JZ   rows14
-	CMPQ AX, $0x06
+	CMPQ AX, $0x07
 	JZ   rows15
-	CMPQ AX, $0x05
+	CMPQ AX, $0x06
 	JZ   rows16
-	CMPQ AX, $0x04
+	CMPQ AX, $0x05
 	JZ   rows17
-	CMPQ AX, $0x03
+	CMPQ AX, $0x04
 	JZ   rows18
-	CMPQ AX, $0x02
+	CMPQ AX, $0x03
 	JZ   rows19
-	CMPQ AX, $0x01
+	CMPQ AX, $0x02
 	JZ   rows20
+	CMPQ AX, $0x01
+	JZ   rows21
 	VZEROUPPER
 	RET
 
-rows8:
+rows9:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -5357,7 +5811,7 @@ rows8:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one21:
+one22:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -5403,79 +5857,106 @@ one21:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one21
+	JNZ          one22
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set22
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set23
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z15, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z16, Z16
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z16, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z17, Z17
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z17, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z18, Z18
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z18, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z19, Z19
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z19, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z20, Z20
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z20, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z21, Z21
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z21, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z22, Z22
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z22, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z23, Z23
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z23, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z24, Z24
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z24, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z25, Z25
+	VMOVUPS      Z25, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set22:
+set23:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -5514,189 +5995,6 @@ set22:
 	ADDQ    AX, DX
 	VMOVUPS Z24, (DX)
 	VMOVUPS Z25, K1, 64(DX)
-	ADDQ    AX, DX
-	VZEROUPPER
-	RET
-
-rows9:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	VPXORD  Z8, Z8, Z8
-	VPXORD  Z9, Z9, Z9
-	VPXORD  Z10, Z10, Z10
-	VPXORD  Z11, Z11, Z11
-	VPXORD  Z12, Z12, Z12
-	VPXORD  Z13, Z13, Z13
-	VPXORD  Z14, Z14, Z14
-	VPXORD  Z15, Z15, Z15
-	VPXORD  Z16, Z16, Z16
-	VPXORD  Z17, Z17, Z17
-	VPXORD  Z18, Z18, Z18
-	VPXORD  Z19, Z19, Z19
-	VPXORD  Z20, Z20, Z20
-	VPXORD  Z21, Z21, Z21
-	VPXORD  Z22, Z22, Z22
-	VPXORD  Z23, Z23, Z23
-	MOVQ    CX, AX
-	LEAQ    (CX)(R9*1), CX
-	LEAQ    (CX)(BX*2), CX
-	MOVQ    b+56(FP), R10
-	MOVQ    k+16(FP), R11
-	PCALIGN $0x20
-
-one23:
-	VMOVUPS      (R10), Z28
-	VMOVUPS.Z    64(R10), K1, Z29
-	ADDQ         DI, R10
-	VBROADCASTSS (AX), Z30
-	VFMADD231PS  Z28, Z30, Z0
-	VFMADD231PS  Z29, Z30, Z1
-	VBROADCASTSS (AX)(BX*1), Z30
-	VFMADD231PS  Z28, Z30, Z2
-	VFMADD231PS  Z29, Z30, Z3
-	VBROADCASTSS (AX)(BX*2), Z30
-	VFMADD231PS  Z28, Z30, Z4
-	VFMADD231PS  Z29, Z30, Z5
-	VBROADCASTSS (AX)(R8*1), Z30
-	VFMADD231PS  Z28, Z30, Z6
-	VFMADD231PS  Z29, Z30, Z7
-	VBROADCASTSS (AX)(BX*4), Z30
-	VFMADD231PS  Z28, Z30, Z8
-	VFMADD231PS  Z29, Z30, Z9
-	VBROADCASTSS (AX)(R9*1), Z30
-	VFMADD231PS  Z28, Z30, Z10
-	VFMADD231PS  Z29, Z30, Z11
-	VBROADCASTSS (AX)(R8*2), Z30
-	VFMADD231PS  Z28, Z30, Z12
-	VFMADD231PS  Z29, Z30, Z13
-	VBROADCASTSS (CX), Z30
-	VFMADD231PS  Z28, Z30, Z14
-	VFMADD231PS  Z29, Z30, Z15
-	VBROADCASTSS (CX)(BX*1), Z30
-	VFMADD231PS  Z28, Z30, Z16
-	VFMADD231PS  Z29, Z30, Z17
-	VBROADCASTSS (CX)(BX*2), Z30
-	VFMADD231PS  Z28, Z30, Z18
-	VFMADD231PS  Z29, Z30, Z19
-	VBROADCASTSS (CX)(R8*1), Z30
-	VFMADD231PS  Z28, Z30, Z20
-	VFMADD231PS  Z29, Z30, Z21
-	VBROADCASTSS (CX)(BX*4), Z30
-	VFMADD231PS  Z28, Z30, Z22
-	VFMADD231PS  Z29, Z30, Z23
-	ADDQ         SI, AX
-	ADDQ         SI, CX
-	SUBQ         $0x01, R11
-	JNZ          one23
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set24
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z10, Z10
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z12, Z12
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z14, Z14
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z16, Z16
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z17, Z17
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z18, Z18
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z19, Z19
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z20, Z20
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z21, Z21
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
-	VADDPS       Z30, Z22, Z22
-	VMOVUPS.Z    64(CX), K1, Z30
-	VADDPS       Z30, Z23, Z23
-
-set24:
-	VMOVUPS Z0, (DX)
-	VMOVUPS Z1, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z2, (DX)
-	VMOVUPS Z3, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z4, (DX)
-	VMOVUPS Z5, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z6, (DX)
-	VMOVUPS Z7, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z8, (DX)
-	VMOVUPS Z9, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z10, (DX)
-	VMOVUPS Z11, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z12, (DX)
-	VMOVUPS Z13, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z14, (DX)
-	VMOVUPS Z15, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z16, (DX)
-	VMOVUPS Z17, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z18, (DX)
-	VMOVUPS Z19, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z20, (DX)
-	VMOVUPS Z21, K1, 64(DX)
-	ADDQ    AX, DX
-	VMOVUPS Z22, (DX)
-	VMOVUPS Z23, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
@@ -5723,6 +6021,8 @@ rows10:
 	VPXORD  Z19, Z19, Z19
 	VPXORD  Z20, Z20, Z20
 	VPXORD  Z21, Z21, Z21
+	VPXORD  Z22, Z22, Z22
+	VPXORD  Z23, Z23, Z23
 	MOVQ    CX, AX
 	LEAQ    (CX)(R9*1), CX
 	LEAQ    (CX)(BX*2), CX
@@ -5767,6 +6067,9 @@ one25:
 	VBROADCASTSS (CX)(R8*1), Z30
 	VFMADD231PS  Z28, Z30, Z20
 	VFMADD231PS  Z29, Z30, Z21
+	VBROADCASTSS (CX)(BX*4), Z30
+	VFMADD231PS  Z28, Z30, Z22
+	VFMADD231PS  Z29, Z30, Z23
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
@@ -5776,61 +6079,91 @@ one25:
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
 	JZ           set26
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z15, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z16, Z16
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z16, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z17, Z17
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z17, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z18, Z18
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z18, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z19, Z19
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z19, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z20, Z20
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z20, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z21, Z21
+	VMOVUPS      Z21, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z22, Z22
+	VMOVUPS      Z22, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z23, Z23
+	VMOVUPS      Z23, K1, 64(DX)
+	VZEROUPPER
+	RET
 
 set26:
 	VMOVUPS Z0, (DX)
@@ -5866,10 +6199,203 @@ set26:
 	VMOVUPS Z20, (DX)
 	VMOVUPS Z21, K1, 64(DX)
 	ADDQ    AX, DX
+	VMOVUPS Z22, (DX)
+	VMOVUPS Z23, K1, 64(DX)
 	VZEROUPPER
 	RET
 
 rows11:
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	VPXORD  Z16, Z16, Z16
+	VPXORD  Z17, Z17, Z17
+	VPXORD  Z18, Z18, Z18
+	VPXORD  Z19, Z19, Z19
+	VPXORD  Z20, Z20, Z20
+	VPXORD  Z21, Z21, Z21
+	MOVQ    CX, AX
+	LEAQ    (CX)(R9*1), CX
+	LEAQ    (CX)(BX*2), CX
+	MOVQ    b+56(FP), R10
+	MOVQ    k+16(FP), R11
+	PCALIGN $0x20
+
+one28:
+	VMOVUPS      (R10), Z28
+	VMOVUPS.Z    64(R10), K1, Z29
+	ADDQ         DI, R10
+	VBROADCASTSS (AX), Z30
+	VFMADD231PS  Z28, Z30, Z0
+	VFMADD231PS  Z29, Z30, Z1
+	VBROADCASTSS (AX)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z2
+	VFMADD231PS  Z29, Z30, Z3
+	VBROADCASTSS (AX)(BX*2), Z30
+	VFMADD231PS  Z28, Z30, Z4
+	VFMADD231PS  Z29, Z30, Z5
+	VBROADCASTSS (AX)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z6
+	VFMADD231PS  Z29, Z30, Z7
+	VBROADCASTSS (AX)(BX*4), Z30
+	VFMADD231PS  Z28, Z30, Z8
+	VFMADD231PS  Z29, Z30, Z9
+	VBROADCASTSS (AX)(R9*1), Z30
+	VFMADD231PS  Z28, Z30, Z10
+	VFMADD231PS  Z29, Z30, Z11
+	VBROADCASTSS (AX)(R8*2), Z30
+	VFMADD231PS  Z28, Z30, Z12
+	VFMADD231PS  Z29, Z30, Z13
+	VBROADCASTSS (CX), Z30
+	VFMADD231PS  Z28, Z30, Z14
+	VFMADD231PS  Z29, Z30, Z15
+	VBROADCASTSS (CX)(BX*1), Z30
+	VFMADD231PS  Z28, Z30, Z16
+	VFMADD231PS  Z29, Z30, Z17
+	VBROADCASTSS (CX)(BX*2), Z30
+	VFMADD231PS  Z28, Z30, Z18
+	VFMADD231PS  Z29, Z30, Z19
+	VBROADCASTSS (CX)(R8*1), Z30
+	VFMADD231PS  Z28, Z30, Z20
+	VFMADD231PS  Z29, Z30, Z21
+	ADDQ         SI, AX
+	ADDQ         SI, CX
+	SUBQ         $0x01, R11
+	JNZ          one28
+	MOVQ         ldc+80(FP), AX
+	SHLQ         $0x02, AX
+	MOVB         accumulate+88(FP), CL
+	TESTB        CL, CL
+	JZ           set29
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z0, Z0
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z1, Z1
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z2, Z2
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z3, Z3
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z4, Z4
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z5, Z5
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z6, Z6
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z7, Z7
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z8, Z8
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z9, Z9
+	VMOVUPS      Z9, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z10, Z10
+	VMOVUPS      Z10, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z11, Z11
+	VMOVUPS      Z11, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z12, Z12
+	VMOVUPS      Z12, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z13, Z13
+	VMOVUPS      Z13, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z14, Z14
+	VMOVUPS      Z14, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z15, Z15
+	VMOVUPS      Z15, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z16, Z16
+	VMOVUPS      Z16, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z17, Z17
+	VMOVUPS      Z17, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z18, Z18
+	VMOVUPS      Z18, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z19, Z19
+	VMOVUPS      Z19, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
+	VADDPS       Z30, Z20, Z20
+	VMOVUPS      Z20, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
+	VADDPS       Z30, Z21, Z21
+	VMOVUPS      Z21, K1, 64(DX)
+	VZEROUPPER
+	RET
+
+set29:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z2, (DX)
+	VMOVUPS Z3, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z4, (DX)
+	VMOVUPS Z5, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z6, (DX)
+	VMOVUPS Z7, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z8, (DX)
+	VMOVUPS Z9, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z10, (DX)
+	VMOVUPS Z11, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z12, (DX)
+	VMOVUPS Z13, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z14, (DX)
+	VMOVUPS Z15, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z16, (DX)
+	VMOVUPS Z17, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z18, (DX)
+	VMOVUPS Z19, K1, 64(DX)
+	ADDQ    AX, DX
+	VMOVUPS Z20, (DX)
+	VMOVUPS Z21, K1, 64(DX)
+	VZEROUPPER
+	RET
+
+rows12:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -5897,7 +6423,7 @@ rows11:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one27:
+one31:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -5934,64 +6460,85 @@ one27:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one27
+	JNZ          one31
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set28
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set32
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z15, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z16, Z16
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z16, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z17, Z17
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z17, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z18, Z18
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z18, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z19, Z19
+	VMOVUPS      Z19, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set28:
+set32:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6021,11 +6568,10 @@ set28:
 	ADDQ    AX, DX
 	VMOVUPS Z18, (DX)
 	VMOVUPS Z19, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows12:
+rows13:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6051,7 +6597,7 @@ rows12:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one29:
+one34:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -6085,59 +6631,78 @@ one29:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one29
+	JNZ          one34
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set30
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set35
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z15, Z15
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z15, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z16, Z16
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z16, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z17, Z17
+	VMOVUPS      Z17, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set30:
+set35:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6164,11 +6729,10 @@ set30:
 	ADDQ    AX, DX
 	VMOVUPS Z16, (DX)
 	VMOVUPS Z17, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows13:
+rows14:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6192,7 +6756,7 @@ rows13:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one31:
+one37:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -6223,54 +6787,71 @@ one31:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one31
+	JNZ          one37
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set32
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set38
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z13, Z13
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z13, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z14, Z14
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z14, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z15, Z15
+	VMOVUPS      Z15, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set32:
+set38:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6294,11 +6875,10 @@ set32:
 	ADDQ    AX, DX
 	VMOVUPS Z14, (DX)
 	VMOVUPS Z15, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows14:
+rows15:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6318,7 +6898,7 @@ rows14:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one33:
+one40:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -6345,49 +6925,64 @@ one33:
 	VFMADD231PS  Z29, Z30, Z13
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one33
+	JNZ          one40
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set34
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set41
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z11, Z11
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z11, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z12, Z12
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z12, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z13, Z13
+	VMOVUPS      Z13, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set34:
+set41:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6408,11 +7003,10 @@ set34:
 	ADDQ    AX, DX
 	VMOVUPS Z12, (DX)
 	VMOVUPS Z13, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows15:
+rows16:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6430,7 +7024,7 @@ rows15:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one35:
+one43:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -6454,44 +7048,57 @@ one35:
 	VFMADD231PS  Z29, Z30, Z11
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one35
+	JNZ          one43
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set36
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set44
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z9, Z9
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z9, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z10, Z10
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z10, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z11, Z11
+	VMOVUPS      Z11, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set36:
+set44:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6509,11 +7116,10 @@ set36:
 	ADDQ    AX, DX
 	VMOVUPS Z10, (DX)
 	VMOVUPS Z11, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows16:
+rows17:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6529,7 +7135,7 @@ rows16:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one37:
+one46:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -6550,39 +7156,50 @@ one37:
 	VFMADD231PS  Z29, Z30, Z9
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one37
+	JNZ          one46
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set38
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set47
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z7, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z8, Z8
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z8, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z9, Z9
+	VMOVUPS      Z9, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set38:
+set47:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6597,11 +7214,10 @@ set38:
 	ADDQ    AX, DX
 	VMOVUPS Z8, (DX)
 	VMOVUPS Z9, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows17:
+rows18:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6615,7 +7231,7 @@ rows17:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one39:
+one49:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -6633,34 +7249,43 @@ one39:
 	VFMADD231PS  Z29, Z30, Z7
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one39
+	JNZ          one49
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set40
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set50
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z5, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z6, Z6
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z6, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z7, Z7
+	VMOVUPS      Z7, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set40:
+set50:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6672,11 +7297,10 @@ set40:
 	ADDQ    AX, DX
 	VMOVUPS Z6, (DX)
 	VMOVUPS Z7, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows18:
+rows19:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6688,7 +7312,7 @@ rows18:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one41:
+one52:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -6703,29 +7327,36 @@ one41:
 	VFMADD231PS  Z29, Z30, Z5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one41
+	JNZ          one52
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set42
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set53
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z3, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z4, Z4
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z4, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z5, Z5
+	VMOVUPS      Z5, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set42:
+set53:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6734,11 +7365,10 @@ set42:
 	ADDQ    AX, DX
 	VMOVUPS Z4, (DX)
 	VMOVUPS Z5, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows19:
+rows20:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	VPXORD  Z2, Z2, Z2
@@ -6748,7 +7378,7 @@ rows19:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one43:
+one55:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -6760,34 +7390,38 @@ one43:
 	VFMADD231PS  Z29, Z30, Z3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one43
+	JNZ          one55
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set44
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JZ           set56
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
-	ADDQ         AX, CX
-	VMOVUPS      (CX), Z30
+	VMOVUPS      Z1, K1, 64(DX)
+	ADDQ         AX, DX
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z2, Z2
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z2, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z3, Z3
+	VMOVUPS      Z3, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set44:
+set56:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
 	VMOVUPS Z2, (DX)
 	VMOVUPS Z3, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET
 
-rows20:
+rows21:
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
 	MOVQ    CX, AX
@@ -6795,7 +7429,7 @@ rows20:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one45:
+one58:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -6804,21 +7438,21 @@ one45:
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one45
-	MOVQ         ldc+80(FP), AX
-	SHLQ         $0x02, AX
-	MOVB         accumulate+88(FP), CL
-	TESTB        CL, CL
-	JZ           set46
-	MOVQ         DX, CX
-	VMOVUPS      (CX), Z30
+	JNZ          one58
+	MOVB         accumulate+88(FP), AL
+	TESTB        AL, AL
+	JZ           set59
+	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
-	VMOVUPS.Z    64(CX), K1, Z30
+	VMOVUPS      Z0, (DX)
+	VMOVUPS.Z    64(DX), K1, Z30
 	VADDPS       Z30, Z1, Z1
+	VMOVUPS      Z1, K1, 64(DX)
+	VZEROUPPER
+	RET
 
-set46:
+set59:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
-	ADDQ    AX, DX
 	VZEROUPPER
 	RET

@@ -3,6 +3,7 @@ package main
 import (
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -20,6 +21,7 @@ const (
 	cut      = "the upper half is of rows 6 and 7 of a block of 8, which a group of 6 does not have"
 	replaced = "the lanes too many lie in dst, and the next store replaces them"
 	once     = "the last loop runs at most once, and the pointer is not read after it"
+	either   = "it does not matter which of two vectors meets which of two sums or maxima"
 	kept8    = "R8 holds the same address already"
 )
 
@@ -53,6 +55,19 @@ var equivalences = []equivalence{
 		reason: "Y7 is Y6 before the mask: the product is the same in the tail's lanes and 0 in the others"},
 	{function: `ExpSubAVX2`, operator: "drop", original: `VMOVAPS X0, X3`,
 		reason: "X3 holds the same numbers in the lanes that are stored"},
+
+	{function: `Dots.*`, operator: "drop|immediate", original: `TESTQ \$0x0+7, \w+`, mutated: `\(none\)|TESTQ \$14, .*`,
+		reason: "the tail is not jumped over (what is left, less 8, has bit 3 set): with nothing left its mask is empty"},
+	{function: `Dots1AVX2`, operator: "register 1", original: `VHADDPS .*`,
+		reason: "the operand gives lanes that are not read"},
+	{function: `GemmTile.*`, operator: "jump", original: `JAE loop\d+`, mutated: `\(none\)`,
+		reason: "the terms that are left are taken one at a time"},
+	{function: `GemmTile.*Tail.*`, operator: "unmask", nth: "[123]", original: `(VMASKMOVPS|VMOVUPS\.Z) .*\((AX|R1\d)\), .*`,
+		reason: "of the four terms of a pass the first three have a row of B behind them; the sums of the lanes too many are not stored"},
+	{function: `GemmTile6x.*Tail.*`, operator: "unmask", nth: notLast(6), original: `VMASKMOVPS .*\(DX\), .*`,
+		reason: "the lanes too many lie in the next row of C, or in front of it, and are not stored"},
+	{function: `GemmTile14x.*Tail.*`, operator: "unmask", nth: notLast(14), original: `VMOVUPS\.Z .*\(DX\), .*`,
+		reason: "the lanes too many lie in the next row of C, or in front of it, and are not stored"},
 
 	// Lanes that nobody reads.
 	{operator: "register 2", original: `VMOVHLPS .*`,
@@ -93,8 +108,9 @@ var equivalences = []equivalence{
 	// Values that the contract leaves open.
 	{function: `MaxAVX.*`, operator: "swap", original: `VMAXPS .*`,
 		reason: "the two differ for a NaN, which has a mask of its own, and in the sign of a zero, which is not promised"},
-	{function: `(Sum|Max)NEON`, operator: "swap", original: `FLDPQ.P .*`,
-		reason: "it does not matter which of two vectors meets which of two sums or maxima"},
+	{function: `(Sum|Max)NEON`, operator: "swap", original: `FLDPQ.P .*`, reason: either},
+	{function: `RMSNormRowNEON`, operator: "swap", original: `FLDPQ.P 32\(R4\), .*`, reason: either},
+	{function: `LayerNormRowNEON`, operator: "swap", original: `FLDPQ.P 32\(R5\), .*`, reason: either},
 	{function: `MaxAVX2`, operator: "register 3", original: `VBLENDVPS .*`,
 		reason: "the lanes without data then hold an earlier maximum, which changes none"},
 	{function: `MaxAVX512`, operator: "register 2", original: `VBLENDMPS .*`,
@@ -112,19 +128,23 @@ var equivalences = []equivalence{
 	{function: `ExpSubNEON`, operator: "opposite", original: `WORD .* // fcmgt v\d+.4s, v13.4s, v\d+.4s`,
 		reason: "at the cut itself, −87.33654, the exponential is 1.1755e-38, and 0 for it within the bound, which there is an absolute one"},
 	{function: `ExpSubAVX2`, original: `VCMPPS \$0x16, f42b17217<>.*`, mutated: `VCMPPS \$21, .*`,
-		reason: "the two differ at x − m = 88.7 itself, and x ≤ m"},
+		reason: "the two differ at x − m = 88.7 itself, and x ≤ m or +Inf"},
 	{function: `(SiLU|SwiGLU|GELU|Tanh).*NEON`, operator: "opposite", original: `WORD .* // fcmgt v\d+.4s, v7.4s, v\d+.4s`,
 		reason: "at the cut itself e^−x is 1.1755e-38, which 1 + e^−x does not see, nor 0 for it"},
 	{function: `(SiLU|SwiGLU|GELU).*NEON`, operator: "opposite", original: `WORD .* // fcmgt v\d+.4s, v\d+.4s, v8.4s`,
 		reason: "at the cut itself e^−x is 3.4e38, and +Inf for it makes a quotient of 1e-37 to 0, which the bound allows"},
 	{function: `TanhNEON`, operator: "opposite|narrow|register 1", original: `WORD .* // fcmgt v\d+.4s, v\d+.4s, v8.4s`,
 		reason: "it asks for what overflows, and −2|x| in any vector does not: the mask is empty"},
-	{function: `ExpSubNEON`, operator: "opposite|narrow", original: `WORD .* // fcmgt v\d+.4s, v\d+.4s, v14.4s`,
-		reason: "it asks for what overflows, and x − m ≤ 0 does not: the mask is empty"},
+	{function: `ExpSubNEON`, operator: "opposite", original: `WORD .* // fcmgt v\d+.4s, v\d+.4s, v14.4s`,
+		reason: "the two differ at x − m = 88.7 itself, and x ≤ m or +Inf"},
+	{function: `TanhNEON`, operator: "drop|register 2", original: `VBIT V\d+.B16, V9.B16, .*`,
+		reason: "it is for what overflows, and −2|x| does not: the mask is empty"},
+	{function: `TanhNEON`, operator: "swap", original: `WORD .* // fsub v\d+.4s, v1.4s, .*`,
+		reason: "the sign of the difference is replaced by that of x"},
 	{function: `(SiLU|SwiGLU|GELU)NEON`, operator: "constant", original: `DATA .* \$0x7f800000`, mutated: `\$0xff800000 .*`,
 		reason: "x/(1 ± Inf) is a zero, whose sign stays open"},
-	{function: `(Tanh|ExpSub)NEON`, operator: "constant", original: `DATA .* \$0x7f800000`,
-		reason: "it is for what overflows, and nothing does"},
+	{function: `TanhNEON`, operator: "constant", original: `DATA .* \$0x7f800000`,
+		reason: "it is for what overflows, and −2|x| does not"},
 	{function: `.*NEON`, operator: "constant", original: `DATA constants\w+\+12 \$0x00000000`,
 		reason: "the fourth lane beside log₂ e and the parts of ln 2 is not read"},
 	{function: `.*(AVX2|NEON)`, operator: "constant", original: `DATA .* \$0xc2aeac4f`, mutated: `\$0xc2af5afb .*`,
@@ -147,16 +167,14 @@ var equivalences = []equivalence{
 		reason: "x is within ±13, so that |z| ≤ 178, where VSCALEFPS underflows by itself"},
 	{function: `(SiLU|SwiGLU|GELU|Tanh).*AVX512`, operator: "swap", original: `VMAXPS Z4, .*`,
 		reason: "they differ for a NaN, which comes back in where x is multiplied or compared"},
-	{function: `ExpAVX512`, operator: "drop", original: `VMINPS .*`,
+	{function: `Exp(Sub)?AVX512`, operator: "drop", original: `VMINPS .*`,
 		reason: "an upper bound is not needed: VSCALEFPS overflows to +Inf by itself, also from the NaN that x = +Inf leaves"},
-	{function: `ExpSubAVX512`, operator: "drop", original: `VMINPS .*`,
-		reason: "an upper bound is not needed: x ≤ m"},
 	{function: `Exp(Sub)?AVX512`, original: `DATA f42b20000.*`, mutated: `\$0x42b2b200 .*`,
 		reason: "any upper bound from 88.8 to 2^20 will do: there VSCALEFPS overflows"},
 	{function: `(ExpSub(AVX2|NEON))|TanhNEON`, operator: "constant", original: `DATA .* \$0x42b17217`, mutated: `\$0x42b22389 .*`,
-		reason: "neither x − m nor −2|x| is as large as 88.7 or 89.1"},
+		reason: "neither x − m nor −2|x| is from 88.7 to 89.1: x ≤ m or +Inf"},
 	{function: `ExpSubAVX2`, operator: "constant", original: `DATA f7f800000\+.*`, mutated: `\$0x3f800000 .*`,
-		reason: "x ≤ m: the sum is for NaN alone, and NaN plus any number is NaN"},
+		reason: "x ≤ m: the sum is for NaN and +Inf alone, which stay what they are with any number added"},
 	{function: `Log.*`, operator: "constant", original: `DATA .* \$0x00800000`, mutated: `\$0x00808000 .*`,
 		reason: "numbers a little above the smallest normal one may be scaled as denormals are: a power of two is exact"},
 	{function: `Tanh.*`, original: `VCMPPS \$0x1d, .*`, mutated: `VCMPPS \$30, .*`,
@@ -178,6 +196,21 @@ var equivalences = []equivalence{
 		reason: "between 13 and 13.05 the derivative is 0 or 1 to the bound, with the clamp or without"},
 	{function: `Log.*`, operator: "constant", original: `DATA .* \$0x3f3504f3`, mutated: `\$0x3f35b9f8 .*`,
 		reason: "with the cut at 0.7098 for √½ the error grows from 0.8 ULP to 0.9; the bound is 1.2"},
+}
+
+// notLast are the numbers, among what a micro-kernel does for every row of its
+// blocks of mr, mr-1, … and 1 rows, of all rows but the last of each block.
+func notLast(mr int) string {
+	var numbers []string
+	n := 0
+	for rows := mr; rows > 0; rows-- {
+		for row := range rows {
+			if n++; row < rows-1 {
+				numbers = append(numbers, strconv.Itoa(n))
+			}
+		}
+	}
+	return strings.Join(numbers, "|")
 }
 
 // equivalent returns the reason why m cannot be caught, or "".
