@@ -80,7 +80,7 @@ type Set[T Float] struct {
 	// w ≤ j < width: a micro-panel whose source rows are contiguous.
 	PackRows func(dst, src []T, ld, k, w, width int)
 	// PackCols sets dst[p·width+i] = src[i·ld+p] for p < k, i < w, and 0 for
-	// w ≤ i < width: a micro-panel from the transposed source.
+	// w ≤ i < width: a micro-panel from the transposed source. k ≥ 1 in both.
 	PackCols func(dst, src []T, ld, k, w, width int)
 
 	// Dots sets C[i·ldc+j] = Σ_{p<k} a[i·lda+p]·b[j·ldb+p] (+ C[i·ldc+j] if
