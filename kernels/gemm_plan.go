@@ -24,7 +24,7 @@ type gemmPath uint8
 const (
 	byTiles gemmPath = iota // Tile
 	byDots                  // Dots: few rows of A with Bᵀ as it lies, at the speed at which B is read
-	byRows                  // Axpy: a row or two of A with the rows of B as they lie
+	byRows                  // Axpy: one row of A with the rows of B as they lie
 )
 
 // The sizes that tasks are made for: enough of them that a worker which comes late
@@ -67,7 +67,7 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k int) gemm
 	}
 	p.packB = packed || transB || m > 2*mr
 	p.columns = roundUp(min(n, max(nr, packElements/k)), nr)
-	p.mc, p.nc = min(roundUp(m, mr), wholeTiles(gemmRows, mr)), min(roundUp(n, nr), wholeTiles(blockColumns(), nr))
+	p.mc, p.nc = min(roundUp(m, mr), wholeTiles(gemmRows, mr)), min(roundUp(n, nr), wholeTiles(blockColumns, nr))
 	tasks := func() int { return ((m + p.mc - 1) / p.mc) * ((min(n, p.columns) + p.nc - 1) / p.nc) }
 	// Rows are cut before columns: each block of columns packs A anew.
 	long := func() bool { return 2*p.mc*p.nc*min(k, 1<<20) >= 2*gemmTaskFLOP }
@@ -78,7 +78,9 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k int) gemm
 		p.nc = roundUp(p.nc/2, nr)
 	}
 	p.mc, p.nc = even(m, p.mc, mr), even(min(n, p.columns), p.nc, nr)
-	if t := tasks(); t < gemmTasks/2 {
+	// The bits depend on the parts: they are counted from the least blocks, which no
+	// cache reaches.
+	if t := (m + 4*mr - 1) / (4 * mr) * ((n + 4*nr - 1) / (4 * nr)); t < gemmTasks/2 {
 		for p.parts < 8 && p.parts*t < gemmTasks && k/(2*p.parts) >= gemmPart {
 			p.parts *= 2
 		}
@@ -95,8 +97,9 @@ func even(n, size, unit int) int {
 
 // blockColumns are the columns of C of a task: with gemmRows rows of it, half of
 // L2.
-func blockColumns() int {
-	l2 := cpuid.CPU.Cache.L2
+var blockColumns = columnsFor(cpuid.CPU.Cache.L2)
+
+func columnsFor(l2 int) int {
 	if l2 <= 0 {
 		l2 = 512 << 10
 	}
