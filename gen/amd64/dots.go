@@ -92,7 +92,6 @@ func (e *emitter) dots(cols int) {
 			}
 		}
 		e.Label(whole)
-		accumulate, set, done := e.GP8(), e.label("set"), e.label("stored")
 		for i := range rows {
 			s := sum[i*cols : (i+1)*cols]
 			if cols == 4 { // four sums side by side
@@ -106,10 +105,7 @@ func (e *emitter) dots(cols int) {
 			e.VEXTRACTF128(op.Imm(1), s[0], b0.AsX())
 			e.VADDPS(b0.AsX(), s[0].AsX(), s[0].AsX())
 		}
-		e.Load(e.Param("accumulate"), accumulate)
-		e.TESTB(accumulate, accumulate)
-		e.JZ(op.LabelRef(set))
-		for _, add := range []bool{true, false} {
+		e.addOrSet(last, func(add bool) {
 			for i := range rows {
 				x, to := sum[i*cols].AsX(), op.Mem{Base: c}
 				switch {
@@ -127,19 +123,7 @@ func (e *emitter) dots(cols int) {
 					e.ADDQ(ldc, c)
 				}
 			}
-			switch {
-			case last:
-				e.ret()
-			case add:
-				e.JMP(op.LabelRef(done))
-			}
-			if add {
-				e.Label(set)
-			}
-		}
-		if !last {
-			e.Label(done)
-		}
+		})
 	}
 
 	head, tail := e.label("strip"), e.label("rest")

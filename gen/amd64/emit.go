@@ -73,6 +73,28 @@ func (e *emitter) passes(n reg.GPVirtual, step int, body func()) {
 	e.Label(done)
 }
 
+// addOrSet emits the end of a product twice, for the parameter accumulate and for
+// its absence; where it is the last of the function, with the return.
+func (e *emitter) addOrSet(last bool, rows func(add bool)) {
+	accumulate, set, done := e.GP8(), e.label("set"), e.label("stored")
+	e.Load(e.Param("accumulate"), accumulate)
+	e.TESTB(accumulate, accumulate)
+	e.JZ(op.LabelRef(set))
+	rows(true)
+	if last {
+		e.ret()
+	} else {
+		e.JMP(op.LabelRef(done))
+	}
+	e.Label(set)
+	rows(false)
+	if last {
+		e.ret()
+	} else {
+		e.Label(done)
+	}
+}
+
 // at is the memory at base + floats·4 bytes.
 func at(base reg.Register, floats int) op.Mem { return op.Mem{Base: base, Disp: 4 * floats} }
 

@@ -159,40 +159,31 @@ func (t *gemmTile) block(rows, unroll int, last bool) {
 			t.ADDQ(t.col, a[1])
 		}
 	}
+	head, done := t.label("one"), t.label("even")
 	if unroll > 1 {
 		t.repeat(k, unroll, func() {
 			for range unroll {
 				step()
 			}
 		})
-		done := t.label("even")
 		t.TESTQ(k, k)
 		t.JZ(op.LabelRef(done))
-		head := t.label("one")
-		t.Label(head)
-		step()
-		t.SUBQ(op.Imm(1), k)
-		t.JNZ(op.LabelRef(head))
-		t.Label(done)
 	} else {
-		head := t.label("one")
 		t.align()
-		t.Label(head)
-		step()
-		t.SUBQ(op.Imm(1), k)
-		t.JNZ(op.LabelRef(head))
+	}
+	t.Label(head)
+	step()
+	t.SUBQ(op.Imm(1), k)
+	t.JNZ(op.LabelRef(head))
+	if unroll > 1 {
+		t.Label(done)
 	}
 
 	var ldc ptr
 	if rows > 1 || !last {
 		ldc = t.bytes("ldc")
 	}
-	accumulate := t.GP8()
-	set, done := t.label("set"), t.label("stored")
-	t.Load(t.Param("accumulate"), accumulate)
-	t.TESTB(accumulate, accumulate)
-	t.JZ(op.LabelRef(set))
-	for _, add := range []bool{true, false} {
+	t.addOrSet(last, func(add bool) {
 		for i := range rows {
 			for j := range t.cols {
 				s, to := sum[i*t.cols+j], at(t.c, j*t.lanes.lanes)
@@ -206,19 +197,7 @@ func (t *gemmTile) block(rows, unroll int, last bool) {
 				t.ADDQ(ldc, t.c)
 			}
 		}
-		switch {
-		case last:
-			t.ret()
-		case add:
-			t.JMP(op.LabelRef(done))
-		}
-		if add {
-			t.Label(set)
-		}
-	}
-	if !last {
-		t.Label(done)
-	}
+	})
 }
 
 // load and store move the j-th vector of a row: of a tail's last one only what

@@ -38,10 +38,10 @@ strip2:
 	MOVQ    b+48(FP), R10
 	MOVQ    k+8(FP), R11
 	SUBQ    $0x00000004, R11
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMOVUPS      (R10), Y12
 	VMOVUPS      32(R10), Y13
 	VMOVUPS      64(R10), Y14
@@ -127,14 +127,14 @@ loop3:
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         SI, R9
 	SUBQ         $0x00000004, R11
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R11
 	TESTQ R11, R11
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMOVUPS      (R10), Y12
 	VMOVUPS      32(R10), Y13
 	VMOVUPS      64(R10), Y14
@@ -157,9 +157,9 @@ one6:
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         SI, R9
 	SUBQ         $0x01, R11
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ    ldc+72(FP), R9
 	SHLQ    $0x02, R9
 	MOVB    accumulate+80(FP), R10
@@ -281,7 +281,7 @@ one12:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set13
+	JZ           set14
 	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, (DX)
@@ -314,7 +314,7 @@ one12:
 	VZEROUPPER
 	RET
 
-set13:
+set14:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -341,7 +341,7 @@ rows10:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one15:
+one16:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VMOVUPS      64(CX), Y14
@@ -356,12 +356,12 @@ one15:
 	VFMADD231PS  Y14, Y15, Y5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one15
+	JNZ          one16
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set16
+	JZ           set18
 	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, (DX)
@@ -384,7 +384,7 @@ one15:
 	VZEROUPPER
 	RET
 
-set16:
+set18:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -404,7 +404,7 @@ rows11:
 	MOVQ    k+8(FP), BX
 	PCALIGN $0x20
 
-one18:
+one20:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VMOVUPS      64(CX), Y14
@@ -415,10 +415,10 @@ one18:
 	VFMADD231PS  Y14, Y15, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one18
+	JNZ          one20
 	MOVB         accumulate+80(FP), AL
 	TESTB        AL, AL
-	JZ           set19
+	JZ           set22
 	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, (DX)
@@ -431,7 +431,7 @@ one18:
 	VZEROUPPER
 	RET
 
-set19:
+set22:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VMOVUPS Y2, 64(DX)
@@ -468,10 +468,10 @@ strip2:
 	MOVQ    b+56(FP), R10
 	MOVQ    k+16(FP), R11
 	SUBQ    $0x00000004, R11
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMASKMOVPS   (R10), Y0, Y5
 	ADDQ         DI, R10
 	VBROADCASTSS (R9), Y6
@@ -517,14 +517,14 @@ loop3:
 	VFMADD231PS  Y5, Y6, Y4
 	ADDQ         SI, R9
 	SUBQ         $0x00000004, R11
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R11
 	TESTQ R11, R11
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMASKMOVPS   (R10), Y0, Y5
 	ADDQ         DI, R10
 	VBROADCASTSS (R9), Y6
@@ -537,9 +537,9 @@ one6:
 	VFMADD231PS  Y5, Y6, Y4
 	ADDQ         SI, R9
 	SUBQ         $0x01, R11
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ       ldc+80(FP), R9
 	SHLQ       $0x02, R9
 	MOVB       accumulate+88(FP), R10
@@ -615,7 +615,7 @@ one12:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set13
+	JZ           set14
 	VMASKMOVPS   (DX), Y0, Y6
 	VADDPS       Y6, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)
@@ -630,7 +630,7 @@ one12:
 	VZEROUPPER
 	RET
 
-set13:
+set14:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -647,7 +647,7 @@ rows10:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one15:
+one16:
 	VMASKMOVPS   (CX), Y0, Y5
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y6
@@ -656,12 +656,12 @@ one15:
 	VFMADD231PS  Y5, Y6, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one15
+	JNZ          one16
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set16
+	JZ           set18
 	VMASKMOVPS   (DX), Y0, Y6
 	VADDPS       Y6, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)
@@ -672,7 +672,7 @@ one15:
 	VZEROUPPER
 	RET
 
-set16:
+set18:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -686,24 +686,24 @@ rows11:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one18:
+one20:
 	VMASKMOVPS   (CX), Y0, Y5
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y6
 	VFMADD231PS  Y5, Y6, Y1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one18
+	JNZ          one20
 	MOVB         accumulate+88(FP), AL
 	TESTB        AL, AL
-	JZ           set19
+	JZ           set22
 	VMASKMOVPS   (DX), Y0, Y6
 	VADDPS       Y6, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)
 	VZEROUPPER
 	RET
 
-set19:
+set22:
 	VMASKMOVPS Y1, Y0, (DX)
 	VZEROUPPER
 	RET
@@ -761,10 +761,10 @@ strip2:
 	MOVQ    b+56(FP), R10
 	MOVQ    k+16(FP), R11
 	SUBQ    $0x00000004, R11
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMOVUPS      (R10), Y9
 	VMASKMOVPS   32(R10), Y0, Y10
 	ADDQ         DI, R10
@@ -830,14 +830,14 @@ loop3:
 	VFMADD231PS  Y10, Y11, Y8
 	ADDQ         SI, R9
 	SUBQ         $0x00000004, R11
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R11
 	TESTQ R11, R11
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMOVUPS      (R10), Y9
 	VMASKMOVPS   32(R10), Y0, Y10
 	ADDQ         DI, R10
@@ -855,9 +855,9 @@ one6:
 	VFMADD231PS  Y10, Y11, Y8
 	ADDQ         SI, R9
 	SUBQ         $0x01, R11
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ       ldc+80(FP), R9
 	SHLQ       $0x02, R9
 	MOVB       accumulate+88(FP), R10
@@ -956,7 +956,7 @@ one12:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set13
+	JZ           set14
 	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y1, Y1
 	VMOVUPS      Y1, (DX)
@@ -980,7 +980,7 @@ one12:
 	VZEROUPPER
 	RET
 
-set13:
+set14:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1002,7 +1002,7 @@ rows10:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one15:
+one16:
 	VMOVUPS      (CX), Y9
 	VMASKMOVPS   32(CX), Y0, Y10
 	ADDQ         DI, CX
@@ -1014,12 +1014,12 @@ one15:
 	VFMADD231PS  Y10, Y11, Y4
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one15
+	JNZ          one16
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set16
+	JZ           set18
 	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y1, Y1
 	VMOVUPS      Y1, (DX)
@@ -1036,7 +1036,7 @@ one15:
 	VZEROUPPER
 	RET
 
-set16:
+set18:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1053,7 +1053,7 @@ rows11:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one18:
+one20:
 	VMOVUPS      (CX), Y9
 	VMASKMOVPS   32(CX), Y0, Y10
 	ADDQ         DI, CX
@@ -1062,10 +1062,10 @@ one18:
 	VFMADD231PS  Y10, Y11, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one18
+	JNZ          one20
 	MOVB         accumulate+88(FP), AL
 	TESTB        AL, AL
-	JZ           set19
+	JZ           set22
 	VMOVUPS      (DX), Y11
 	VADDPS       Y11, Y1, Y1
 	VMOVUPS      Y1, (DX)
@@ -1075,7 +1075,7 @@ one18:
 	VZEROUPPER
 	RET
 
-set19:
+set22:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	VZEROUPPER
@@ -1119,10 +1119,10 @@ strip2:
 	MOVQ    b+56(FP), R12
 	MOVQ    k+16(FP), R13
 	SUBQ    $0x00000004, R13
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMOVUPS      (R12), Y12
 	VMOVUPS      32(R12), Y13
 	VMOVUPS      32(CX)(AX*4), Y15
@@ -1212,14 +1212,14 @@ loop3:
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         R8, R11
 	SUBQ         $0x00000004, R13
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R13
 	TESTQ R13, R13
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMOVUPS      (R12), Y12
 	VMOVUPS      32(R12), Y13
 	VMOVUPS      32(CX)(AX*4), Y15
@@ -1243,9 +1243,9 @@ one6:
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         R8, R11
 	SUBQ         $0x01, R13
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ       ldc+80(FP), R11
 	SHLQ       $0x02, R11
 	MOVB       accumulate+88(FP), R12
@@ -1380,7 +1380,7 @@ one12:
 	SHLQ         $0x02, DX
 	MOVB         accumulate+88(FP), BL
 	TESTB        BL, BL
-	JZ           set13
+	JZ           set14
 	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, (SI)
@@ -1419,7 +1419,7 @@ one12:
 	VZEROUPPER
 	RET
 
-set13:
+set14:
 	VMOVUPS    Y0, (SI)
 	VMOVUPS    Y1, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y15
@@ -1449,7 +1449,7 @@ rows10:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one15:
+one16:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VMOVUPS      32(CX)(AX*4), Y15
@@ -1465,12 +1465,12 @@ one15:
 	VFMADD231PS  Y14, Y15, Y5
 	ADDQ         R8, DX
 	SUBQ         $0x01, R10
-	JNZ          one15
+	JNZ          one16
 	MOVQ         ldc+80(FP), DX
 	SHLQ         $0x02, DX
 	MOVB         accumulate+88(FP), BL
 	TESTB        BL, BL
-	JZ           set16
+	JZ           set18
 	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, (SI)
@@ -1497,7 +1497,7 @@ one15:
 	VZEROUPPER
 	RET
 
-set16:
+set18:
 	VMOVUPS    Y0, (SI)
 	VMOVUPS    Y1, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y15
@@ -1519,7 +1519,7 @@ rows11:
 	MOVQ    k+16(FP), DI
 	PCALIGN $0x20
 
-one18:
+one20:
 	VMOVUPS      (BX), Y12
 	VMOVUPS      32(BX), Y13
 	VMOVUPS      32(CX)(AX*4), Y15
@@ -1531,10 +1531,10 @@ one18:
 	VFMADD231PS  Y14, Y15, Y2
 	ADDQ         R8, DX
 	SUBQ         $0x01, DI
-	JNZ          one18
+	JNZ          one20
 	MOVB         accumulate+88(FP), DL
 	TESTB        DL, DL
-	JZ           set19
+	JZ           set22
 	VMOVUPS      (SI), Y15
 	VADDPS       Y15, Y0, Y0
 	VMOVUPS      Y0, (SI)
@@ -1549,7 +1549,7 @@ one18:
 	VZEROUPPER
 	RET
 
-set19:
+set22:
 	VMOVUPS    Y0, (SI)
 	VMOVUPS    Y1, 32(SI)
 	VMOVUPS    32(CX)(AX*4), Y15

@@ -38,10 +38,10 @@ strip2:
 	MOVQ    b+48(FP), R11
 	MOVQ    k+8(FP), R12
 	SUBQ    $0x00000004, R12
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMOVUPS      (R11), Y12
 	VMOVUPS      32(R11), Y13
 	ADDQ         DI, R11
@@ -131,14 +131,14 @@ loop3:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         SI, R10
 	SUBQ         $0x00000004, R12
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R12
 	TESTQ R12, R12
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMOVUPS      (R11), Y12
 	VMOVUPS      32(R11), Y13
 	ADDQ         DI, R11
@@ -162,9 +162,9 @@ one6:
 	VFMADD231PS  Y13, Y14, Y11
 	ADDQ         SI, R10
 	SUBQ         $0x01, R12
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ    ldc+72(FP), R10
 	SHLQ    $0x02, R10
 	MOVB    accumulate+80(FP), R11
@@ -297,7 +297,7 @@ one14:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set15
+	JZ           set16
 	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
 	VMOVUPS      Y0, (DX)
@@ -335,7 +335,7 @@ one14:
 	VZEROUPPER
 	RET
 
-set15:
+set16:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    AX, DX
@@ -367,7 +367,7 @@ rows10:
 	MOVQ    k+8(FP), R9
 	PCALIGN $0x20
 
-one17:
+one18:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -385,12 +385,12 @@ one17:
 	VFMADD231PS  Y13, Y14, Y7
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one17
+	JNZ          one18
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set18
+	JZ           set20
 	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
 	VMOVUPS      Y0, (DX)
@@ -421,7 +421,7 @@ one17:
 	VZEROUPPER
 	RET
 
-set18:
+set20:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    AX, DX
@@ -448,7 +448,7 @@ rows11:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one20:
+one22:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -463,12 +463,12 @@ one20:
 	VFMADD231PS  Y13, Y14, Y5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one20
+	JNZ          one22
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set21
+	JZ           set24
 	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
 	VMOVUPS      Y0, (DX)
@@ -492,7 +492,7 @@ one20:
 	VZEROUPPER
 	RET
 
-set21:
+set24:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    AX, DX
@@ -514,7 +514,7 @@ rows12:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one23:
+one26:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -526,12 +526,12 @@ one23:
 	VFMADD231PS  Y13, Y14, Y3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one23
+	JNZ          one26
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set24
+	JZ           set28
 	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
 	VMOVUPS      Y0, (DX)
@@ -548,7 +548,7 @@ one23:
 	VZEROUPPER
 	RET
 
-set24:
+set28:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    AX, DX
@@ -565,7 +565,7 @@ rows13:
 	MOVQ    k+8(FP), BX
 	PCALIGN $0x20
 
-one26:
+one30:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	ADDQ         DI, CX
@@ -574,10 +574,10 @@ one26:
 	VFMADD231PS  Y13, Y14, Y1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one26
+	JNZ          one30
 	MOVB         accumulate+80(FP), AL
 	TESTB        AL, AL
-	JZ           set27
+	JZ           set32
 	VMOVUPS      (DX), Y14
 	VADDPS       Y14, Y0, Y0
 	VMOVUPS      Y0, (DX)
@@ -587,7 +587,7 @@ one26:
 	VZEROUPPER
 	RET
 
-set27:
+set32:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	VZEROUPPER
@@ -625,10 +625,10 @@ strip2:
 	MOVQ    b+56(FP), R11
 	MOVQ    k+16(FP), R12
 	SUBQ    $0x00000004, R12
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMASKMOVPS   (R11), Y0, Y7
 	ADDQ         DI, R11
 	VBROADCASTSS (R10), Y8
@@ -690,14 +690,14 @@ loop3:
 	VFMADD231PS  Y7, Y8, Y6
 	ADDQ         SI, R10
 	SUBQ         $0x00000004, R12
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R12
 	TESTQ R12, R12
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMASKMOVPS   (R11), Y0, Y7
 	ADDQ         DI, R11
 	VBROADCASTSS (R10), Y8
@@ -714,9 +714,9 @@ one6:
 	VFMADD231PS  Y7, Y8, Y6
 	ADDQ         SI, R10
 	SUBQ         $0x01, R12
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ       ldc+80(FP), R10
 	SHLQ       $0x02, R10
 	MOVB       accumulate+88(FP), R11
@@ -814,7 +814,7 @@ one14:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set15
+	JZ           set16
 	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)
@@ -837,7 +837,7 @@ one14:
 	VZEROUPPER
 	RET
 
-set15:
+set16:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -860,7 +860,7 @@ rows10:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one17:
+one18:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
@@ -873,12 +873,12 @@ one17:
 	VFMADD231PS  Y7, Y8, Y4
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one17
+	JNZ          one18
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set18
+	JZ           set20
 	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)
@@ -897,7 +897,7 @@ one17:
 	VZEROUPPER
 	RET
 
-set18:
+set20:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -917,7 +917,7 @@ rows11:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one20:
+one22:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
@@ -928,12 +928,12 @@ one20:
 	VFMADD231PS  Y7, Y8, Y3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one20
+	JNZ          one22
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set21
+	JZ           set24
 	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)
@@ -948,7 +948,7 @@ one20:
 	VZEROUPPER
 	RET
 
-set21:
+set24:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -965,7 +965,7 @@ rows12:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one23:
+one26:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
@@ -974,12 +974,12 @@ one23:
 	VFMADD231PS  Y7, Y8, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one23
+	JNZ          one26
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set24
+	JZ           set28
 	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)
@@ -990,7 +990,7 @@ one23:
 	VZEROUPPER
 	RET
 
-set24:
+set28:
 	VMASKMOVPS Y1, Y0, (DX)
 	ADDQ       AX, DX
 	VMASKMOVPS Y2, Y0, (DX)
@@ -1004,24 +1004,24 @@ rows13:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one26:
+one30:
 	VMASKMOVPS   (CX), Y0, Y7
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Y8
 	VFMADD231PS  Y7, Y8, Y1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one26
+	JNZ          one30
 	MOVB         accumulate+88(FP), AL
 	TESTB        AL, AL
-	JZ           set27
+	JZ           set32
 	VMASKMOVPS   (DX), Y0, Y8
 	VADDPS       Y8, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (DX)
 	VZEROUPPER
 	RET
 
-set27:
+set32:
 	VMASKMOVPS Y1, Y0, (DX)
 	VZEROUPPER
 	RET
@@ -1083,10 +1083,10 @@ strip2:
 	MOVQ    b+56(FP), R11
 	MOVQ    k+16(FP), R12
 	SUBQ    $0x00000004, R12
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMOVUPS      (R11), Y13
 	VMASKMOVPS   32(R11), Y0, Y14
 	ADDQ         DI, R11
@@ -1176,14 +1176,14 @@ loop3:
 	VFMADD231PS  Y14, Y15, Y12
 	ADDQ         SI, R10
 	SUBQ         $0x00000004, R12
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R12
 	TESTQ R12, R12
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMOVUPS      (R11), Y13
 	VMASKMOVPS   32(R11), Y0, Y14
 	ADDQ         DI, R11
@@ -1207,9 +1207,9 @@ one6:
 	VFMADD231PS  Y14, Y15, Y12
 	ADDQ         SI, R10
 	SUBQ         $0x01, R12
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ       ldc+80(FP), R10
 	SHLQ       $0x02, R10
 	MOVB       accumulate+88(FP), R11
@@ -1342,7 +1342,7 @@ one14:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set15
+	JZ           set16
 	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
 	VMOVUPS      Y1, (DX)
@@ -1380,7 +1380,7 @@ one14:
 	VZEROUPPER
 	RET
 
-set15:
+set16:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1412,7 +1412,7 @@ rows10:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one17:
+one18:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1430,12 +1430,12 @@ one17:
 	VFMADD231PS  Y14, Y15, Y8
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one17
+	JNZ          one18
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set18
+	JZ           set20
 	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
 	VMOVUPS      Y1, (DX)
@@ -1466,7 +1466,7 @@ one17:
 	VZEROUPPER
 	RET
 
-set18:
+set20:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1493,7 +1493,7 @@ rows11:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one20:
+one22:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1508,12 +1508,12 @@ one20:
 	VFMADD231PS  Y14, Y15, Y6
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one20
+	JNZ          one22
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set21
+	JZ           set24
 	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
 	VMOVUPS      Y1, (DX)
@@ -1537,7 +1537,7 @@ one20:
 	VZEROUPPER
 	RET
 
-set21:
+set24:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1559,7 +1559,7 @@ rows12:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one23:
+one26:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1571,12 +1571,12 @@ one23:
 	VFMADD231PS  Y14, Y15, Y4
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one23
+	JNZ          one26
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set24
+	JZ           set28
 	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
 	VMOVUPS      Y1, (DX)
@@ -1593,7 +1593,7 @@ one23:
 	VZEROUPPER
 	RET
 
-set24:
+set28:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	ADDQ       AX, DX
@@ -1610,7 +1610,7 @@ rows13:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one26:
+one30:
 	VMOVUPS      (CX), Y13
 	VMASKMOVPS   32(CX), Y0, Y14
 	ADDQ         DI, CX
@@ -1619,10 +1619,10 @@ one26:
 	VFMADD231PS  Y14, Y15, Y2
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one26
+	JNZ          one30
 	MOVB         accumulate+88(FP), AL
 	TESTB        AL, AL
-	JZ           set27
+	JZ           set32
 	VMOVUPS      (DX), Y15
 	VADDPS       Y15, Y1, Y1
 	VMOVUPS      Y1, (DX)
@@ -1632,7 +1632,7 @@ one26:
 	VZEROUPPER
 	RET
 
-set27:
+set32:
 	VMOVUPS    Y1, (DX)
 	VMASKMOVPS Y2, Y0, 32(DX)
 	VZEROUPPER
@@ -1690,10 +1690,10 @@ strip2:
 	MOVQ    b+48(FP), R12
 	MOVQ    k+8(FP), R13
 	SUBQ    $0x00000004, R13
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMOVUPS      (R12), Z28
 	VMOVUPS      64(R12), Z29
 	ADDQ         DI, R12
@@ -1883,14 +1883,14 @@ loop3:
 	ADDQ         SI, R10
 	ADDQ         SI, R11
 	SUBQ         $0x00000004, R13
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R13
 	TESTQ R13, R13
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMOVUPS      (R12), Z28
 	VMOVUPS      64(R12), Z29
 	ADDQ         DI, R12
@@ -1939,9 +1939,9 @@ one6:
 	ADDQ         SI, R10
 	ADDQ         SI, R11
 	SUBQ         $0x01, R13
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ    ldc+72(FP), R10
 	SHLQ    $0x02, R10
 	MOVB    accumulate+80(FP), R11
@@ -2213,7 +2213,7 @@ one22:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set23
+	JZ           set24
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -2307,7 +2307,7 @@ one22:
 	VZEROUPPER
 	RET
 
-set23:
+set24:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -2381,7 +2381,7 @@ rows10:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one25:
+one26:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -2424,12 +2424,12 @@ one25:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one25
+	JNZ          one26
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set26
+	JZ           set28
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -2516,7 +2516,7 @@ one25:
 	VZEROUPPER
 	RET
 
-set26:
+set28:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -2585,7 +2585,7 @@ rows11:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one28:
+one30:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -2625,12 +2625,12 @@ one28:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one28
+	JNZ          one30
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set29
+	JZ           set32
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -2710,7 +2710,7 @@ one28:
 	VZEROUPPER
 	RET
 
-set29:
+set32:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -2774,7 +2774,7 @@ rows12:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one31:
+one34:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -2811,12 +2811,12 @@ one31:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one31
+	JNZ          one34
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set32
+	JZ           set36
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -2889,7 +2889,7 @@ one31:
 	VZEROUPPER
 	RET
 
-set32:
+set36:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -2948,7 +2948,7 @@ rows13:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one34:
+one38:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -2982,12 +2982,12 @@ one34:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one34
+	JNZ          one38
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set35
+	JZ           set40
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3053,7 +3053,7 @@ one34:
 	VZEROUPPER
 	RET
 
-set35:
+set40:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3107,7 +3107,7 @@ rows14:
 	MOVQ    k+8(FP), R11
 	PCALIGN $0x20
 
-one37:
+one42:
 	VMOVUPS      (R10), Z28
 	VMOVUPS      64(R10), Z29
 	ADDQ         DI, R10
@@ -3138,12 +3138,12 @@ one37:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one37
+	JNZ          one42
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set38
+	JZ           set44
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3202,7 +3202,7 @@ one37:
 	VZEROUPPER
 	RET
 
-set38:
+set44:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3249,7 +3249,7 @@ rows15:
 	MOVQ    k+8(FP), R10
 	PCALIGN $0x20
 
-one40:
+one46:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3276,12 +3276,12 @@ one40:
 	VFMADD231PS  Z29, Z30, Z13
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one40
+	JNZ          one46
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set41
+	JZ           set48
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3333,7 +3333,7 @@ one40:
 	VZEROUPPER
 	RET
 
-set41:
+set48:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3375,7 +3375,7 @@ rows16:
 	MOVQ    k+8(FP), R10
 	PCALIGN $0x20
 
-one43:
+one50:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3399,12 +3399,12 @@ one43:
 	VFMADD231PS  Z29, Z30, Z11
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one43
+	JNZ          one50
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set44
+	JZ           set52
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3449,7 +3449,7 @@ one43:
 	VZEROUPPER
 	RET
 
-set44:
+set52:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3486,7 +3486,7 @@ rows17:
 	MOVQ    k+8(FP), R9
 	PCALIGN $0x20
 
-one46:
+one54:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3507,12 +3507,12 @@ one46:
 	VFMADD231PS  Z29, Z30, Z9
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one46
+	JNZ          one54
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set47
+	JZ           set56
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3550,7 +3550,7 @@ one46:
 	VZEROUPPER
 	RET
 
-set47:
+set56:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3582,7 +3582,7 @@ rows18:
 	MOVQ    k+8(FP), R9
 	PCALIGN $0x20
 
-one49:
+one58:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3600,12 +3600,12 @@ one49:
 	VFMADD231PS  Z29, Z30, Z7
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one49
+	JNZ          one58
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set50
+	JZ           set60
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3636,7 +3636,7 @@ one49:
 	VZEROUPPER
 	RET
 
-set50:
+set60:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3663,7 +3663,7 @@ rows19:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one52:
+one62:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3678,12 +3678,12 @@ one52:
 	VFMADD231PS  Z29, Z30, Z5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one52
+	JNZ          one62
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set53
+	JZ           set64
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3707,7 +3707,7 @@ one52:
 	VZEROUPPER
 	RET
 
-set53:
+set64:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3729,7 +3729,7 @@ rows20:
 	MOVQ    k+8(FP), R8
 	PCALIGN $0x20
 
-one55:
+one66:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3741,12 +3741,12 @@ one55:
 	VFMADD231PS  Z29, Z30, Z3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one55
+	JNZ          one66
 	MOVQ         ldc+72(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+80(FP), CL
 	TESTB        CL, CL
-	JZ           set56
+	JZ           set68
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3763,7 +3763,7 @@ one55:
 	VZEROUPPER
 	RET
 
-set56:
+set68:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    AX, DX
@@ -3780,7 +3780,7 @@ rows21:
 	MOVQ    k+8(FP), BX
 	PCALIGN $0x20
 
-one58:
+one70:
 	VMOVUPS      (CX), Z28
 	VMOVUPS      64(CX), Z29
 	ADDQ         DI, CX
@@ -3789,10 +3789,10 @@ one58:
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one58
+	JNZ          one70
 	MOVB         accumulate+80(FP), AL
 	TESTB        AL, AL
-	JZ           set59
+	JZ           set72
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -3802,7 +3802,7 @@ one58:
 	VZEROUPPER
 	RET
 
-set59:
+set72:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VZEROUPPER
@@ -3852,10 +3852,10 @@ strip2:
 	MOVQ    b+56(FP), R12
 	MOVQ    k+16(FP), R13
 	SUBQ    $0x00000004, R13
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMOVUPS.Z    (R12), K1, Z14
 	ADDQ         DI, R12
 	VBROADCASTSS (R10), Z15
@@ -3985,14 +3985,14 @@ loop3:
 	ADDQ         SI, R10
 	ADDQ         SI, R11
 	SUBQ         $0x00000004, R13
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R13
 	TESTQ R13, R13
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMOVUPS.Z    (R12), K1, Z14
 	ADDQ         DI, R12
 	VBROADCASTSS (R10), Z15
@@ -4026,9 +4026,9 @@ one6:
 	ADDQ         SI, R10
 	ADDQ         SI, R11
 	SUBQ         $0x01, R13
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ      ldc+80(FP), R10
 	SHLQ      $0x02, R10
 	MOVB      accumulate+88(FP), R11
@@ -4217,7 +4217,7 @@ one22:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set23
+	JZ           set24
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -4272,7 +4272,7 @@ one22:
 	VZEROUPPER
 	RET
 
-set23:
+set24:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4321,7 +4321,7 @@ rows10:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one25:
+one26:
 	VMOVUPS.Z    (R10), K1, Z14
 	ADDQ         DI, R10
 	VBROADCASTSS (AX), Z15
@@ -4351,12 +4351,12 @@ one25:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one25
+	JNZ          one26
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set26
+	JZ           set28
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -4407,7 +4407,7 @@ one25:
 	VZEROUPPER
 	RET
 
-set26:
+set28:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4453,7 +4453,7 @@ rows11:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one28:
+one30:
 	VMOVUPS.Z    (R10), K1, Z14
 	ADDQ         DI, R10
 	VBROADCASTSS (AX), Z15
@@ -4481,12 +4481,12 @@ one28:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one28
+	JNZ          one30
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set29
+	JZ           set32
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -4533,7 +4533,7 @@ one28:
 	VZEROUPPER
 	RET
 
-set29:
+set32:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4576,7 +4576,7 @@ rows12:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one31:
+one34:
 	VMOVUPS.Z    (R10), K1, Z14
 	ADDQ         DI, R10
 	VBROADCASTSS (AX), Z15
@@ -4602,12 +4602,12 @@ one31:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one31
+	JNZ          one34
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set32
+	JZ           set36
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -4650,7 +4650,7 @@ one31:
 	VZEROUPPER
 	RET
 
-set32:
+set36:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4690,7 +4690,7 @@ rows13:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one34:
+one38:
 	VMOVUPS.Z    (R10), K1, Z14
 	ADDQ         DI, R10
 	VBROADCASTSS (AX), Z15
@@ -4714,12 +4714,12 @@ one34:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one34
+	JNZ          one38
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set35
+	JZ           set40
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -4758,7 +4758,7 @@ one34:
 	VZEROUPPER
 	RET
 
-set35:
+set40:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4795,7 +4795,7 @@ rows14:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one37:
+one42:
 	VMOVUPS.Z    (R10), K1, Z14
 	ADDQ         DI, R10
 	VBROADCASTSS (AX), Z15
@@ -4817,12 +4817,12 @@ one37:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one37
+	JNZ          one42
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set38
+	JZ           set44
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -4857,7 +4857,7 @@ one37:
 	VZEROUPPER
 	RET
 
-set38:
+set44:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4889,7 +4889,7 @@ rows15:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one40:
+one46:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -4908,12 +4908,12 @@ one40:
 	VFMADD231PS  Z14, Z15, Z6
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one40
+	JNZ          one46
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set41
+	JZ           set48
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -4944,7 +4944,7 @@ one40:
 	VZEROUPPER
 	RET
 
-set41:
+set48:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -4973,7 +4973,7 @@ rows16:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one43:
+one50:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -4990,12 +4990,12 @@ one43:
 	VFMADD231PS  Z14, Z15, Z5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one43
+	JNZ          one50
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set44
+	JZ           set52
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -5022,7 +5022,7 @@ one43:
 	VZEROUPPER
 	RET
 
-set44:
+set52:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -5048,7 +5048,7 @@ rows17:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one46:
+one54:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -5063,12 +5063,12 @@ one46:
 	VFMADD231PS  Z14, Z15, Z4
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one46
+	JNZ          one54
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set47
+	JZ           set56
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -5091,7 +5091,7 @@ one46:
 	VZEROUPPER
 	RET
 
-set47:
+set56:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -5114,7 +5114,7 @@ rows18:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one49:
+one58:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -5127,12 +5127,12 @@ one49:
 	VFMADD231PS  Z14, Z15, Z3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one49
+	JNZ          one58
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set50
+	JZ           set60
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -5151,7 +5151,7 @@ one49:
 	VZEROUPPER
 	RET
 
-set50:
+set60:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -5171,7 +5171,7 @@ rows19:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one52:
+one62:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -5182,12 +5182,12 @@ one52:
 	VFMADD231PS  Z14, Z15, Z2
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one52
+	JNZ          one62
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set53
+	JZ           set64
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -5202,7 +5202,7 @@ one52:
 	VZEROUPPER
 	RET
 
-set53:
+set64:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -5219,7 +5219,7 @@ rows20:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one55:
+one66:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
@@ -5228,12 +5228,12 @@ one55:
 	VFMADD231PS  Z14, Z15, Z1
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one55
+	JNZ          one66
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set56
+	JZ           set68
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
@@ -5244,7 +5244,7 @@ one55:
 	VZEROUPPER
 	RET
 
-set56:
+set68:
 	VMOVUPS Z0, K1, (DX)
 	ADDQ    AX, DX
 	VMOVUPS Z1, K1, (DX)
@@ -5258,24 +5258,24 @@ rows21:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one58:
+one70:
 	VMOVUPS.Z    (CX), K1, Z14
 	ADDQ         DI, CX
 	VBROADCASTSS (AX), Z15
 	VFMADD231PS  Z14, Z15, Z0
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one58
+	JNZ          one70
 	MOVB         accumulate+88(FP), AL
 	TESTB        AL, AL
-	JZ           set59
+	JZ           set72
 	VMOVUPS.Z    (DX), K1, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS      Z0, K1, (DX)
 	VZEROUPPER
 	RET
 
-set59:
+set72:
 	VMOVUPS Z0, K1, (DX)
 	VZEROUPPER
 	RET
@@ -5339,10 +5339,10 @@ strip2:
 	MOVQ    b+56(FP), R12
 	MOVQ    k+16(FP), R13
 	SUBQ    $0x00000004, R13
-	JB      done4
+	JB      done6
 	PCALIGN $0x20
 
-loop3:
+loop5:
 	VMOVUPS      (R12), Z28
 	VMOVUPS.Z    64(R12), K1, Z29
 	ADDQ         DI, R12
@@ -5532,14 +5532,14 @@ loop3:
 	ADDQ         SI, R10
 	ADDQ         SI, R11
 	SUBQ         $0x00000004, R13
-	JAE          loop3
+	JAE          loop5
 
-done4:
+done6:
 	ADDQ  $0x00000004, R13
 	TESTQ R13, R13
-	JZ    even5
+	JZ    even4
 
-one6:
+one3:
 	VMOVUPS      (R12), Z28
 	VMOVUPS.Z    64(R12), K1, Z29
 	ADDQ         DI, R12
@@ -5588,9 +5588,9 @@ one6:
 	ADDQ         SI, R10
 	ADDQ         SI, R11
 	SUBQ         $0x01, R13
-	JNZ          one6
+	JNZ          one3
 
-even5:
+even4:
 	MOVQ      ldc+80(FP), R10
 	SHLQ      $0x02, R10
 	MOVB      accumulate+88(FP), R11
@@ -5862,7 +5862,7 @@ one22:
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set23
+	JZ           set24
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -5956,7 +5956,7 @@ one22:
 	VZEROUPPER
 	RET
 
-set23:
+set24:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6030,7 +6030,7 @@ rows10:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one25:
+one26:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -6073,12 +6073,12 @@ one25:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one25
+	JNZ          one26
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set26
+	JZ           set28
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -6165,7 +6165,7 @@ one25:
 	VZEROUPPER
 	RET
 
-set26:
+set28:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6234,7 +6234,7 @@ rows11:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one28:
+one30:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -6274,12 +6274,12 @@ one28:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one28
+	JNZ          one30
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set29
+	JZ           set32
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -6359,7 +6359,7 @@ one28:
 	VZEROUPPER
 	RET
 
-set29:
+set32:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6423,7 +6423,7 @@ rows12:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one31:
+one34:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -6460,12 +6460,12 @@ one31:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one31
+	JNZ          one34
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set32
+	JZ           set36
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -6538,7 +6538,7 @@ one31:
 	VZEROUPPER
 	RET
 
-set32:
+set36:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6597,7 +6597,7 @@ rows13:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one34:
+one38:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -6631,12 +6631,12 @@ one34:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one34
+	JNZ          one38
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set35
+	JZ           set40
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -6702,7 +6702,7 @@ one34:
 	VZEROUPPER
 	RET
 
-set35:
+set40:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6756,7 +6756,7 @@ rows14:
 	MOVQ    k+16(FP), R11
 	PCALIGN $0x20
 
-one37:
+one42:
 	VMOVUPS      (R10), Z28
 	VMOVUPS.Z    64(R10), K1, Z29
 	ADDQ         DI, R10
@@ -6787,12 +6787,12 @@ one37:
 	ADDQ         SI, AX
 	ADDQ         SI, CX
 	SUBQ         $0x01, R11
-	JNZ          one37
+	JNZ          one42
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set38
+	JZ           set44
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -6851,7 +6851,7 @@ one37:
 	VZEROUPPER
 	RET
 
-set38:
+set44:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -6898,7 +6898,7 @@ rows15:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one40:
+one46:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -6925,12 +6925,12 @@ one40:
 	VFMADD231PS  Z29, Z30, Z13
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one40
+	JNZ          one46
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set41
+	JZ           set48
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -6982,7 +6982,7 @@ one40:
 	VZEROUPPER
 	RET
 
-set41:
+set48:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -7024,7 +7024,7 @@ rows16:
 	MOVQ    k+16(FP), R10
 	PCALIGN $0x20
 
-one43:
+one50:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -7048,12 +7048,12 @@ one43:
 	VFMADD231PS  Z29, Z30, Z11
 	ADDQ         SI, AX
 	SUBQ         $0x01, R10
-	JNZ          one43
+	JNZ          one50
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set44
+	JZ           set52
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -7098,7 +7098,7 @@ one43:
 	VZEROUPPER
 	RET
 
-set44:
+set52:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -7135,7 +7135,7 @@ rows17:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one46:
+one54:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -7156,12 +7156,12 @@ one46:
 	VFMADD231PS  Z29, Z30, Z9
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one46
+	JNZ          one54
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set47
+	JZ           set56
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -7199,7 +7199,7 @@ one46:
 	VZEROUPPER
 	RET
 
-set47:
+set56:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -7231,7 +7231,7 @@ rows18:
 	MOVQ    k+16(FP), R9
 	PCALIGN $0x20
 
-one49:
+one58:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -7249,12 +7249,12 @@ one49:
 	VFMADD231PS  Z29, Z30, Z7
 	ADDQ         SI, AX
 	SUBQ         $0x01, R9
-	JNZ          one49
+	JNZ          one58
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set50
+	JZ           set60
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -7285,7 +7285,7 @@ one49:
 	VZEROUPPER
 	RET
 
-set50:
+set60:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -7312,7 +7312,7 @@ rows19:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one52:
+one62:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -7327,12 +7327,12 @@ one52:
 	VFMADD231PS  Z29, Z30, Z5
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one52
+	JNZ          one62
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set53
+	JZ           set64
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -7356,7 +7356,7 @@ one52:
 	VZEROUPPER
 	RET
 
-set53:
+set64:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -7378,7 +7378,7 @@ rows20:
 	MOVQ    k+16(FP), R8
 	PCALIGN $0x20
 
-one55:
+one66:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -7390,12 +7390,12 @@ one55:
 	VFMADD231PS  Z29, Z30, Z3
 	ADDQ         SI, AX
 	SUBQ         $0x01, R8
-	JNZ          one55
+	JNZ          one66
 	MOVQ         ldc+80(FP), AX
 	SHLQ         $0x02, AX
 	MOVB         accumulate+88(FP), CL
 	TESTB        CL, CL
-	JZ           set56
+	JZ           set68
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -7412,7 +7412,7 @@ one55:
 	VZEROUPPER
 	RET
 
-set56:
+set68:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	ADDQ    AX, DX
@@ -7429,7 +7429,7 @@ rows21:
 	MOVQ    k+16(FP), BX
 	PCALIGN $0x20
 
-one58:
+one70:
 	VMOVUPS      (CX), Z28
 	VMOVUPS.Z    64(CX), K1, Z29
 	ADDQ         DI, CX
@@ -7438,10 +7438,10 @@ one58:
 	VFMADD231PS  Z29, Z30, Z1
 	ADDQ         SI, AX
 	SUBQ         $0x01, BX
-	JNZ          one58
+	JNZ          one70
 	MOVB         accumulate+88(FP), AL
 	TESTB        AL, AL
-	JZ           set59
+	JZ           set72
 	VMOVUPS      (DX), Z30
 	VADDPS       Z30, Z0, Z0
 	VMOVUPS      Z0, (DX)
@@ -7451,7 +7451,7 @@ one58:
 	VZEROUPPER
 	RET
 
-set59:
+set72:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, K1, 64(DX)
 	VZEROUPPER
