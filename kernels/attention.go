@@ -267,7 +267,7 @@ func (f *attention[T]) forward(task int) {
 		for j := 0; j < seen; j += step {
 			w := min(step, seen-j)
 			ld := roundUp(w, t.NR)
-			multiplyPanels(t, tall, ld, dh, packedPanels(t, qT, dh), kT[j*dh:], t.NR*dh, t.NR, sc, ld, false)
+			multiplyPanels(t, tall, ld, dh, qT, dh, kT[j*dh:], t.NR*dh, sc, ld, false)
 			for r := range n {
 				stopPoint()
 				x := sc[r*ld : r*ld+w]
@@ -292,7 +292,7 @@ func (f *attention[T]) forward(task int) {
 			}
 			deep := min(roundUp(w, 8), ld) // whole vectors pack faster; what is past w is not multiplied
 			packTransposed(s, pT, sc, ld, tall, deep, deep, t.MR, nil)
-			multiplyPanels(t, tall, dn, w, packedPanels(t, pT, deep), vP[j*t.NR:], t.NR*keys, t.NR, acc, dn, j > 0)
+			multiplyPanels(t, tall, dn, w, pT, deep, vP[j*t.NR:], t.NR*keys, acc, dn, j > 0)
 		}
 		for r := range n {
 			s.Scale(o[(i+r)*a.LdO:][:dh], acc[r*dn:], 1/sum[r])
@@ -425,8 +425,8 @@ func (f *attention[T]) backward(task int) {
 			// Of each strip of queries only the keys that its last query sees.
 			for r := 0; r < n; r += t.MR {
 				if sees := min(a.limit(b, i+min(r+t.MR, n)-1)-j, w); sees > 0 {
-					multiplyPanels(t, t.MR, roundUp(sees, t.NR), d1, packedPanels(t, qT[r*d1:], 0), kT[j*d1:], t.NR*d1, t.NR, p[r*ld:], ld, false)
-					multiplyPanels(t, t.MR, roundUp(sees, t.NR), d1, packedPanels(t, gT[r*d1:], 0), vT[j*d1:], t.NR*d1, t.NR, ds[r*ld:], ld, false)
+					multiplyPanels(t, t.MR, roundUp(sees, t.NR), d1, qT[r*d1:], 0, kT[j*d1:], t.NR*d1, p[r*ld:], ld, false)
+					multiplyPanels(t, t.MR, roundUp(sees, t.NR), d1, gT[r*d1:], 0, vT[j*d1:], t.NR*d1, ds[r*ld:], ld, false)
 				}
 			}
 			s.Exp(p[:tall*ld], p)
@@ -450,16 +450,16 @@ func (f *attention[T]) backward(task int) {
 				high, deep := min(t.MR, w-c), n-from
 				whole := min(t.MR, ld-c) // whole panels pack faster; the product leaves out the rest
 				s.PackRows(pack, p[from*ld+c:], ld, deep, whole, t.MR)
-				multiplyPanels(t, high, dh, deep, packedPanels(t, pack, 0), gP[from*t.NR:], t.NR*n, t.NR, gv[(j+c)*a.LdV:], a.LdV, i > 0)
+				multiplyPanels(t, high, dh, deep, pack, 0, gP[from*t.NR:], t.NR*n, gv[(j+c)*a.LdV:], a.LdV, i > 0)
 				s.PackRows(pack, ds[from*ld+c:], ld, deep, whole, t.MR)
-				multiplyPanels(t, high, dh, deep, packedPanels(t, pack, 0), qP[from*t.NR:], t.NR*n, t.NR, gk[(j+c)*a.LdK:], a.LdK, i > 0)
+				multiplyPanels(t, high, dh, deep, pack, 0, qP[from*t.NR:], t.NR*n, gk[(j+c)*a.LdK:], a.LdK, i > 0)
 			}
 			// gq += ds·k
 			for r := 0; r < n; r += t.MR {
 				high := min(t.MR, n-r)
 				if sees := min(a.limit(b, i+r+high-1)-j, w); sees > 0 {
 					s.PackCols(pack, ds[r*ld:], ld, min(roundUp(sees, 8), ld), t.MR, t.MR)
-					multiplyPanels(t, high, dh, sees, packedPanels(t, pack, 0), kP[j*t.NR:], t.NR*keys, t.NR, gq[(i+r)*a.LdQ:], a.LdQ, j > 0)
+					multiplyPanels(t, high, dh, sees, pack, 0, kP[j*t.NR:], t.NR*keys, gq[(i+r)*a.LdQ:], a.LdQ, j > 0)
 				}
 			}
 		}

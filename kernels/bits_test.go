@@ -201,7 +201,7 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 
 	// Several blocks of A, several packing tasks and several blocks of k; a wide
 	// product; sums in parts.
-	for _, shape := range [][3]int{{61, 301, 515}, {30, 3100, 9}, {3, 20, 4 * gemmPart}} {
+	for _, shape := range [][3]int{{61, 301, 515}, {30, 3100, 20}, {3, 20, 4 * gemmPart}} {
 		m, n, k := shape[0], shape[1], shape[2]
 		a, b, c := normal(m*k), normal(k*n), normal(m*n)
 		for variant := range 8 {

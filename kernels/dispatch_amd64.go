@@ -23,7 +23,7 @@ func archSets() []*Set[float32] {
 	avx2 := Reference[float32]()
 	avx2.Name, avx2.Missing = "avx2", missing(avx2Features)
 	avx2.Tile = Tile[float32]{MR: 6, NR: 16, InPlace: true,
-		Run: byWidth(8, amd64.GemmTile6x16AVX2, amd64.GemmTile6x8TailAVX2, amd64.GemmTile6x16TailAVX2)}
+		Run: byWidth(8, amd64.GemmTile6x16AVX2, amd64.GemmTile6x8TailAVX2, amd64.GemmTile6x16TailAVX2), RunPack: amd64.GemmTile6x16PackAVX2}
 	avx2.FMALoop, avx2.FMALoopFLOP = amd64.FMAPeakAVX2, 192
 	avx2.PackRows, avx2.PackCols = packRows, packCols
 	avx2.Dots = dots
@@ -56,7 +56,7 @@ func archSets() []*Set[float32] {
 	avx512 := *avx2
 	avx512.Name, avx512.Missing = "avx512", missing(avx512Features)
 	avx512.Tile = Tile[float32]{MR: 14, NR: 32, InPlace: true,
-		Run: byWidth(16, amd64.GemmTile14x32AVX512, amd64.GemmTile14x16TailAVX512, amd64.GemmTile14x32TailAVX512)}
+		Run: byWidth(16, amd64.GemmTile14x32AVX512, amd64.GemmTile14x16TailAVX512, amd64.GemmTile14x32TailAVX512), RunPack: amd64.GemmTile14x32PackAVX512, RunAside: amd64.GemmTile14x32AsideAVX512}
 	avx512.FMALoop, avx512.FMALoopFLOP = amd64.FMAPeakAVX512, 768
 	avx512.Add = amd64.AddAVX512
 	avx512.Sub = amd64.SubAVX512

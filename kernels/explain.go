@@ -11,7 +11,8 @@ type Call struct {
 	// a matrix, or "elementwise".
 	Op string
 	// M, N, K are the sizes of a product; TransA and TransB as in Gemm, Packed for
-	// GemmPacked. Rows are M×N, vectors are N long.
+	// GemmPacked; the rows of the operands lie side by side. Rows are M×N, vectors are N
+	// long.
 	M, N, K                int
 	TransA, TransB, Packed bool
 	// Attention is the shape of an attention.
@@ -35,7 +36,14 @@ func Explain[T Float](s *Set[T], c Call) (string, error) {
 		if c.M < 1 || c.N < 1 || c.K < 1 {
 			return "", fmt.Errorf("kernels: explain gemm: bad size m=%d n=%d k=%d", c.M, c.N, c.K)
 		}
-		planGemm(s, c.TransA, c.TransB, c.Packed, c.M, c.N, c.K).explain(say, s.Tile.MR, s.Tile.NR, c)
+		lda, ldb := c.K, c.N
+		if c.TransA {
+			lda = c.M
+		}
+		if c.TransB {
+			ldb = c.K
+		}
+		planGemm(s, c.TransA, c.TransB, c.Packed, c.M, c.N, c.K, lda, ldb).explain(say, s.Tile.MR, s.Tile.NR, c)
 	case "attention", "attention_grad":
 		if c.Attention == nil || c.Attention.B < 1 || c.Attention.H < 1 || c.Attention.Tq < 1 || c.Attention.Tk < 1 || c.Attention.Dh < 1 {
 			return "", fmt.Errorf("kernels: explain %s: no shape, or one that is empty", c.Op)
@@ -85,18 +93,17 @@ func (p gemmPlan) explain(say func(format string, args ...any), mr, nr int, c Ca
 		case c.Packed:
 			say("B: packed before")
 		case p.packB:
-			say("B: packed first, by all workers, %d columns at a time", min(p.columns, c.N))
+			say("B: each task packs a panel at a time, over %d terms, and multiplies it", min(gemmKC, c.K))
 		default:
-			say("B: read in place: %d rows of A do not pay for packing it", c.M)
+			say("B: read in place")
 		}
 		if p.packA {
-			say("A: each task packs its block, for %d panels of B", (p.nc+nr-1)/nr)
+			say("A: packed first, by all workers, %d rows at a time", min(p.rows, c.M))
 		} else {
-			say("A: read in place: %d panels of B do not pay for packing it", (p.nc+nr-1)/nr)
+			say("A: read in place")
 		}
 	}
-	high, wide := (c.M+p.mc-1)/p.mc, (min(c.N, p.columns)+p.nc-1)/p.nc
-	say("tasks: %d×%d blocks of C, of up to %d×%d", high, wide, min(p.mc, c.M), min(p.nc, c.N))
+	say("tasks: %d×%d blocks of C, of up to %d×%d", (min(p.rows, c.M)+p.mc-1)/p.mc, (c.N+p.nc-1)/p.nc, min(p.mc, c.M), min(p.nc, c.N))
 	if p.parts > 1 {
 		say("sums: in %d parts, because C has few elements, added up in a fixed tree", p.parts)
 	}

@@ -62,10 +62,10 @@ func TestExplain(t *testing.T) {
 					t.Errorf("%s %+v: %q is told: %t; it happened: %t\n%s", s.Name, c, fact, !happened, happened, text)
 				}
 			}
-			if !c.TransA && !c.TransB && strings.Contains(text, "A: each task packs") != (packsA > 0) {
+			if !c.TransA && !c.TransB && strings.Contains(text, "A: packed first") != (packsA > 0) {
 				t.Errorf("%s %+v: A was packed by %d calls, but\n%s", s.Name, c, packsA, text)
 			}
-			if !c.TransA && strings.Contains(text, "B: packed first") != (packsB > 0) {
+			if !c.TransA && strings.Contains(text, "B: each task packs") != (packsB > 0) {
 				t.Errorf("%s %+v: B was packed by %d calls, but\n%s", s.Name, c, packsB, text)
 			}
 		}

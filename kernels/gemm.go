@@ -87,16 +87,17 @@ type PackedB[T Float] struct {
 // elements. Panics: as Gemm.
 func (p *PackedB[T]) Pack(s *Set[T], transB bool, k, n int, b []T, ldb int) {
 	g := newGemm(s, "pack-b", false, 0, n, k, nil, k, nil, n)
-	checkB("pack-b", transB, n, k, b, ldb)
+	g.m = 1 // B is read, whatever rows come
 	g.setB("pack-b", transB, b, ldb)
-	if size := roundUp(n, s.Tile.NR) * k; cap(p.mem) < size {
+	nr := s.Tile.NR
+	if size := roundUp(n, nr) * k; cap(p.mem) < size {
 		p.mem = aligned[T](size)
 	} else {
 		p.mem = p.mem[:size]
 	}
-	p.k, p.n, p.nr = k, n, s.Tile.NR
+	p.k, p.n, p.nr = k, n, nr
 	g.packed = p.mem
-	g.pack(0, n)
+	Parallel((n+nr-1)/nr*((k+gemmKC-1)/gemmKC), g.packTask)
 	g.free()
 }
 
@@ -124,14 +125,16 @@ type gemm[T Float] struct {
 	epilogue       *Epilogue[T]
 
 	plan gemmPlan
-	// packed holds columns jc…jc+w of op(B), panel by panel, each [k, NR]. The
-	// caller's PackedB, or scratch; nil where B is read in place.
+	// strips holds rows ic…ic+h of op(A), strip by strip, each [k, MR]; nil where A is
+	// read in place.
+	strips []T
+	ic, h  int
+	// packed is a PackedB's memory: op(B) panel by panel, each [k, NR].
 	packed   []T
-	jc, w    int
 	partials []T // of the parts of k, each [m, n]
 
-	packTask, mulTask, sumTask func(t int) // method values, made once: a closure would be a heap allocation
-	pool                       *sync.Pool
+	packTask, stripTask, mulTask, sumTask func(t int) // method values, made once: a closure would be a heap allocation
+	pool                                  *sync.Pool
 }
 
 // gemms are finished calls, to be used again, apart for each element type.
@@ -157,7 +160,7 @@ func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k int, a []T, lda
 	g, ok := pool.Get().(*gemm[T])
 	if !ok {
 		g = &gemm[T]{pool: pool}
-		g.packTask, g.mulTask, g.sumTask = g.packGroup, g.block, g.sum
+		g.packTask, g.stripTask, g.mulTask, g.sumTask = g.packPiece, g.packStrips, g.block, g.sum
 	}
 	g.s, g.transA, g.m, g.n, g.k, g.a, g.lda, g.c, g.ldc = s, transA, m, n, k, a, lda, c, ldc
 	return g
@@ -181,12 +184,12 @@ func checkB[T Float](op string, transB bool, n, k int, b []T, ldb int) {
 
 // free keeps no operand alive.
 func (g *gemm[T]) free() {
-	g.a, g.b, g.c, g.packed, g.partials, g.epilogue, g.accumulate = nil, nil, nil, nil, nil, nil, false
+	g.a, g.b, g.c, g.strips, g.packed, g.partials, g.epilogue, g.accumulate = nil, nil, nil, nil, nil, nil, nil, false
 	g.pool.Put(g)
 }
 
-// run packs as many columns of B as scratch may hold, all workers together, and
-// multiplies blocks of A with them.
+// run multiplies the blocks of C, all workers together, and before that packs A
+// where it has to be: as many rows as scratch may hold.
 func (g *gemm[T]) run() {
 	defer g.free()
 	if g.m == 0 || g.n == 0 {
@@ -201,50 +204,69 @@ func (g *gemm[T]) run() {
 		}
 		return
 	}
-	g.plan = planGemm(g.s, g.transA, g.transB, g.packed != nil, g.m, g.n, g.k)
+	g.plan = planGemm(g.s, g.transA, g.transB, g.packed != nil, g.m, g.n, g.k, g.lda, g.ldb)
 	p := &g.plan
 	if p.parts > 1 {
 		sums := scratch[T](p.parts * g.m * g.n)
 		defer sums.free()
 		g.partials = sums.mem
 	}
-	if g.packed == nil && p.packB {
-		b := scratch[T](p.columns * g.k)
-		defer b.free()
-		for g.jc = 0; g.jc < g.n; g.jc += p.columns {
-			g.packed = b.mem
-			g.pack(g.jc, min(p.columns, g.n-g.jc))
-			g.multiply()
+	wide := (g.n + p.nc - 1) / p.nc
+	if p.packA {
+		a := scratch[T](p.rows * g.k)
+		defer a.free()
+		g.strips = a.mem
+	}
+	for g.ic = 0; g.ic < g.m; g.ic += p.rows {
+		g.h = min(p.rows, g.m-g.ic)
+		if p.packA {
+			Parallel((g.h+packRowsPerTask-1)/packRowsPerTask, g.stripTask)
 		}
-	} else {
-		g.jc, g.w = 0, g.n
-		g.multiply()
+		Parallel((g.h+p.mc-1)/p.mc*wide*p.parts, g.mulTask)
 	}
 	if p.parts > 1 {
 		Parallel((g.m+p.mc-1)/p.mc, g.sumTask)
 	}
 }
 
-// pack packs columns jc…jc+w of op(B).
-func (g *gemm[T]) pack(jc, w int) {
-	g.jc, g.w = jc, w
-	if g.k > 0 {
-		panels, pieces := g.packPieces()
-		Parallel(panels*pieces, g.packTask)
+// packRowsPerTask is how many rows of A a task packs: whole strips of any tile.
+const packRowsPerTask = 168
+
+// packStrips packs some of the rows ic…ic+h of op(A).
+func (g *gemm[T]) packStrips(t int) {
+	mr := g.s.Tile.MR
+	per := packRowsPerTask / mr * mr
+	lo, hi, deep := t*per, min((t+1)*per, g.h), gemmKC
+	if g.transA {
+		deep = 8 // its rows are read whole, while these many are in L1
+	}
+	for p := 0; p < g.k; p += deep {
+		d := min(deep, g.k-p)
+		for r := lo; r < hi; r += mr {
+			stopPoint()
+			i, w, dst := g.ic+r, min(mr, hi-r), g.strips[r*g.k+p*mr:][:mr*d]
+			if g.transA {
+				g.s.PackRows(dst, g.a[p*g.lda+i:], g.lda, d, w, mr)
+			} else {
+				g.s.PackCols(dst, g.a[i*g.lda+p:], g.lda, d, w, mr)
+			}
+		}
 	}
 }
 
-// packPieces counts the groups of panels and the pieces of k that one task packs.
-func (g *gemm[T]) packPieces() (panels, pieces int) {
-	return (g.w + g.s.Tile.NR - 1) / g.s.Tile.NR, (g.k + gemmKC - 1) / gemmKC
+// packPiece packs one panel of op(B) over one piece of k, for a PackedB.
+func (g *gemm[T]) packPiece(t int) {
+	nr := g.s.Tile.NR
+	panels := (g.n + nr - 1) / nr
+	j, p := t%panels*nr, t/panels*gemmKC // neighbouring panels share cache lines and pages of B
+	d := min(gemmKC, g.k-p)
+	g.packPanel(g.packed[j*g.k+p*nr:][:d*nr], p, d, j)
 }
 
-func (g *gemm[T]) packGroup(t int) {
+// packPanel packs rows p…p+d of the panel of op(B) that begins with column j.
+func (g *gemm[T]) packPanel(dst []T, p, d, j int) {
 	nr := g.s.Tile.NR
-	panels, _ := g.packPieces()
-	q, p := t%panels, t/panels*gemmKC // neighbouring panels share cache lines and pages of B
-	d, w := min(gemmKC, g.k-p), min(nr, g.w-q*nr)
-	dst, j := g.packed[(q*g.k+p)*nr:][:d*nr], g.jc+q*nr
+	w := min(nr, g.n-j)
 	if g.transB {
 		g.s.PackCols(dst, g.b[j*g.ldb+p:], g.ldb, d, w, nr)
 	} else {
@@ -252,59 +274,94 @@ func (g *gemm[T]) packGroup(t int) {
 	}
 }
 
-// multiply sets the columns of C at hand, block by block.
-func (g *gemm[T]) multiply() {
-	p := &g.plan
-	Parallel((g.m+p.mc-1)/p.mc*((g.w+p.nc-1)/p.nc)*p.parts, g.mulTask)
-}
-
 // block multiplies one block of rows of A with a block of columns of B, over one
 // part of k.
 func (g *gemm[T]) block(t int) {
-	p, tile := &g.plan, &g.s.Tile
-	mr, nr := tile.MR, tile.NR
-	high := (g.m + p.mc - 1) / p.mc
+	p := &g.plan
+	high := (g.h + p.mc - 1) / p.mc
 	part := t % p.parts
-	i, j := t/p.parts%high*p.mc, t/p.parts/high*p.nc
-	h, w := min(p.mc, g.m-i), min(p.nc, g.w-j)
-	from, to := part*g.k/p.parts/gemmKC*gemmKC, (part+1)*g.k/p.parts/gemmKC*gemmKC
-	if part == p.parts-1 {
-		to = g.k
-	}
-	c, ldc, accumulate := g.c[i*g.ldc+g.jc+j:], g.ldc, g.accumulate
-	if p.path != byTiles {
+	i, j := g.ic+t/p.parts%high*p.mc, t/p.parts/high*p.nc
+	h, w := min(p.mc, g.ic+g.h-i), min(p.nc, g.n-j)
+	c, ldc := g.c[i*g.ldc+j:], g.ldc
+	switch {
+	case p.path != byTiles:
 		g.thin(c, j, w)
-		g.epilogue.apply(g.s, c, ldc, 0, g.m, j, j+w)
-		return
+	case p.parts > 1:
+		from, to := part*g.k/p.parts/gemmKC*gemmKC, (part+1)*g.k/p.parts/gemmKC*gemmKC
+		if part == p.parts-1 {
+			to = g.k
+		}
+		g.tiles(i, h, j, w, from, to, g.partials[(part*g.m+i)*g.n+j:], g.n, false)
+		return // sum goes on
+	default:
+		g.tiles(i, h, j, w, 0, g.k, c, ldc, g.accumulate)
 	}
-	if p.parts > 1 {
-		c, ldc, accumulate = g.partials[(part*g.m+i)*g.n+g.jc+j:], g.n, false
+	g.epilogue.apply(g.s, c, ldc, i, i+h, j, j+w)
+}
+
+// tiles sets (or adds to) the block c of rows i…i+h and columns j…j+w, the sums over
+// terms from…to: panel by panel of B, each with all the rows of A.
+func (g *gemm[T]) tiles(i, h, j, w, from, to int, c []T, ldc int, accumulate bool) {
+	tile := &g.s.Tile
+	mr, nr := tile.MR, tile.NR
+	var panel, next []T // of B, and the one after it where that is packed aside
+	if g.plan.packB {
+		size := nr * min(gemmKC, to-from)
+		buffer := scratch[T](2 * size)
+		defer buffer.free()
+		panel, next = buffer.mem[:size], buffer.mem[size:]
 	}
-	var ap *buffer[T]
-	if p.packA {
-		ap = scratch[T](roundUp(h, mr) * min(gemmKC, to-from))
-		defer ap.free()
-	}
-	for pc := from; pc < to; pc += gemmKC {
-		d := min(gemmKC, to-pc)
-		a := panels[T]{}
+	aside := false // next is packed
+	for p := from; p < to; p += gemmKC {
+		d := min(gemmKC, to-p)
+		var a *T
+		strip, row, col := mr*g.lda, g.lda, 1
 		switch {
-		case p.packA:
-			g.packA(ap.mem, i, h, pc, d)
-			a = panels[T]{ap.mem, mr * d, 1, mr}
+		case g.strips != nil:
+			a, strip, row, col = &g.strips[(i-g.ic)*g.k+p*mr], mr*g.k, 1, mr
 		case g.transA:
-			a = panels[T]{g.a[pc*g.lda+i:], mr, 1, g.lda}
+			a, strip, row, col = &g.a[p*g.lda+i], mr, 1, g.lda
 		default:
-			a = panels[T]{g.a[i*g.lda+pc:], mr * g.lda, g.lda, 1}
+			a = &g.a[i*g.lda+p]
 		}
-		if g.packed != nil {
-			multiplyPanels(tile, h, w, d, a, g.packed[(j/nr*g.k+pc)*nr:], nr*g.k, nr, c, ldc, accumulate || pc > from)
-		} else {
-			multiplyPanels(tile, h, w, d, a, g.b[pc*g.ldb+j:], nr, g.ldb, c, ldc, accumulate || pc > from)
+		for q := j; q < j+w; q += nr {
+			stopPoint()
+			n, h, a, c, add := min(nr, j+w-q), h, a, c[q-j:], accumulate || p > from
+			var b *T
+			ldb := nr
+			switch {
+			case g.packed != nil:
+				b = &g.packed[q*g.k+p*nr]
+			case panel == nil || !g.transB && h <= mr:
+				b, ldb = &g.b[p*g.ldb+q], g.ldb
+			case !g.transB && n == nr && tile.RunPack != nil:
+				b = &panel[0]
+				tile.RunPack(d, a, row, col, &g.b[p*g.ldb+q], g.ldb, &c[0], ldc, add, b)
+				h, a, c = h-mr, offset(a, strip), c[mr*ldc:]
+			case aside:
+				panel, next = next, panel
+				b = &panel[0]
+			default:
+				g.packPanel(panel[:d*nr], p, d, q)
+				b = &panel[0]
+			}
+			if aside = g.transB && panel != nil && tile.RunAside != nil && d%4 == 0 && h >= 4*mr && n == nr; aside {
+				np, nq := p, q+nr // what comes next, and is d deep too
+				if nq >= j+w {
+					np, nq = p+gemmKC, j
+				}
+				aside = np+d <= to && nq+nr <= g.n
+				for part := 0; aside && part < 4; part++ {
+					at := part * nr / 4
+					tile.RunAside(d, a, row, col, b, &c[0], ldc, add, &g.b[(nq+at)*g.ldb+np], g.ldb, &next[at])
+					h, a = h-mr, offset(a, strip)
+					c = c[min(len(c), mr*ldc):]
+				}
+			}
+			if h > 0 {
+				tile.Run(h, n, d, a, strip, row, col, b, ldb, &c[0], ldc, add)
+			}
 		}
-	}
-	if p.parts == 1 {
-		g.epilogue.apply(g.s, c, ldc, i, i+h, g.jc+j, g.jc+j+w)
 	}
 }
 
@@ -341,19 +398,6 @@ func (g *gemm[T]) thin(c []T, j, w int) {
 	}
 }
 
-// packA packs rows i…i+h and columns pc…pc+d of op(A).
-func (g *gemm[T]) packA(dst []T, i, h, pc, d int) {
-	mr := g.s.Tile.MR
-	for r := 0; r < h; r += mr {
-		w, to := min(mr, h-r), dst[r*d:]
-		if g.transA {
-			g.s.PackRows(to[:mr*d], g.a[pc*g.lda+i+r:], g.lda, d, w, mr)
-		} else {
-			g.s.PackCols(to[:mr*d], g.a[(i+r)*g.lda+pc:], g.lda, d, w, mr)
-		}
-	}
-}
-
 // sum adds the parts of k of one block of rows in a fixed binary tree.
 func (g *gemm[T]) sum(t int) {
 	lo, hi := t*g.plan.mc, min((t+1)*g.plan.mc, g.m)
@@ -374,23 +418,12 @@ func (g *gemm[T]) sum(t int) {
 	g.epilogue.apply(g.s, g.c[lo*g.ldc:], g.ldc, lo, hi, 0, g.n)
 }
 
-// panels is op(A) as kernels.Tile reads it.
-type panels[T Float] struct {
-	mem             []T
-	strip, row, col int
-}
-
-// packedPanels are micro-panels [k, MR], step rows apart.
-func packedPanels[T Float](t *Tile[T], mem []T, step int) panels[T] {
-	return panels[T]{mem, t.MR * step, 1, t.MR}
-}
-
-// multiplyPanels sets (or accumulates into) the m×n block c from the strips of A
-// and the columns of B: panels that lie bStep elements apart, their rows ldb.
-func multiplyPanels[T Float](t *Tile[T], m, n, k int, a panels[T], b []T, bStep, ldb int, c []T, ldc int, accumulate bool) {
+// multiplyPanels sets (or accumulates into) the m×n block c from strips of A, packed
+// step rows apart, and packed panels of B, bStep elements apart.
+func multiplyPanels[T Float](t *Tile[T], m, n, k int, a []T, step int, b []T, bStep int, c []T, ldc int, accumulate bool) {
 	for j := 0; j < n; j += t.NR {
 		stopPoint()
-		t.Run(m, min(t.NR, n-j), k, &a.mem[0], a.strip, a.row, a.col, &b[j/t.NR*bStep], ldb, &c[j], ldc, accumulate)
+		t.Run(m, min(t.NR, n-j), k, &a[0], t.MR*step, 1, t.MR, &b[j/t.NR*bStep], t.NR, &c[j], ldc, accumulate)
 	}
 }
 

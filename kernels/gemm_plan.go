@@ -1,21 +1,25 @@
 package kernels
 
-import "github.com/klauspost/cpuid/v2"
+import (
+	"unsafe"
 
-// gemmKC is how many terms of a sum are added up in registers: a panel of B, NR of
-// these, and a strip of A, MR, share L1. It is a constant, because the bits depend
+	"github.com/klauspost/cpuid/v2"
+)
+
+// gemmKC is how many terms of a sum are added up in registers: the panel of B, NR
+// of these, stays in L2 and mostly in L1. It is a constant, because the bits depend
 // on it.
 const gemmKC = 256
 
-// gemmPlan is how a product is cut up: a function of the level, the shape and the
-// size of the caches. Of these the caches reach only the blocks of C, which no bit
-// of it depends on.
+// gemmPlan is how a product is cut up: a function of the level, the shape, the
+// strides and the size of the caches. Of the last two the bits of C are free.
 type gemmPlan struct {
-	path         gemmPath
-	packA, packB bool // copied into micro-panels first, or read in place
-	columns      int  // of B that are packed at a time
-	mc, nc       int  // the block of C of a task
-	parts        int  // of k, summed up apart
+	path   gemmPath
+	packA  bool // into strips first, by all workers, so many rows at a time:
+	rows   int
+	packB  bool // by each task, a panel over gemmKC terms at a time; or read in place
+	mc, nc int  // the block of C of a task
+	parts  int  // of k, summed up apart
 }
 
 // gemmPath is which kernel multiplies, and how.
@@ -39,16 +43,14 @@ const (
 	dotsRows, axpyRows = 16, 1
 	// gemmPart is the least length of a part of k.
 	gemmPart = 1024
-	// gemmRows is the most rows of a block: with gemmKC columns, 172 KB of L2.
-	gemmRows = 168 // a multiple of 6, 8, 12 and 14
 )
 
-// packElements bounds the scratch memory for packed columns of B.
+// packElements bounds the scratch memory for packed rows of A.
 var packElements = 1 << 23
 
-func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k int) gemmPlan {
+func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k, lda, ldb int) gemmPlan {
 	mr, nr := s.Tile.MR, s.Tile.NR
-	p := gemmPlan{parts: 1}
+	p := gemmPlan{parts: 1, rows: m}
 	switch {
 	case packed:
 	case transB && !transA && m <= dotsRows:
@@ -57,7 +59,7 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k int) gemm
 		p.path = byRows
 	}
 	if p.path != byTiles {
-		p.mc, p.columns = m, n
+		p.mc = m
 		least := 1 + thinTaskElements/k
 		if p.path == byRows {
 			least = max(least, thinTaskColumns)
@@ -65,19 +67,34 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k int) gemm
 		p.nc = roundUp(min(n, max((n+gemmTasks-1)/gemmTasks, least)), 4)
 		return p
 	}
-	p.packB = packed || transB || m > 2*mr
-	p.columns = roundUp(min(n, max(nr, packElements/k)), nr)
-	p.mc, p.nc = min(roundUp(m, mr), wholeTiles(gemmRows, mr)), min(roundUp(n, nr), wholeTiles(blockColumns, nr))
-	tasks := func() int { return ((m + p.mc - 1) / p.mc) * ((min(n, p.columns) + p.nc - 1) / p.nc) }
-	// Rows are cut before columns: each block of columns packs A anew.
-	long := func() bool { return 2*p.mc*p.nc*min(k, 1<<20) >= 2*gemmTaskFLOP }
-	for tasks() < gemmTasks && p.mc > 4*mr && long() {
-		p.mc = roundUp(p.mc/2, mr)
+
+	// Down the rows of a matrix, a large tile multiplies long enough between two lines of
+	// cache that it does not wait for them, wherever they lie; a small one does, where
+	// half of them meet in a set.
+	size := int(unsafe.Sizeof(T(0)))
+	crowds := func(ld int) bool { return mr*nr < 256 && crowd(16, ld*size) >= 8 }
+	switch {
+	case !s.Tile.InPlace:
+		p.packA = true
+	case transA:
+		p.packA = n > nr && crowds(lda)
+	default:
+		p.packA = n > nr && crowd(mr, lda*size) > 8 // of the rows of a strip, side by side
 	}
-	for tasks() < gemmTasks && p.nc > 4*nr && long() {
-		p.nc = roundUp(p.nc/2, nr)
+	p.packB = !packed && (transB || m > mr)
+	if p.packA {
+		p.rows = min(roundUp(m, mr), wholeTiles(max(packElements/k, mr), mr))
 	}
-	p.mc, p.nc = even(m, p.mc, mr), even(min(n, p.columns), p.nc, nr)
+
+	// Columns are cut before rows: each block of rows reads, or packs, B anew.
+	tasks := func(high int, unit int) int { // blocks on the other side that make enough tasks
+		return min((min(gemmTasks, 2*m*n*k/gemmTaskFLOP)+high-1)/high, unit)
+	}
+	high := (m + blockRows - 1) / blockRows
+	wide := max(1, tasks(high, (n+nr-1)/nr))
+	high = max(high, tasks(wide, (m+4*mr-1)/(4*mr)))
+	p.mc, p.nc = roundUp((m+high-1)/high, mr), roundUp((n+wide-1)/wide, nr)
+
 	// The bits depend on the parts: they are counted from the least blocks, which no
 	// cache reaches.
 	if t := (m + 4*mr - 1) / (4 * mr) * ((n + 4*nr - 1) / (4 * nr)); t < gemmTasks/2 {
@@ -85,23 +102,29 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k int) gemm
 			p.parts *= 2
 		}
 	}
-	p.packA = !s.Tile.InPlace || p.nc > 2*nr
 	return p
 }
 
-// even makes the blocks of a side of n, at most size each, alike.
-func even(n, size, unit int) int {
-	blocks := (n + size - 1) / size
-	return roundUp((n+blocks-1)/blocks, unit)
+// crowd is how many of n lines of cache, stride bytes apart, share a set of a L1
+// whose ways are 4 KB, as they are where L1 is indexed by what a page leaves alone.
+func crowd(n, stride int) int {
+	const line, sets = 64, 64
+	var in [sets]int
+	most := 0
+	for i := range n {
+		set := i * stride / line % sets
+		in[set]++
+		most = max(most, in[set])
+	}
+	return most
 }
 
-// blockColumns are the columns of C of a task: with gemmRows rows of it, half of
-// L2.
-var blockColumns = columnsFor(cpuid.CPU.Cache.L2)
+// blockRows are the rows of C of a task: with gemmKC columns, half of L2.
+var blockRows = rowsFor(cpuid.CPU.Cache.L2)
 
-func columnsFor(l2 int) int {
+func rowsFor(l2 int) int {
 	if l2 <= 0 {
 		l2 = 512 << 10
 	}
-	return max(l2/2/4/gemmRows, 128)
+	return max(l2/2/4/gemmKC, 128)
 }

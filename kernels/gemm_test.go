@@ -40,7 +40,7 @@ func candidatesOf(level string) (sets []*Set[float32]) {
 // Under an emulator, which -short is for, little is less.
 func gemmShapes(tile *Tile[float32]) (shapes [][3]int) {
 	mr, nr := tile.MR, tile.NR
-	mc, nc := wholeTiles(gemmRows, mr), wholeTiles(blockColumns, nr)
+	mc, nc := wholeTiles(min(blockRows, 168), mr), wholeTiles(770, nr)
 	ms := []int{1, 2, 3, mr - 1, mr, mr + 1, 2 * mr, 2*mr + 1, dotsRows, dotsRows + 1, mc - 1, mc, mc + 1, 8*mc + 1}
 	ns := []int{1, nr/2 - 1, nr / 2, nr/2 + 1, nr - 1, nr, nr + 1, 2*nr + 1, 4*nr + 1, nc - 1, nc, nc + 1, 3*nc + 1}
 	ks := []int{1, 7, 8, 9, gemmKC - 1, gemmKC, gemmKC + 1, 2*gemmKC + 1}
@@ -58,6 +58,9 @@ func gemmShapes(tile *Tile[float32]) (shapes [][3]int) {
 			}
 		}
 	}
+	// Panels that are packed while the one before is multiplied; the last is narrow, or
+	// the last piece of k short.
+	shapes = append(shapes, [3]int{4 * mr, 2*nr + 1, 40}, [3]int{4*mr + 1, 2 * nr, gemmKC + 8}, [3]int{4*mr + 1, 2 * nr, 2 * gemmKC})
 	// Few elements of C, whose sums are cut into 2, 4 and 8 parts.
 	for _, k := range []int{2*gemmPart + 1, 4*gemmPart + gemmKC - 1, 8 * gemmPart} {
 		shapes = append(shapes, [3]int{mr + 1, 3, k})
@@ -65,18 +68,29 @@ func gemmShapes(tile *Tile[float32]) (shapes [][3]int) {
 	return shapes
 }
 
-// TestGemmColumns: B does not fit scratch, so its columns are packed and
-// multiplied in turns.
-func TestGemmColumns(t *testing.T) {
+// TestGemmRows: A has to be packed, because its rows crowd in the cache, and does not
+// fit scratch, so its rows are packed and multiplied in turns.
+func TestGemmRows(t *testing.T) {
 	defer func(n int) { packElements = n }(packElements)
 	packElements = 1000
+	const stride = 1024
 	for _, s := range usable() {
-		nr := s.Tile.NR
-		shapes := [][3]int{{2*s.Tile.MR + 1, 5*nr + 3, 40}, {3, 3*nr + 1, 700}}
-		f := gemmFences(t, shapes, gemmGap)
-		r := rand.New(rand.NewPCG(1, 3))
-		for _, shape := range shapes {
-			f.try(t, r, s, gemmCase{shape[0], shape[1], shape[2], [3]int{gemmGap, gemmGap, gemmGap}, true, fractions})
+		m, n, k := 5*s.Tile.MR+3, s.Tile.NR+3, 40
+		packs := false
+		for _, gap := range []int{stride - m, stride - k} {
+			for _, transA := range []bool{false, true} {
+				lda := k + gap
+				if transA {
+					lda = m + gap
+				}
+				p := planGemm(s, transA, false, false, m, n, k, lda, n)
+				packs = packs || p.packA && p.rows < m
+			}
+			r := rand.New(rand.NewPCG(1, 3))
+			gemmFences(t, [][3]int{{m, n, k}}, gap).try(t, r, s, gemmCase{m, n, k, [3]int{gap, gemmGap, gemmGap}, true, fractions})
+		}
+		if !packs && (s.Name == "avx2" || s.Name == "avx512" || s.Name == "neon") {
+			t.Errorf("%s: A is packed in no case of these", s.Name)
 		}
 	}
 }
@@ -316,7 +330,7 @@ func TestGemmDeterministic(t *testing.T) {
 
 // TestGemmCaches: the size of L2 reaches the blocks of C and not a bit of it.
 func TestGemmCaches(t *testing.T) {
-	defer func(n int) { blockColumns = n }(blockColumns)
+	defer func(n int) { blockRows = n }(blockRows)
 	r := rand.New(rand.NewPCG(9, 1))
 	for _, s := range usable() {
 		for _, shape := range [][3]int{{3, 20, 4 * gemmPart}, {s.Tile.MR, 20 * s.Tile.NR, 2 * gemmPart}, {30, 1000, 20}} {
@@ -326,7 +340,7 @@ func TestGemmCaches(t *testing.T) {
 			fractions.fill(r, b)
 			var first []float32
 			for _, l2 := range []int{0, 256 << 10, 512 << 10, 1 << 20, 4 << 20} {
-				blockColumns = columnsFor(l2)
+				blockRows = rowsFor(l2)
 				c := make([]float32, m*n)
 				Gemm(s, true, false, m, n, k, a, m, b, n, c, n, false)
 				if first == nil {
@@ -338,10 +352,10 @@ func TestGemmCaches(t *testing.T) {
 		}
 		for m := 1; m < 200; m += 7 {
 			for n := 1; n < 3000; n += 61 {
-				blockColumns = columnsFor(256 << 10)
-				small := planGemm(s, true, false, false, m, n, 4*gemmPart).parts
-				blockColumns = columnsFor(4 << 20)
-				if large := planGemm(s, true, false, false, m, n, 4*gemmPart).parts; small != large {
+				blockRows = rowsFor(256 << 10)
+				small := planGemm(s, true, false, false, m, n, 4*gemmPart, m, n).parts
+				blockRows = rowsFor(4 << 20)
+				if large := planGemm(s, true, false, false, m, n, 4*gemmPart, m, n).parts; small != large {
 					t.Fatalf("%s m=%d n=%d: %d parts with a small L2, %d with a large one", s.Name, m, n, small, large)
 				}
 			}

@@ -45,6 +45,14 @@ type Tile[T Float] struct {
 	// InPlace tells that Run takes A as fast in place as packed, but for the caches.
 	InPlace bool
 	Run     func(m, n, k int, a *T, strip, row, col int, b *T, ldb int, c *T, ldc int, accumulate bool)
+	// RunPack is Run for m = MR and n = NR, and packs the panel of B on the way:
+	// panel[p·NR+j] = b[p·ldb+j]. It may be nil: PackRows and Run do the same.
+	RunPack func(k int, a *T, row, col int, b *T, ldb int, c *T, ldc int, accumulate bool, panel *T)
+	// RunAside is Run for m = MR, n = NR and a packed panel b, ldb = NR, and packs a
+	// quarter of another panel from its transposed source in the shadow of the
+	// multiplication: panel[p·NR+i] = src[i·ld+p] for p < k, i < NR/4. k is a multiple
+	// of 4. It may be nil: PackCols and Run do the same.
+	RunAside func(k int, a *T, row, col int, b, c *T, ldc int, accumulate bool, src *T, ld int, panel *T)
 }
 
 // Set is one instruction-set level: a kernel for each field. The comment of a

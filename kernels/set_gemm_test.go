@@ -28,8 +28,12 @@ func testTile(t *testing.T, s *Set[float32]) {
 		}
 	}
 	shapes = append(shapes, shape{mr, nr, 256}, shape{3*mr - 1, nr - 1, 256})
+	for range 4 { // every way that B and C lie
+		shapes = append(shapes, shape{mr, nr, 4}, shape{mr, nr, 36})
+	}
 	const gaps = 3
 	fa, fb, fc := newFence(t, 3*mr*(256+gaps)+256*(3*mr+gaps)), newFence(t, 256*(nr+19)), newFence(t, 3*mr*(nr+19))
+	fp, fs := newFence(t, 256*nr), newFence(t, nr*(256+gaps))
 	gap := math.Float32frombits(canaryBits)
 	for i, x := range shapes {
 		m, n, k := x.m, x.n, x.k
@@ -76,8 +80,54 @@ func testTile(t *testing.T, s *Set[float32]) {
 				}
 			}
 			before := slices.Clone(c)
-			s.Tile.Run(m, n, k, &a[0], strip, row, col, &b[0], ldb, &c[0], ldc, accumulate)
 			label := fmt.Sprintf("m=%d n=%d k=%d strip=%d row=%d col=%d ldb=%d ldc=%d accumulate=%t", m, n, k, strip, row, col, ldb, ldc, accumulate)
+			var packing []float32 // C by RunPack
+			if m == mr && n == nr && s.Tile.RunPack != nil {
+				panel, okPanel := fp.place(k*nr, end)
+				s.Tile.RunPack(k, &a[0], row, col, &b[0], ldb, &c[0], ldc, accumulate, &panel[0])
+				for p := range k {
+					if !same(panel[p*nr:(p+1)*nr], b[p*ldb:p*ldb+nr]) {
+						t.Fatalf("%s: row %d of B is not what was packed", label, p)
+					}
+				}
+				if !okA() || !okB() || !okC() || !okPanel() {
+					t.Fatalf("%s: wrote beside an operand", label)
+				}
+				packing = slices.Clone(c)
+				copy(c, before)
+			}
+			if m == mr && n == nr && ldb == nr && k%4 == 0 && s.Tile.RunAside != nil {
+				ld := k + i%gaps
+				panel, okPanel := fp.place(k*nr-nr+nr/4, end)
+				src, okSrc := fs.place((nr/4-1)*ld+k, end)
+				fill(panel, gap)
+				fill(src, gap)
+				for i := range nr / 4 {
+					kind.fill(r, src[i*ld:i*ld+k])
+				}
+				s.Tile.RunAside(k, &a[0], row, col, &b[0], &c[0], ldc, accumulate, &src[0], ld, &panel[0])
+				for i, x := range panel {
+					want := gap
+					if i%nr < nr/4 {
+						want = src[i%nr*ld+i/nr]
+					}
+					if math.Float32bits(x) != math.Float32bits(want) {
+						t.Fatalf("%s: [%d,%d] of the other panel is %g, want %g", label, i/nr, i%nr, x, want)
+					}
+				}
+				if !okA() || !okB() || !okC() || !okPanel() || !okSrc() {
+					t.Fatalf("%s: wrote beside an operand", label)
+				}
+				if packing != nil && !same(packing, c) {
+					t.Fatalf("%s: other bits where another panel is packed aside", label)
+				}
+				packing = slices.Clone(c)
+				copy(c, before)
+			}
+			s.Tile.Run(m, n, k, &a[0], strip, row, col, &b[0], ldb, &c[0], ldc, accumulate)
+			if packing != nil && !same(packing, c) {
+				t.Fatalf("%s: other bits where a panel is packed on the way", label)
+			}
 			if !okA() || !okB() || !okC() {
 				t.Fatalf("%s: wrote beside an operand", label)
 			}

@@ -22,6 +22,12 @@ func GemmTile6x8TailAVX2(m int, n int, k int, a *float32, strip int, row int, co
 //go:noescape
 func GemmTile6x16TailAVX2(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
 
+// GemmTile6x16PackAVX2 sets 6 rows of 16 columns of C[i·ldc+j] = Σ_p a[i·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate, and panel[p·16+j] = b[p·ldb+j]. See kernels.Tile.RunPack.
+//
+//go:noescape
+func GemmTile6x16PackAVX2(k int, a *float32, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool, panel *float32)
+
 // GemmTile14x32AVX512 sets the m rows of 32 columns of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
 // or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.
 //
@@ -39,3 +45,15 @@ func GemmTile14x16TailAVX512(m int, n int, k int, a *float32, strip int, row int
 //
 //go:noescape
 func GemmTile14x32TailAVX512(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile14x32PackAVX512 sets 14 rows of 32 columns of C[i·ldc+j] = Σ_p a[i·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate, and panel[p·32+j] = b[p·ldb+j]. See kernels.Tile.RunPack.
+//
+//go:noescape
+func GemmTile14x32PackAVX512(k int, a *float32, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool, panel *float32)
+
+// GemmTile14x32AsideAVX512 sets 14 rows of 32 columns of C[i·ldc+j] = Σ_p a[i·row+p·col]·b[p·32+j], p < k,
+// or adds to them if accumulate, and panel[p·32+i] = src[i·ld+p], i < 8. See kernels.Tile.RunAside.
+//
+//go:noescape
+func GemmTile14x32AsideAVX512(k int, a *float32, row int, col int, b *float32, c *float32, ldc int, accumulate bool, src *float32, ld int, panel *float32)
