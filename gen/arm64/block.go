@@ -37,7 +37,7 @@ func (b block) load(p R) (v []V) {
 // peek reads a block without stepping: for what is stored back through p.
 func (b block) peek(p R) (v []V) {
 	if b.scalar {
-		return []V{b.LoadS(p)}
+		return []V{b.LoadS(p, 0)}
 	}
 	for i := 0; i < b.n; i++ {
 		v = append(v, b.LoadQ(p, 16*i))
