@@ -33,7 +33,7 @@ func archSets() []*Set[float32] {
 	neon.GELU, neon.GELUGrad = arm64.GELUNEON, arm64.GELUGradNEON
 
 	neon.Sum, neon.Dot, neon.Max, neon.ExpSub = arm64.SumNEON, arm64.DotNEON, arm64.MaxNEON, arm64.ExpSubNEON
-	neon.Dots = dotsBy(arm64.DotNEON)
+	neon.Dots = dots
 
 	neon.RMSNormRow, neon.RMSNormGradRow = arm64.RMSNormRowNEON, arm64.RMSNormGradRowNEON
 	neon.LayerNormRow, neon.LayerNormGradRow = arm64.LayerNormRowNEON, arm64.LayerNormGradRowNEON
@@ -63,6 +63,17 @@ func tile8x12(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int,
 	}
 	if done < n {
 		arm64.GemmTile8x3TailNEON(m, n-done, k, a, strip, row, col, offset(b, done), ldb, offset(c, done), ldc, accumulate)
+	}
+}
+
+// dots takes four columns at a time, then one.
+func dots(m, n, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
+	j := 0
+	for ; j+4 <= n; j += 4 {
+		arm64.Dots4NEON(m, k, a, lda, offset(b, j*ldb), ldb, offset(c, j), ldc, accumulate)
+	}
+	for ; j < n; j++ {
+		arm64.Dots1NEON(m, k, a, lda, offset(b, j*ldb), ldb, offset(c, j), ldc, accumulate)
 	}
 }
 

@@ -52,27 +52,11 @@ func (file *File) gemmTile(name string, vectors int, rowIs1 bool) {
 		t.lanes = []R{f.Bytes(f.Half(n)), f.Bytes(f.Minus(n, 1))}
 	}
 	strip := f.Bytes(f.Int("strip"))
-	f.Loop(left, gemmRows, func() {
-		t.block(gemmRows, 4, false)
-		f.Add(t.a, strip)
-	})
-
-	last, done := make([]Label, gemmRows), f.NewLabel("none")
-	f.BranchZero(left, done)
-	for r := 1; r < gemmRows-1; r++ {
-		last[r] = f.NewLabel("rows")
-		f.AddImm(left, -1)
-		f.BranchZero(left, last[r])
-	}
-	for r := gemmRows - 1; r > 0; r-- {
-		if last[r] != "" {
-			f.Here(last[r])
+	f.strips(left, gemmRows, func(rows int, last bool) {
+		if t.block(rows, last); !last {
+			f.Add(t.a, strip)
 		}
-		t.block(r, 1, true)
-		f.RET()
-	}
-	f.Here(done)
-	f.RET()
+	})
 }
 
 // gemmRows is how many rows of A a strip has.
@@ -100,42 +84,24 @@ type lane struct {
 
 // block emits the code of one strip of rows and, unless it is the last one, moves
 // c past it.
-func (t *gemmTile) block(rows, unroll int, last bool) {
+func (t *gemmTile) block(rows int, last bool) {
 	sum := make([][]V, rows)
 	for i := range sum {
-		sum[i] = t.Vs(max(1, t.vectors))
-		for _, s := range sum[i] {
-			t.ZERO(s)
-		}
+		sum[i] = t.zeros(max(1, t.vectors))
 	}
-	a, b, k := t.Copy(t.a), t.Ptr("b"), t.Int("k")
+	a, b, k := t.a, t.Ptr("b"), t.Int("k")
+	if !last {
+		a = t.Copy(a)
+	}
 	steps := t.byColumns
 	if t.rows != nil {
 		steps = t.byElements
 	}
-	if unroll > 1 {
-		t.Loop(k, unroll, func() { steps(sum, a, b, unroll) })
+	if !last {
+		t.Loop(k, 4, func() { steps(sum, a, b, 4) })
 	}
 	t.Loop(k, 1, func() { steps(sum, a, b, 1) })
-
-	store := t.NewLabel("store")
-	t.BranchZero(t.Bool("accumulate"), store)
-	from := t.Copy(t.c)
-	for i := range sum {
-		for j, v := range t.load(from) {
-			t.FADD(sum[i][j], v, sum[i][j])
-		}
-		if i+1 < rows {
-			t.Add(from, t.ldc)
-		}
-	}
-	t.Here(store)
-	for i := range sum {
-		t.store(t.c, sum[i])
-		if i+1 < rows || !last {
-			t.Add(t.c, t.ldc)
-		}
-	}
+	t.addOrSet(t.c, t.ldc, sum, last, t.load, t.store)
 }
 
 // byColumns emits u steps of k for rows that lie side by side in A. What the next

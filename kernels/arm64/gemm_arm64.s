@@ -46,20 +46,20 @@ loop1:
 	VEOR V21.B16, V21.B16, V21.B16
 	VEOR V22.B16, V22.B16, V22.B16
 	VEOR V23.B16, V23.B16, V23.B16
-	MOVD R1, R7
-	MOVD b+40(FP), R8
-	MOVD k+8(FP), R9
-	SUBS $4, R9, R9
+	MOVD b+40(FP), R7
+	MOVD k+8(FP), R8
+	MOVD R1, R9
+	SUBS $4, R8, R8
 	BLT done4
 	PCALIGN $16
 
 loop3:
-	FLDPQ 0(R7), (F24, F25)
-	ADD R3, R7, R7
-	FMOVQ 0(R8), F26
-	FMOVQ 16(R8), F27
-	FMOVQ 32(R8), F28
-	ADD R4, R8, R8
+	FLDPQ 0(R9), (F24, F25)
+	ADD R3, R9, R9
+	FMOVQ 0(R7), F26
+	FMOVQ 16(R7), F27
+	FMOVQ 32(R7), F28
+	ADD R4, R7, R7
 	WORD $0x4f981340 // fmla v0.4s, v26.4s, v24.s[0]
 	WORD $0x4fb81343 // fmla v3.4s, v26.4s, v24.s[1]
 	WORD $0x4f981b46 // fmla v6.4s, v26.4s, v24.s[2]
@@ -68,9 +68,9 @@ loop3:
 	WORD $0x4fb9134f // fmla v15.4s, v26.4s, v25.s[1]
 	WORD $0x4f991b52 // fmla v18.4s, v26.4s, v25.s[2]
 	WORD $0x4fb91b55 // fmla v21.4s, v26.4s, v25.s[3]
-	FMOVQ 0(R8), F26
-	FLDPQ 0(R7), (F29, F30)
-	ADD R3, R7, R7
+	FMOVQ 0(R7), F26
+	FLDPQ 0(R9), (F29, F30)
+	ADD R3, R9, R9
 	WORD $0x4f981361 // fmla v1.4s, v27.4s, v24.s[0]
 	WORD $0x4fb81364 // fmla v4.4s, v27.4s, v24.s[1]
 	WORD $0x4f981b67 // fmla v7.4s, v27.4s, v24.s[2]
@@ -79,7 +79,7 @@ loop3:
 	WORD $0x4fb91370 // fmla v16.4s, v27.4s, v25.s[1]
 	WORD $0x4f991b73 // fmla v19.4s, v27.4s, v25.s[2]
 	WORD $0x4fb91b76 // fmla v22.4s, v27.4s, v25.s[3]
-	FMOVQ 16(R8), F27
+	FMOVQ 16(R7), F27
 	WORD $0x4f981382 // fmla v2.4s, v28.4s, v24.s[0]
 	WORD $0x4fb81385 // fmla v5.4s, v28.4s, v24.s[1]
 	WORD $0x4f981b88 // fmla v8.4s, v28.4s, v24.s[2]
@@ -88,8 +88,8 @@ loop3:
 	WORD $0x4fb91391 // fmla v17.4s, v28.4s, v25.s[1]
 	WORD $0x4f991b94 // fmla v20.4s, v28.4s, v25.s[2]
 	WORD $0x4fb91b97 // fmla v23.4s, v28.4s, v25.s[3]
-	FMOVQ 32(R8), F24
-	ADD R4, R8, R8
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
 	WORD $0x4f9d1340 // fmla v0.4s, v26.4s, v29.s[0]
 	WORD $0x4fbd1343 // fmla v3.4s, v26.4s, v29.s[1]
 	WORD $0x4f9d1b46 // fmla v6.4s, v26.4s, v29.s[2]
@@ -98,9 +98,9 @@ loop3:
 	WORD $0x4fbe134f // fmla v15.4s, v26.4s, v30.s[1]
 	WORD $0x4f9e1b52 // fmla v18.4s, v26.4s, v30.s[2]
 	WORD $0x4fbe1b55 // fmla v21.4s, v26.4s, v30.s[3]
-	FMOVQ 0(R8), F25
-	FLDPQ 0(R7), (F26, F28)
-	ADD R3, R7, R7
+	FMOVQ 0(R7), F25
+	FLDPQ 0(R9), (F26, F28)
+	ADD R3, R9, R9
 	WORD $0x4f9d1361 // fmla v1.4s, v27.4s, v29.s[0]
 	WORD $0x4fbd1364 // fmla v4.4s, v27.4s, v29.s[1]
 	WORD $0x4f9d1b67 // fmla v7.4s, v27.4s, v29.s[2]
@@ -109,7 +109,7 @@ loop3:
 	WORD $0x4fbe1370 // fmla v16.4s, v27.4s, v30.s[1]
 	WORD $0x4f9e1b73 // fmla v19.4s, v27.4s, v30.s[2]
 	WORD $0x4fbe1b76 // fmla v22.4s, v27.4s, v30.s[3]
-	FMOVQ 16(R8), F27
+	FMOVQ 16(R7), F27
 	WORD $0x4f9d1302 // fmla v2.4s, v24.4s, v29.s[0]
 	WORD $0x4fbd1305 // fmla v5.4s, v24.4s, v29.s[1]
 	WORD $0x4f9d1b08 // fmla v8.4s, v24.4s, v29.s[2]
@@ -118,8 +118,8 @@ loop3:
 	WORD $0x4fbe1311 // fmla v17.4s, v24.4s, v30.s[1]
 	WORD $0x4f9e1b14 // fmla v20.4s, v24.4s, v30.s[2]
 	WORD $0x4fbe1b17 // fmla v23.4s, v24.4s, v30.s[3]
-	FMOVQ 32(R8), F24
-	ADD R4, R8, R8
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
 	WORD $0x4f9a1320 // fmla v0.4s, v25.4s, v26.s[0]
 	WORD $0x4fba1323 // fmla v3.4s, v25.4s, v26.s[1]
 	WORD $0x4f9a1b26 // fmla v6.4s, v25.4s, v26.s[2]
@@ -128,9 +128,9 @@ loop3:
 	WORD $0x4fbc132f // fmla v15.4s, v25.4s, v28.s[1]
 	WORD $0x4f9c1b32 // fmla v18.4s, v25.4s, v28.s[2]
 	WORD $0x4fbc1b35 // fmla v21.4s, v25.4s, v28.s[3]
-	FMOVQ 0(R8), F25
-	FLDPQ 0(R7), (F29, F30)
-	ADD R3, R7, R7
+	FMOVQ 0(R7), F25
+	FLDPQ 0(R9), (F29, F30)
+	ADD R3, R9, R9
 	WORD $0x4f9a1361 // fmla v1.4s, v27.4s, v26.s[0]
 	WORD $0x4fba1364 // fmla v4.4s, v27.4s, v26.s[1]
 	WORD $0x4f9a1b67 // fmla v7.4s, v27.4s, v26.s[2]
@@ -139,7 +139,7 @@ loop3:
 	WORD $0x4fbc1370 // fmla v16.4s, v27.4s, v28.s[1]
 	WORD $0x4f9c1b73 // fmla v19.4s, v27.4s, v28.s[2]
 	WORD $0x4fbc1b76 // fmla v22.4s, v27.4s, v28.s[3]
-	FMOVQ 16(R8), F27
+	FMOVQ 16(R7), F27
 	WORD $0x4f9a1302 // fmla v2.4s, v24.4s, v26.s[0]
 	WORD $0x4fba1305 // fmla v5.4s, v24.4s, v26.s[1]
 	WORD $0x4f9a1b08 // fmla v8.4s, v24.4s, v26.s[2]
@@ -148,8 +148,8 @@ loop3:
 	WORD $0x4fbc1311 // fmla v17.4s, v24.4s, v28.s[1]
 	WORD $0x4f9c1b14 // fmla v20.4s, v24.4s, v28.s[2]
 	WORD $0x4fbc1b17 // fmla v23.4s, v24.4s, v28.s[3]
-	FMOVQ 32(R8), F24
-	ADD R4, R8, R8
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
 	WORD $0x4f9d1320 // fmla v0.4s, v25.4s, v29.s[0]
 	WORD $0x4fbd1323 // fmla v3.4s, v25.4s, v29.s[1]
 	WORD $0x4f9d1b26 // fmla v6.4s, v25.4s, v29.s[2]
@@ -174,22 +174,22 @@ loop3:
 	WORD $0x4fbe1311 // fmla v17.4s, v24.4s, v30.s[1]
 	WORD $0x4f9e1b14 // fmla v20.4s, v24.4s, v30.s[2]
 	WORD $0x4fbe1b17 // fmla v23.4s, v24.4s, v30.s[3]
-	SUBS $4, R9, R9
+	SUBS $4, R8, R8
 	BGE loop3
 
 done4:
-	ADD $4, R9, R9
-	SUBS $1, R9, R9
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
 	BLT done6
 	PCALIGN $16
 
 loop5:
-	FLDPQ 0(R7), (F24, F25)
-	ADD R3, R7, R7
-	FMOVQ 0(R8), F26
-	FMOVQ 16(R8), F27
-	FMOVQ 32(R8), F28
-	ADD R4, R8, R8
+	FLDPQ 0(R9), (F24, F25)
+	ADD R3, R9, R9
+	FMOVQ 0(R7), F26
+	FMOVQ 16(R7), F27
+	FMOVQ 32(R7), F28
+	ADD R4, R7, R7
 	WORD $0x4f981340 // fmla v0.4s, v26.4s, v24.s[0]
 	WORD $0x4fb81343 // fmla v3.4s, v26.4s, v24.s[1]
 	WORD $0x4f981b46 // fmla v6.4s, v26.4s, v24.s[2]
@@ -214,13 +214,13 @@ loop5:
 	WORD $0x4fb91391 // fmla v17.4s, v28.4s, v25.s[1]
 	WORD $0x4f991b94 // fmla v20.4s, v28.4s, v25.s[2]
 	WORD $0x4fb91b97 // fmla v23.4s, v28.4s, v25.s[3]
-	SUBS $1, R9, R9
+	SUBS $1, R8, R8
 	BGE loop5
 
 done6:
-	MOVBU accumulate+72(FP), R7
-	CBZ R7, store7
 	MOVD R2, R7
+	MOVBU accumulate+72(FP), R8
+	CBZ R8, set7
 	FLDPQ 0(R7), (F24, F25)
 	FMOVQ 32(R7), F26
 	WORD $0x4e20d700 // fadd v0.4s, v24.4s, v0.4s
@@ -269,7 +269,7 @@ done6:
 	WORD $0x4e36d736 // fadd v22.4s, v25.4s, v22.4s
 	WORD $0x4e37d757 // fadd v23.4s, v26.4s, v23.4s
 
-store7:
+set7:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -334,22 +334,21 @@ done2:
 	VEOR V18.B16, V18.B16, V18.B16
 	VEOR V19.B16, V19.B16, V19.B16
 	VEOR V20.B16, V20.B16, V20.B16
-	MOVD R1, R0
-	MOVD b+40(FP), R6
-	MOVD k+8(FP), R7
-	SUBS $1, R7, R7
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
 	BLT done16
 	PCALIGN $16
 
 loop15:
-	FMOVQ 0(R0), F21
-	FMOVD 16(R0), F22
-	FMOVS 24(R0), F23
-	ADD R3, R0, R0
-	FMOVQ 0(R6), F24
-	FMOVQ 16(R6), F25
-	FMOVQ 32(R6), F26
-	ADD R4, R6, R6
+	FMOVQ 0(R1), F21
+	FMOVD 16(R1), F22
+	FMOVS 24(R1), F23
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F24
+	FMOVQ 16(R0), F25
+	FMOVQ 32(R0), F26
+	ADD R4, R0, R0
 	WORD $0x4f951300 // fmla v0.4s, v24.4s, v21.s[0]
 	WORD $0x4fb51303 // fmla v3.4s, v24.4s, v21.s[1]
 	WORD $0x4f951b06 // fmla v6.4s, v24.4s, v21.s[2]
@@ -371,13 +370,13 @@ loop15:
 	WORD $0x4f96134e // fmla v14.4s, v26.4s, v22.s[0]
 	WORD $0x4fb61351 // fmla v17.4s, v26.4s, v22.s[1]
 	WORD $0x4f971354 // fmla v20.4s, v26.4s, v23.s[0]
-	SUBS $1, R7, R7
+	SUBS $1, R6, R6
 	BGE loop15
 
 done16:
-	MOVBU accumulate+72(FP), R0
-	CBZ R0, store17
 	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set17
 	FLDPQ 0(R0), (F21, F22)
 	FMOVQ 32(R0), F23
 	WORD $0x4e20d6a0 // fadd v0.4s, v21.4s, v0.4s
@@ -420,7 +419,7 @@ done16:
 	WORD $0x4e33d6d3 // fadd v19.4s, v22.4s, v19.4s
 	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
 
-store17:
+set17:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -462,21 +461,20 @@ rows14:
 	VEOR V15.B16, V15.B16, V15.B16
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
-	MOVD R1, R0
-	MOVD b+40(FP), R6
-	MOVD k+8(FP), R7
-	SUBS $1, R7, R7
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
 	BLT done19
 	PCALIGN $16
 
 loop18:
-	FMOVQ 0(R0), F18
-	FMOVD 16(R0), F19
-	ADD R3, R0, R0
-	FMOVQ 0(R6), F20
-	FMOVQ 16(R6), F21
-	FMOVQ 32(R6), F22
-	ADD R4, R6, R6
+	FMOVQ 0(R1), F18
+	FMOVD 16(R1), F19
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F20
+	FMOVQ 16(R0), F21
+	FMOVQ 32(R0), F22
+	ADD R4, R0, R0
 	WORD $0x4f921280 // fmla v0.4s, v20.4s, v18.s[0]
 	WORD $0x4fb21283 // fmla v3.4s, v20.4s, v18.s[1]
 	WORD $0x4f921a86 // fmla v6.4s, v20.4s, v18.s[2]
@@ -495,13 +493,13 @@ loop18:
 	WORD $0x4fb21acb // fmla v11.4s, v22.4s, v18.s[3]
 	WORD $0x4f9312ce // fmla v14.4s, v22.4s, v19.s[0]
 	WORD $0x4fb312d1 // fmla v17.4s, v22.4s, v19.s[1]
-	SUBS $1, R7, R7
+	SUBS $1, R6, R6
 	BGE loop18
 
 done19:
-	MOVBU accumulate+72(FP), R0
-	CBZ R0, store20
 	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set20
 	FLDPQ 0(R0), (F18, F19)
 	FMOVQ 32(R0), F20
 	WORD $0x4e20d640 // fadd v0.4s, v18.4s, v0.4s
@@ -538,7 +536,7 @@ done19:
 	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
 	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
 
-store20:
+set20:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -574,21 +572,20 @@ rows13:
 	VEOR V12.B16, V12.B16, V12.B16
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
-	MOVD R1, R0
-	MOVD b+40(FP), R6
-	MOVD k+8(FP), R7
-	SUBS $1, R7, R7
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
 	BLT done22
 	PCALIGN $16
 
 loop21:
-	FMOVQ 0(R0), F15
-	FMOVS 16(R0), F16
-	ADD R3, R0, R0
-	FMOVQ 0(R6), F17
-	FMOVQ 16(R6), F18
-	FMOVQ 32(R6), F19
-	ADD R4, R6, R6
+	FMOVQ 0(R1), F15
+	FMOVS 16(R1), F16
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F17
+	FMOVQ 16(R0), F18
+	FMOVQ 32(R0), F19
+	ADD R4, R0, R0
 	WORD $0x4f8f1220 // fmla v0.4s, v17.4s, v15.s[0]
 	WORD $0x4faf1223 // fmla v3.4s, v17.4s, v15.s[1]
 	WORD $0x4f8f1a26 // fmla v6.4s, v17.4s, v15.s[2]
@@ -604,13 +601,13 @@ loop21:
 	WORD $0x4f8f1a68 // fmla v8.4s, v19.4s, v15.s[2]
 	WORD $0x4faf1a6b // fmla v11.4s, v19.4s, v15.s[3]
 	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
-	SUBS $1, R7, R7
+	SUBS $1, R6, R6
 	BGE loop21
 
 done22:
-	MOVBU accumulate+72(FP), R0
-	CBZ R0, store23
 	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set23
 	FLDPQ 0(R0), (F15, F16)
 	FMOVQ 32(R0), F17
 	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
@@ -641,7 +638,7 @@ done22:
 	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
 	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
 
-store23:
+set23:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -671,20 +668,19 @@ rows12:
 	VEOR V9.B16, V9.B16, V9.B16
 	VEOR V10.B16, V10.B16, V10.B16
 	VEOR V11.B16, V11.B16, V11.B16
-	MOVD R1, R0
-	MOVD b+40(FP), R6
-	MOVD k+8(FP), R7
-	SUBS $1, R7, R7
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
 	BLT done25
 	PCALIGN $16
 
 loop24:
-	FMOVQ 0(R0), F12
-	ADD R3, R0, R0
-	FMOVQ 0(R6), F13
-	FMOVQ 16(R6), F14
-	FMOVQ 32(R6), F15
-	ADD R4, R6, R6
+	FMOVQ 0(R1), F12
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F13
+	FMOVQ 16(R0), F14
+	FMOVQ 32(R0), F15
+	ADD R4, R0, R0
 	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
 	WORD $0x4fac11a3 // fmla v3.4s, v13.4s, v12.s[1]
 	WORD $0x4f8c19a6 // fmla v6.4s, v13.4s, v12.s[2]
@@ -697,13 +693,13 @@ loop24:
 	WORD $0x4fac11e5 // fmla v5.4s, v15.4s, v12.s[1]
 	WORD $0x4f8c19e8 // fmla v8.4s, v15.4s, v12.s[2]
 	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
-	SUBS $1, R7, R7
+	SUBS $1, R6, R6
 	BGE loop24
 
 done25:
-	MOVBU accumulate+72(FP), R0
-	CBZ R0, store26
 	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set26
 	FLDPQ 0(R0), (F12, F13)
 	FMOVQ 32(R0), F14
 	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
@@ -728,7 +724,7 @@ done25:
 	WORD $0x4e2ad5aa // fadd v10.4s, v13.4s, v10.4s
 	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
 
-store26:
+set26:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -752,21 +748,20 @@ rows11:
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
 	VEOR V8.B16, V8.B16, V8.B16
-	MOVD R1, R0
-	MOVD b+40(FP), R6
-	MOVD k+8(FP), R7
-	SUBS $1, R7, R7
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
 	BLT done28
 	PCALIGN $16
 
 loop27:
-	FMOVD 0(R0), F9
-	FMOVS 8(R0), F10
-	ADD R3, R0, R0
-	FMOVQ 0(R6), F11
-	FMOVQ 16(R6), F12
-	FMOVQ 32(R6), F13
-	ADD R4, R6, R6
+	FMOVD 0(R1), F9
+	FMOVS 8(R1), F10
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F11
+	FMOVQ 16(R0), F12
+	FMOVQ 32(R0), F13
+	ADD R4, R0, R0
 	WORD $0x4f891160 // fmla v0.4s, v11.4s, v9.s[0]
 	WORD $0x4fa91163 // fmla v3.4s, v11.4s, v9.s[1]
 	WORD $0x4f8a1166 // fmla v6.4s, v11.4s, v10.s[0]
@@ -776,13 +771,13 @@ loop27:
 	WORD $0x4f8911a2 // fmla v2.4s, v13.4s, v9.s[0]
 	WORD $0x4fa911a5 // fmla v5.4s, v13.4s, v9.s[1]
 	WORD $0x4f8a11a8 // fmla v8.4s, v13.4s, v10.s[0]
-	SUBS $1, R7, R7
+	SUBS $1, R6, R6
 	BGE loop27
 
 done28:
-	MOVBU accumulate+72(FP), R0
-	CBZ R0, store29
 	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set29
 	FLDPQ 0(R0), (F9, F10)
 	FMOVQ 32(R0), F11
 	WORD $0x4e20d520 // fadd v0.4s, v9.4s, v0.4s
@@ -801,7 +796,7 @@ done28:
 	WORD $0x4e27d547 // fadd v7.4s, v10.4s, v7.4s
 	WORD $0x4e28d568 // fadd v8.4s, v11.4s, v8.4s
 
-store29:
+set29:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -819,33 +814,32 @@ rows10:
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	MOVD R1, R0
-	MOVD b+40(FP), R6
-	MOVD k+8(FP), R7
-	SUBS $1, R7, R7
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
 	BLT done31
 	PCALIGN $16
 
 loop30:
-	FMOVD 0(R0), F6
-	ADD R3, R0, R0
-	FMOVQ 0(R6), F7
-	FMOVQ 16(R6), F8
-	FMOVQ 32(R6), F9
-	ADD R4, R6, R6
+	FMOVD 0(R1), F6
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F7
+	FMOVQ 16(R0), F8
+	FMOVQ 32(R0), F9
+	ADD R4, R0, R0
 	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
 	WORD $0x4fa610e3 // fmla v3.4s, v7.4s, v6.s[1]
 	WORD $0x4f861101 // fmla v1.4s, v8.4s, v6.s[0]
 	WORD $0x4fa61104 // fmla v4.4s, v8.4s, v6.s[1]
 	WORD $0x4f861122 // fmla v2.4s, v9.4s, v6.s[0]
 	WORD $0x4fa61125 // fmla v5.4s, v9.4s, v6.s[1]
-	SUBS $1, R7, R7
+	SUBS $1, R6, R6
 	BGE loop30
 
 done31:
-	MOVBU accumulate+72(FP), R0
-	CBZ R0, store32
 	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set32
 	FLDPQ 0(R0), (F6, F7)
 	FMOVQ 32(R0), F8
 	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
@@ -858,7 +852,7 @@ done31:
 	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
 	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
 
-store32:
+set32:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -870,20 +864,19 @@ rows9:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	MOVD R1, R0
-	MOVD b+40(FP), R1
+	MOVD b+40(FP), R0
 	MOVD k+8(FP), R5
 	SUBS $1, R5, R5
 	BLT done34
 	PCALIGN $16
 
 loop33:
-	FMOVS 0(R0), F3
-	ADD R3, R0, R0
-	FMOVQ 0(R1), F4
-	FMOVQ 16(R1), F5
-	FMOVQ 32(R1), F6
-	ADD R4, R1, R1
+	FMOVS 0(R1), F3
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F4
+	FMOVQ 16(R0), F5
+	FMOVQ 32(R0), F6
+	ADD R4, R0, R0
 	WORD $0x4f831080 // fmla v0.4s, v4.4s, v3.s[0]
 	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
 	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
@@ -891,16 +884,16 @@ loop33:
 	BGE loop33
 
 done34:
-	MOVBU accumulate+72(FP), R0
-	CBZ R0, store35
 	MOVD R2, R0
+	MOVBU accumulate+72(FP), R1
+	CBZ R1, set35
 	FLDPQ 0(R0), (F3, F4)
 	FMOVQ 32(R0), F5
 	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
 	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 
-store35:
+set35:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	RET
@@ -958,35 +951,35 @@ loop1:
 	VEOR V21.B16, V21.B16, V21.B16
 	VEOR V22.B16, V22.B16, V22.B16
 	VEOR V23.B16, V23.B16, V23.B16
-	MOVD R1, R14
-	MOVD b+48(FP), R15
-	MOVD k+8(FP), R19
-	SUBS $4, R19, R19
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
 	BLT done4
 	PCALIGN $16
 
 loop3:
-	FLDPQ 0(R15), (F24, F25)
-	FMOVQ 32(R15), F26
-	ADD R4, R15, R15
-	FMOVS 0(R14), F27
-	FMOVS (R14)(R6), F28
-	FMOVS (R14)(R7), F29
-	FMOVS (R14)(R8), F30
-	FMOVS (R14)(R9), F31
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
 	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
 	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
 	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
-	FMOVS (R14)(R10), F27
+	FMOVS (R19)(R10), F27
 	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
 	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
 	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
-	FMOVS (R14)(R11), F28
+	FMOVS (R19)(R11), F28
 	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
-	FMOVS (R14)(R12), F29
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
 	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
 	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
 	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
@@ -1002,27 +995,27 @@ loop3:
 	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
-	FLDPQ 0(R15), (F24, F25)
-	FMOVQ 32(R15), F26
-	ADD R4, R15, R15
-	FMOVS 0(R14), F27
-	FMOVS (R14)(R6), F28
-	FMOVS (R14)(R7), F29
-	FMOVS (R14)(R8), F30
-	FMOVS (R14)(R9), F31
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
 	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
 	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
 	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
-	FMOVS (R14)(R10), F27
+	FMOVS (R19)(R10), F27
 	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
 	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
 	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
-	FMOVS (R14)(R11), F28
+	FMOVS (R19)(R11), F28
 	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
-	FMOVS (R14)(R12), F29
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
 	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
 	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
 	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
@@ -1038,27 +1031,27 @@ loop3:
 	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
-	FLDPQ 0(R15), (F24, F25)
-	FMOVQ 32(R15), F26
-	ADD R4, R15, R15
-	FMOVS 0(R14), F27
-	FMOVS (R14)(R6), F28
-	FMOVS (R14)(R7), F29
-	FMOVS (R14)(R8), F30
-	FMOVS (R14)(R9), F31
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
 	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
 	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
 	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
-	FMOVS (R14)(R10), F27
+	FMOVS (R19)(R10), F27
 	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
 	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
 	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
-	FMOVS (R14)(R11), F28
+	FMOVS (R19)(R11), F28
 	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
-	FMOVS (R14)(R12), F29
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
 	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
 	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
 	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
@@ -1074,27 +1067,27 @@ loop3:
 	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
-	FLDPQ 0(R15), (F24, F25)
-	FMOVQ 32(R15), F26
-	ADD R4, R15, R15
-	FMOVS 0(R14), F27
-	FMOVS (R14)(R6), F28
-	FMOVS (R14)(R7), F29
-	FMOVS (R14)(R8), F30
-	FMOVS (R14)(R9), F31
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
 	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
 	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
 	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
-	FMOVS (R14)(R10), F27
+	FMOVS (R19)(R10), F27
 	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
 	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
 	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
-	FMOVS (R14)(R11), F28
+	FMOVS (R19)(R11), F28
 	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
-	FMOVS (R14)(R12), F29
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
 	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
 	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
 	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
@@ -1110,37 +1103,37 @@ loop3:
 	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
-	SUBS $4, R19, R19
+	SUBS $4, R15, R15
 	BGE loop3
 
 done4:
-	ADD $4, R19, R19
-	SUBS $1, R19, R19
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
 	BLT done6
 	PCALIGN $16
 
 loop5:
-	FLDPQ 0(R15), (F24, F25)
-	FMOVQ 32(R15), F26
-	ADD R4, R15, R15
-	FMOVS 0(R14), F27
-	FMOVS (R14)(R6), F28
-	FMOVS (R14)(R7), F29
-	FMOVS (R14)(R8), F30
-	FMOVS (R14)(R9), F31
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
 	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
 	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
 	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
-	FMOVS (R14)(R10), F27
+	FMOVS (R19)(R10), F27
 	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
 	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
 	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
-	FMOVS (R14)(R11), F28
+	FMOVS (R19)(R11), F28
 	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
-	FMOVS (R14)(R12), F29
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
 	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
 	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
 	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
@@ -1156,13 +1149,13 @@ loop5:
 	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
 	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
 	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
-	SUBS $1, R19, R19
+	SUBS $1, R15, R15
 	BGE loop5
 
 done6:
-	MOVBU accumulate+80(FP), R14
-	CBZ R14, store7
 	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
 	FLDPQ 0(R14), (F24, F25)
 	FMOVQ 32(R14), F26
 	WORD $0x4e20d700 // fadd v0.4s, v24.4s, v0.4s
@@ -1211,7 +1204,7 @@ done6:
 	WORD $0x4e36d736 // fadd v22.4s, v25.4s, v22.4s
 	WORD $0x4e37d757 // fadd v23.4s, v26.4s, v23.4s
 
-store7:
+set7:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -1276,31 +1269,30 @@ done2:
 	VEOR V18.B16, V18.B16, V18.B16
 	VEOR V19.B16, V19.B16, V19.B16
 	VEOR V20.B16, V20.B16, V20.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R12
-	MOVD k+8(FP), R13
-	SUBS $1, R13, R13
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
 	BLT done16
 	PCALIGN $16
 
 loop15:
-	FLDPQ 0(R12), (F21, F22)
-	FMOVQ 32(R12), F23
-	ADD R4, R12, R12
-	FMOVS 0(R0), F24
-	FMOVS (R0)(R6), F25
-	FMOVS (R0)(R7), F26
-	FMOVS (R0)(R8), F27
-	FMOVS (R0)(R9), F28
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	ADD R4, R0, R0
+	FMOVS 0(R1), F24
+	FMOVS (R1)(R6), F25
+	FMOVS (R1)(R7), F26
+	FMOVS (R1)(R8), F27
+	FMOVS (R1)(R9), F28
 	WORD $0x4f9812a0 // fmla v0.4s, v21.4s, v24.s[0]
 	WORD $0x4f9812c1 // fmla v1.4s, v22.4s, v24.s[0]
 	WORD $0x4f9812e2 // fmla v2.4s, v23.4s, v24.s[0]
-	FMOVS (R0)(R10), F24
+	FMOVS (R1)(R10), F24
 	WORD $0x4f9912a3 // fmla v3.4s, v21.4s, v25.s[0]
 	WORD $0x4f9912c4 // fmla v4.4s, v22.4s, v25.s[0]
 	WORD $0x4f9912e5 // fmla v5.4s, v23.4s, v25.s[0]
-	FMOVS (R0)(R11), F25
-	ADD R3, R0, R0
+	FMOVS (R1)(R11), F25
+	ADD R3, R1, R1
 	WORD $0x4f9a12a6 // fmla v6.4s, v21.4s, v26.s[0]
 	WORD $0x4f9a12c7 // fmla v7.4s, v22.4s, v26.s[0]
 	WORD $0x4f9a12e8 // fmla v8.4s, v23.4s, v26.s[0]
@@ -1316,13 +1308,13 @@ loop15:
 	WORD $0x4f9912b2 // fmla v18.4s, v21.4s, v25.s[0]
 	WORD $0x4f9912d3 // fmla v19.4s, v22.4s, v25.s[0]
 	WORD $0x4f9912f4 // fmla v20.4s, v23.4s, v25.s[0]
-	SUBS $1, R13, R13
+	SUBS $1, R12, R12
 	BGE loop15
 
 done16:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store17
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
 	FLDPQ 0(R0), (F21, F22)
 	FMOVQ 32(R0), F23
 	WORD $0x4e20d6a0 // fadd v0.4s, v21.4s, v0.4s
@@ -1365,7 +1357,7 @@ done16:
 	WORD $0x4e33d6d3 // fadd v19.4s, v22.4s, v19.4s
 	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
 
-store17:
+set17:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -1407,27 +1399,26 @@ rows14:
 	VEOR V15.B16, V15.B16, V15.B16
 	VEOR V16.B16, V16.B16, V16.B16
 	VEOR V17.B16, V17.B16, V17.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R11
-	MOVD k+8(FP), R12
-	SUBS $1, R12, R12
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
 	BLT done19
 	PCALIGN $16
 
 loop18:
-	FLDPQ 0(R11), (F18, F19)
-	FMOVQ 32(R11), F20
-	ADD R4, R11, R11
-	FMOVS 0(R0), F21
-	FMOVS (R0)(R6), F22
-	FMOVS (R0)(R7), F23
-	FMOVS (R0)(R8), F24
-	FMOVS (R0)(R9), F25
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	ADD R4, R0, R0
+	FMOVS 0(R1), F21
+	FMOVS (R1)(R6), F22
+	FMOVS (R1)(R7), F23
+	FMOVS (R1)(R8), F24
+	FMOVS (R1)(R9), F25
 	WORD $0x4f951240 // fmla v0.4s, v18.4s, v21.s[0]
 	WORD $0x4f951261 // fmla v1.4s, v19.4s, v21.s[0]
 	WORD $0x4f951282 // fmla v2.4s, v20.4s, v21.s[0]
-	FMOVS (R0)(R10), F21
-	ADD R3, R0, R0
+	FMOVS (R1)(R10), F21
+	ADD R3, R1, R1
 	WORD $0x4f961243 // fmla v3.4s, v18.4s, v22.s[0]
 	WORD $0x4f961264 // fmla v4.4s, v19.4s, v22.s[0]
 	WORD $0x4f961285 // fmla v5.4s, v20.4s, v22.s[0]
@@ -1443,13 +1434,13 @@ loop18:
 	WORD $0x4f95124f // fmla v15.4s, v18.4s, v21.s[0]
 	WORD $0x4f951270 // fmla v16.4s, v19.4s, v21.s[0]
 	WORD $0x4f951291 // fmla v17.4s, v20.4s, v21.s[0]
-	SUBS $1, R12, R12
+	SUBS $1, R11, R11
 	BGE loop18
 
 done19:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store20
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
 	FLDPQ 0(R0), (F18, F19)
 	FMOVQ 32(R0), F20
 	WORD $0x4e20d640 // fadd v0.4s, v18.4s, v0.4s
@@ -1486,7 +1477,7 @@ done19:
 	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
 	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
 
-store20:
+set20:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -1522,23 +1513,22 @@ rows13:
 	VEOR V12.B16, V12.B16, V12.B16
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R10
-	MOVD k+8(FP), R11
-	SUBS $1, R11, R11
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
 	BLT done22
 	PCALIGN $16
 
 loop21:
-	FLDPQ 0(R10), (F15, F16)
-	FMOVQ 32(R10), F17
-	ADD R4, R10, R10
-	FMOVS 0(R0), F18
-	FMOVS (R0)(R6), F19
-	FMOVS (R0)(R7), F20
-	FMOVS (R0)(R8), F21
-	FMOVS (R0)(R9), F22
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	ADD R4, R0, R0
+	FMOVS 0(R1), F18
+	FMOVS (R1)(R6), F19
+	FMOVS (R1)(R7), F20
+	FMOVS (R1)(R8), F21
+	FMOVS (R1)(R9), F22
+	ADD R3, R1, R1
 	WORD $0x4f9211e0 // fmla v0.4s, v15.4s, v18.s[0]
 	WORD $0x4f921201 // fmla v1.4s, v16.4s, v18.s[0]
 	WORD $0x4f921222 // fmla v2.4s, v17.4s, v18.s[0]
@@ -1554,13 +1544,13 @@ loop21:
 	WORD $0x4f9611ec // fmla v12.4s, v15.4s, v22.s[0]
 	WORD $0x4f96120d // fmla v13.4s, v16.4s, v22.s[0]
 	WORD $0x4f96122e // fmla v14.4s, v17.4s, v22.s[0]
-	SUBS $1, R11, R11
+	SUBS $1, R10, R10
 	BGE loop21
 
 done22:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store23
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
 	FLDPQ 0(R0), (F15, F16)
 	FMOVQ 32(R0), F17
 	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
@@ -1591,7 +1581,7 @@ done22:
 	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
 	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
 
-store23:
+set23:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -1621,22 +1611,21 @@ rows12:
 	VEOR V9.B16, V9.B16, V9.B16
 	VEOR V10.B16, V10.B16, V10.B16
 	VEOR V11.B16, V11.B16, V11.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R9
-	MOVD k+8(FP), R10
-	SUBS $1, R10, R10
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
 	BLT done25
 	PCALIGN $16
 
 loop24:
-	FLDPQ 0(R9), (F12, F13)
-	FMOVQ 32(R9), F14
-	ADD R4, R9, R9
-	FMOVS 0(R0), F15
-	FMOVS (R0)(R6), F16
-	FMOVS (R0)(R7), F17
-	FMOVS (R0)(R8), F18
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	ADD R4, R0, R0
+	FMOVS 0(R1), F15
+	FMOVS (R1)(R6), F16
+	FMOVS (R1)(R7), F17
+	FMOVS (R1)(R8), F18
+	ADD R3, R1, R1
 	WORD $0x4f8f1180 // fmla v0.4s, v12.4s, v15.s[0]
 	WORD $0x4f8f11a1 // fmla v1.4s, v13.4s, v15.s[0]
 	WORD $0x4f8f11c2 // fmla v2.4s, v14.4s, v15.s[0]
@@ -1649,13 +1638,13 @@ loop24:
 	WORD $0x4f921189 // fmla v9.4s, v12.4s, v18.s[0]
 	WORD $0x4f9211aa // fmla v10.4s, v13.4s, v18.s[0]
 	WORD $0x4f9211cb // fmla v11.4s, v14.4s, v18.s[0]
-	SUBS $1, R10, R10
+	SUBS $1, R9, R9
 	BGE loop24
 
 done25:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store26
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
 	FLDPQ 0(R0), (F12, F13)
 	FMOVQ 32(R0), F14
 	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
@@ -1680,7 +1669,7 @@ done25:
 	WORD $0x4e2ad5aa // fadd v10.4s, v13.4s, v10.4s
 	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
 
-store26:
+set26:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -1704,21 +1693,20 @@ rows11:
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
 	VEOR V8.B16, V8.B16, V8.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R8
-	MOVD k+8(FP), R9
-	SUBS $1, R9, R9
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
 	BLT done28
 	PCALIGN $16
 
 loop27:
-	FLDPQ 0(R8), (F9, F10)
-	FMOVQ 32(R8), F11
-	ADD R4, R8, R8
-	FMOVS 0(R0), F12
-	FMOVS (R0)(R6), F13
-	FMOVS (R0)(R7), F14
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	ADD R4, R0, R0
+	FMOVS 0(R1), F12
+	FMOVS (R1)(R6), F13
+	FMOVS (R1)(R7), F14
+	ADD R3, R1, R1
 	WORD $0x4f8c1120 // fmla v0.4s, v9.4s, v12.s[0]
 	WORD $0x4f8c1141 // fmla v1.4s, v10.4s, v12.s[0]
 	WORD $0x4f8c1162 // fmla v2.4s, v11.4s, v12.s[0]
@@ -1728,13 +1716,13 @@ loop27:
 	WORD $0x4f8e1126 // fmla v6.4s, v9.4s, v14.s[0]
 	WORD $0x4f8e1147 // fmla v7.4s, v10.4s, v14.s[0]
 	WORD $0x4f8e1168 // fmla v8.4s, v11.4s, v14.s[0]
-	SUBS $1, R9, R9
+	SUBS $1, R8, R8
 	BGE loop27
 
 done28:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store29
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
 	FLDPQ 0(R0), (F9, F10)
 	FMOVQ 32(R0), F11
 	WORD $0x4e20d520 // fadd v0.4s, v9.4s, v0.4s
@@ -1753,7 +1741,7 @@ done28:
 	WORD $0x4e27d547 // fadd v7.4s, v10.4s, v7.4s
 	WORD $0x4e28d568 // fadd v8.4s, v11.4s, v8.4s
 
-store29:
+set29:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -1771,33 +1759,32 @@ rows10:
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R7
-	MOVD k+8(FP), R8
-	SUBS $1, R8, R8
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
 	BLT done31
 	PCALIGN $16
 
 loop30:
-	FLDPQ 0(R7), (F6, F7)
-	FMOVQ 32(R7), F8
-	ADD R4, R7, R7
-	FMOVS 0(R0), F9
-	FMOVS (R0)(R6), F10
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	ADD R4, R0, R0
+	FMOVS 0(R1), F9
+	FMOVS (R1)(R6), F10
+	ADD R3, R1, R1
 	WORD $0x4f8910c0 // fmla v0.4s, v6.4s, v9.s[0]
 	WORD $0x4f8910e1 // fmla v1.4s, v7.4s, v9.s[0]
 	WORD $0x4f891102 // fmla v2.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a10c3 // fmla v3.4s, v6.4s, v10.s[0]
 	WORD $0x4f8a10e4 // fmla v4.4s, v7.4s, v10.s[0]
 	WORD $0x4f8a1105 // fmla v5.4s, v8.4s, v10.s[0]
-	SUBS $1, R8, R8
+	SUBS $1, R7, R7
 	BGE loop30
 
 done31:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store32
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
 	FLDPQ 0(R0), (F6, F7)
 	FMOVQ 32(R0), F8
 	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
@@ -1810,7 +1797,7 @@ done31:
 	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
 	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
 
-store32:
+set32:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	ADD R5, R2, R2
@@ -1822,19 +1809,18 @@ rows9:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R1
+	MOVD b+48(FP), R0
 	MOVD k+8(FP), R5
 	SUBS $1, R5, R5
 	BLT done34
 	PCALIGN $16
 
 loop33:
-	FLDPQ 0(R1), (F3, F4)
-	FMOVQ 32(R1), F5
-	ADD R4, R1, R1
-	FMOVS 0(R0), F6
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F3, F4)
+	FMOVQ 32(R0), F5
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	ADD R3, R1, R1
 	WORD $0x4f861060 // fmla v0.4s, v3.4s, v6.s[0]
 	WORD $0x4f861081 // fmla v1.4s, v4.4s, v6.s[0]
 	WORD $0x4f8610a2 // fmla v2.4s, v5.4s, v6.s[0]
@@ -1842,16 +1828,16 @@ loop33:
 	BGE loop33
 
 done34:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store35
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
 	FLDPQ 0(R0), (F3, F4)
 	FMOVQ 32(R0), F5
 	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
 	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
 	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
 
-store35:
+set35:
 	FSTPQ (F0, F1), 0(R2)
 	FMOVQ F2, 32(R2)
 	RET
@@ -1901,31 +1887,31 @@ loop1:
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	MOVD R1, R14
-	MOVD b+48(FP), R15
-	MOVD k+8(FP), R19
-	SUBS $4, R19, R19
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
 	BLT done4
 	PCALIGN $16
 
 loop3:
-	FLDPQ 0(R15), (F16, F17)
-	ADD R4, R15, R15
-	FMOVS 0(R14), F18
-	FMOVS (R14)(R6), F19
-	FMOVS (R14)(R7), F20
-	FMOVS (R14)(R8), F21
-	FMOVS (R14)(R9), F22
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
 	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
 	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
-	FMOVS (R14)(R10), F18
+	FMOVS (R19)(R10), F18
 	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
 	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
-	FMOVS (R14)(R11), F19
+	FMOVS (R19)(R11), F19
 	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
 	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
-	FMOVS (R14)(R12), F20
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
 	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
 	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
 	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
@@ -1936,23 +1922,23 @@ loop3:
 	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
 	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
 	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
-	FLDPQ 0(R15), (F16, F17)
-	ADD R4, R15, R15
-	FMOVS 0(R14), F18
-	FMOVS (R14)(R6), F19
-	FMOVS (R14)(R7), F20
-	FMOVS (R14)(R8), F21
-	FMOVS (R14)(R9), F22
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
 	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
 	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
-	FMOVS (R14)(R10), F18
+	FMOVS (R19)(R10), F18
 	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
 	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
-	FMOVS (R14)(R11), F19
+	FMOVS (R19)(R11), F19
 	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
 	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
-	FMOVS (R14)(R12), F20
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
 	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
 	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
 	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
@@ -1963,23 +1949,23 @@ loop3:
 	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
 	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
 	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
-	FLDPQ 0(R15), (F16, F17)
-	ADD R4, R15, R15
-	FMOVS 0(R14), F18
-	FMOVS (R14)(R6), F19
-	FMOVS (R14)(R7), F20
-	FMOVS (R14)(R8), F21
-	FMOVS (R14)(R9), F22
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
 	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
 	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
-	FMOVS (R14)(R10), F18
+	FMOVS (R19)(R10), F18
 	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
 	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
-	FMOVS (R14)(R11), F19
+	FMOVS (R19)(R11), F19
 	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
 	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
-	FMOVS (R14)(R12), F20
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
 	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
 	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
 	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
@@ -1990,23 +1976,23 @@ loop3:
 	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
 	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
 	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
-	FLDPQ 0(R15), (F16, F17)
-	ADD R4, R15, R15
-	FMOVS 0(R14), F18
-	FMOVS (R14)(R6), F19
-	FMOVS (R14)(R7), F20
-	FMOVS (R14)(R8), F21
-	FMOVS (R14)(R9), F22
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
 	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
 	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
-	FMOVS (R14)(R10), F18
+	FMOVS (R19)(R10), F18
 	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
 	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
-	FMOVS (R14)(R11), F19
+	FMOVS (R19)(R11), F19
 	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
 	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
-	FMOVS (R14)(R12), F20
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
 	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
 	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
 	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
@@ -2017,33 +2003,33 @@ loop3:
 	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
 	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
 	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
-	SUBS $4, R19, R19
+	SUBS $4, R15, R15
 	BGE loop3
 
 done4:
-	ADD $4, R19, R19
-	SUBS $1, R19, R19
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
 	BLT done6
 	PCALIGN $16
 
 loop5:
-	FLDPQ 0(R15), (F16, F17)
-	ADD R4, R15, R15
-	FMOVS 0(R14), F18
-	FMOVS (R14)(R6), F19
-	FMOVS (R14)(R7), F20
-	FMOVS (R14)(R8), F21
-	FMOVS (R14)(R9), F22
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
 	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
 	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
-	FMOVS (R14)(R10), F18
+	FMOVS (R19)(R10), F18
 	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
 	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
-	FMOVS (R14)(R11), F19
+	FMOVS (R19)(R11), F19
 	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
 	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
-	FMOVS (R14)(R12), F20
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
 	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
 	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
 	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
@@ -2054,13 +2040,13 @@ loop5:
 	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
 	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
 	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
-	SUBS $1, R19, R19
+	SUBS $1, R15, R15
 	BGE loop5
 
 done6:
-	MOVBU accumulate+80(FP), R14
-	CBZ R14, store7
 	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
 	FLDPQ 0(R14), (F16, F17)
 	WORD $0x4e20d600 // fadd v0.4s, v16.4s, v0.4s
 	WORD $0x4e21d621 // fadd v1.4s, v17.4s, v1.4s
@@ -2093,7 +2079,7 @@ done6:
 	WORD $0x4e2ed60e // fadd v14.4s, v16.4s, v14.4s
 	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
 
-store7:
+set7:
 	FSTPQ (F0, F1), 0(R2)
 	ADD R5, R2, R2
 	FSTPQ (F2, F3), 0(R2)
@@ -2143,28 +2129,27 @@ done2:
 	VEOR V11.B16, V11.B16, V11.B16
 	VEOR V12.B16, V12.B16, V12.B16
 	VEOR V13.B16, V13.B16, V13.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R12
-	MOVD k+8(FP), R13
-	SUBS $1, R13, R13
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
 	BLT done16
 	PCALIGN $16
 
 loop15:
-	FLDPQ 0(R12), (F14, F15)
-	ADD R4, R12, R12
-	FMOVS 0(R0), F16
-	FMOVS (R0)(R6), F17
-	FMOVS (R0)(R7), F18
-	FMOVS (R0)(R8), F19
-	FMOVS (R0)(R9), F20
+	FLDPQ 0(R0), (F14, F15)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F16
+	FMOVS (R1)(R6), F17
+	FMOVS (R1)(R7), F18
+	FMOVS (R1)(R8), F19
+	FMOVS (R1)(R9), F20
 	WORD $0x4f9011c0 // fmla v0.4s, v14.4s, v16.s[0]
 	WORD $0x4f9011e1 // fmla v1.4s, v15.4s, v16.s[0]
-	FMOVS (R0)(R10), F16
+	FMOVS (R1)(R10), F16
 	WORD $0x4f9111c2 // fmla v2.4s, v14.4s, v17.s[0]
 	WORD $0x4f9111e3 // fmla v3.4s, v15.4s, v17.s[0]
-	FMOVS (R0)(R11), F17
-	ADD R3, R0, R0
+	FMOVS (R1)(R11), F17
+	ADD R3, R1, R1
 	WORD $0x4f9211c4 // fmla v4.4s, v14.4s, v18.s[0]
 	WORD $0x4f9211e5 // fmla v5.4s, v15.4s, v18.s[0]
 	WORD $0x4f9311c6 // fmla v6.4s, v14.4s, v19.s[0]
@@ -2175,13 +2160,13 @@ loop15:
 	WORD $0x4f9011eb // fmla v11.4s, v15.4s, v16.s[0]
 	WORD $0x4f9111cc // fmla v12.4s, v14.4s, v17.s[0]
 	WORD $0x4f9111ed // fmla v13.4s, v15.4s, v17.s[0]
-	SUBS $1, R13, R13
+	SUBS $1, R12, R12
 	BGE loop15
 
 done16:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store17
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
 	FLDPQ 0(R0), (F14, F15)
 	WORD $0x4e20d5c0 // fadd v0.4s, v14.4s, v0.4s
 	WORD $0x4e21d5e1 // fadd v1.4s, v15.4s, v1.4s
@@ -2210,7 +2195,7 @@ done16:
 	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
 	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
 
-store17:
+set17:
 	FSTPQ (F0, F1), 0(R2)
 	ADD R5, R2, R2
 	FSTPQ (F2, F3), 0(R2)
@@ -2239,25 +2224,24 @@ rows14:
 	VEOR V9.B16, V9.B16, V9.B16
 	VEOR V10.B16, V10.B16, V10.B16
 	VEOR V11.B16, V11.B16, V11.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R11
-	MOVD k+8(FP), R12
-	SUBS $1, R12, R12
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
 	BLT done19
 	PCALIGN $16
 
 loop18:
-	FLDPQ 0(R11), (F12, F13)
-	ADD R4, R11, R11
-	FMOVS 0(R0), F14
-	FMOVS (R0)(R6), F15
-	FMOVS (R0)(R7), F16
-	FMOVS (R0)(R8), F17
-	FMOVS (R0)(R9), F18
+	FLDPQ 0(R0), (F12, F13)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F14
+	FMOVS (R1)(R6), F15
+	FMOVS (R1)(R7), F16
+	FMOVS (R1)(R8), F17
+	FMOVS (R1)(R9), F18
 	WORD $0x4f8e1180 // fmla v0.4s, v12.4s, v14.s[0]
 	WORD $0x4f8e11a1 // fmla v1.4s, v13.4s, v14.s[0]
-	FMOVS (R0)(R10), F14
-	ADD R3, R0, R0
+	FMOVS (R1)(R10), F14
+	ADD R3, R1, R1
 	WORD $0x4f8f1182 // fmla v2.4s, v12.4s, v15.s[0]
 	WORD $0x4f8f11a3 // fmla v3.4s, v13.4s, v15.s[0]
 	WORD $0x4f901184 // fmla v4.4s, v12.4s, v16.s[0]
@@ -2268,13 +2252,13 @@ loop18:
 	WORD $0x4f9211a9 // fmla v9.4s, v13.4s, v18.s[0]
 	WORD $0x4f8e118a // fmla v10.4s, v12.4s, v14.s[0]
 	WORD $0x4f8e11ab // fmla v11.4s, v13.4s, v14.s[0]
-	SUBS $1, R12, R12
+	SUBS $1, R11, R11
 	BGE loop18
 
 done19:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store20
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
 	FLDPQ 0(R0), (F12, F13)
 	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
 	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
@@ -2299,7 +2283,7 @@ done19:
 	WORD $0x4e2ad58a // fadd v10.4s, v12.4s, v10.4s
 	WORD $0x4e2bd5ab // fadd v11.4s, v13.4s, v11.4s
 
-store20:
+set20:
 	FSTPQ (F0, F1), 0(R2)
 	ADD R5, R2, R2
 	FSTPQ (F2, F3), 0(R2)
@@ -2324,22 +2308,21 @@ rows13:
 	VEOR V7.B16, V7.B16, V7.B16
 	VEOR V8.B16, V8.B16, V8.B16
 	VEOR V9.B16, V9.B16, V9.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R10
-	MOVD k+8(FP), R11
-	SUBS $1, R11, R11
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
 	BLT done22
 	PCALIGN $16
 
 loop21:
-	FLDPQ 0(R10), (F10, F11)
-	ADD R4, R10, R10
-	FMOVS 0(R0), F12
-	FMOVS (R0)(R6), F13
-	FMOVS (R0)(R7), F14
-	FMOVS (R0)(R8), F15
-	FMOVS (R0)(R9), F16
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F12
+	FMOVS (R1)(R6), F13
+	FMOVS (R1)(R7), F14
+	FMOVS (R1)(R8), F15
+	FMOVS (R1)(R9), F16
+	ADD R3, R1, R1
 	WORD $0x4f8c1140 // fmla v0.4s, v10.4s, v12.s[0]
 	WORD $0x4f8c1161 // fmla v1.4s, v11.4s, v12.s[0]
 	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
@@ -2350,13 +2333,13 @@ loop21:
 	WORD $0x4f8f1167 // fmla v7.4s, v11.4s, v15.s[0]
 	WORD $0x4f901148 // fmla v8.4s, v10.4s, v16.s[0]
 	WORD $0x4f901169 // fmla v9.4s, v11.4s, v16.s[0]
-	SUBS $1, R11, R11
+	SUBS $1, R10, R10
 	BGE loop21
 
 done22:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store23
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
 	FLDPQ 0(R0), (F10, F11)
 	WORD $0x4e20d540 // fadd v0.4s, v10.4s, v0.4s
 	WORD $0x4e21d561 // fadd v1.4s, v11.4s, v1.4s
@@ -2377,7 +2360,7 @@ done22:
 	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
 	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
 
-store23:
+set23:
 	FSTPQ (F0, F1), 0(R2)
 	ADD R5, R2, R2
 	FSTPQ (F2, F3), 0(R2)
@@ -2398,21 +2381,20 @@ rows12:
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R9
-	MOVD k+8(FP), R10
-	SUBS $1, R10, R10
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
 	BLT done25
 	PCALIGN $16
 
 loop24:
-	FLDPQ 0(R9), (F8, F9)
-	ADD R4, R9, R9
-	FMOVS 0(R0), F10
-	FMOVS (R0)(R6), F11
-	FMOVS (R0)(R7), F12
-	FMOVS (R0)(R8), F13
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F8, F9)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F10
+	FMOVS (R1)(R6), F11
+	FMOVS (R1)(R7), F12
+	FMOVS (R1)(R8), F13
+	ADD R3, R1, R1
 	WORD $0x4f8a1100 // fmla v0.4s, v8.4s, v10.s[0]
 	WORD $0x4f8a1121 // fmla v1.4s, v9.4s, v10.s[0]
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
@@ -2421,13 +2403,13 @@ loop24:
 	WORD $0x4f8c1125 // fmla v5.4s, v9.4s, v12.s[0]
 	WORD $0x4f8d1106 // fmla v6.4s, v8.4s, v13.s[0]
 	WORD $0x4f8d1127 // fmla v7.4s, v9.4s, v13.s[0]
-	SUBS $1, R10, R10
+	SUBS $1, R9, R9
 	BGE loop24
 
 done25:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store26
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
 	FLDPQ 0(R0), (F8, F9)
 	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
 	WORD $0x4e21d521 // fadd v1.4s, v9.4s, v1.4s
@@ -2444,7 +2426,7 @@ done25:
 	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
 	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
 
-store26:
+set26:
 	FSTPQ (F0, F1), 0(R2)
 	ADD R5, R2, R2
 	FSTPQ (F2, F3), 0(R2)
@@ -2461,33 +2443,32 @@ rows11:
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R8
-	MOVD k+8(FP), R9
-	SUBS $1, R9, R9
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
 	BLT done28
 	PCALIGN $16
 
 loop27:
-	FLDPQ 0(R8), (F6, F7)
-	ADD R4, R8, R8
-	FMOVS 0(R0), F8
-	FMOVS (R0)(R6), F9
-	FMOVS (R0)(R7), F10
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	ADD R3, R1, R1
 	WORD $0x4f8810c0 // fmla v0.4s, v6.4s, v8.s[0]
 	WORD $0x4f8810e1 // fmla v1.4s, v7.4s, v8.s[0]
 	WORD $0x4f8910c2 // fmla v2.4s, v6.4s, v9.s[0]
 	WORD $0x4f8910e3 // fmla v3.4s, v7.4s, v9.s[0]
 	WORD $0x4f8a10c4 // fmla v4.4s, v6.4s, v10.s[0]
 	WORD $0x4f8a10e5 // fmla v5.4s, v7.4s, v10.s[0]
-	SUBS $1, R9, R9
+	SUBS $1, R8, R8
 	BGE loop27
 
 done28:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store29
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
 	FLDPQ 0(R0), (F6, F7)
 	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
 	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
@@ -2500,7 +2481,7 @@ done28:
 	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
 	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
 
-store29:
+set29:
 	FSTPQ (F0, F1), 0(R2)
 	ADD R5, R2, R2
 	FSTPQ (F2, F3), 0(R2)
@@ -2513,30 +2494,29 @@ rows10:
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R7
-	MOVD k+8(FP), R8
-	SUBS $1, R8, R8
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
 	BLT done31
 	PCALIGN $16
 
 loop30:
-	FLDPQ 0(R7), (F4, F5)
-	ADD R4, R7, R7
-	FMOVS 0(R0), F6
-	FMOVS (R0)(R6), F7
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F4, F5)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	ADD R3, R1, R1
 	WORD $0x4f861080 // fmla v0.4s, v4.4s, v6.s[0]
 	WORD $0x4f8610a1 // fmla v1.4s, v5.4s, v6.s[0]
 	WORD $0x4f871082 // fmla v2.4s, v4.4s, v7.s[0]
 	WORD $0x4f8710a3 // fmla v3.4s, v5.4s, v7.s[0]
-	SUBS $1, R8, R8
+	SUBS $1, R7, R7
 	BGE loop30
 
 done31:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store32
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
 	FLDPQ 0(R0), (F4, F5)
 	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
 	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
@@ -2545,7 +2525,7 @@ done31:
 	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
 	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
 
-store32:
+set32:
 	FSTPQ (F0, F1), 0(R2)
 	ADD R5, R2, R2
 	FSTPQ (F2, F3), 0(R2)
@@ -2554,32 +2534,31 @@ store32:
 rows9:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R1
+	MOVD b+48(FP), R0
 	MOVD k+8(FP), R5
 	SUBS $1, R5, R5
 	BLT done34
 	PCALIGN $16
 
 loop33:
-	FLDPQ 0(R1), (F2, F3)
-	ADD R4, R1, R1
-	FMOVS 0(R0), F4
-	ADD R3, R0, R0
+	FLDPQ 0(R0), (F2, F3)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	ADD R3, R1, R1
 	WORD $0x4f841040 // fmla v0.4s, v2.4s, v4.s[0]
 	WORD $0x4f841061 // fmla v1.4s, v3.4s, v4.s[0]
 	SUBS $1, R5, R5
 	BGE loop33
 
 done34:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store35
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
 	FLDPQ 0(R0), (F2, F3)
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
 	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
 
-store35:
+set35:
 	FSTPQ (F0, F1), 0(R2)
 	RET
 
@@ -2620,126 +2599,126 @@ loop1:
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	MOVD R1, R14
-	MOVD b+48(FP), R15
-	MOVD k+8(FP), R19
-	SUBS $4, R19, R19
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
 	BLT done4
 	PCALIGN $16
 
 loop3:
-	FMOVQ 0(R15), F8
-	ADD R4, R15, R15
-	FMOVS 0(R14), F9
-	FMOVS (R14)(R6), F10
-	FMOVS (R14)(R7), F11
-	FMOVS (R14)(R8), F12
-	FMOVS (R14)(R9), F13
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R14)(R10), F9
+	FMOVS (R19)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R14)(R11), F10
+	FMOVS (R19)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R14)(R12), F11
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	FMOVQ 0(R15), F8
-	ADD R4, R15, R15
-	FMOVS 0(R14), F9
-	FMOVS (R14)(R6), F10
-	FMOVS (R14)(R7), F11
-	FMOVS (R14)(R8), F12
-	FMOVS (R14)(R9), F13
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R14)(R10), F9
+	FMOVS (R19)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R14)(R11), F10
+	FMOVS (R19)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R14)(R12), F11
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	FMOVQ 0(R15), F8
-	ADD R4, R15, R15
-	FMOVS 0(R14), F9
-	FMOVS (R14)(R6), F10
-	FMOVS (R14)(R7), F11
-	FMOVS (R14)(R8), F12
-	FMOVS (R14)(R9), F13
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R14)(R10), F9
+	FMOVS (R19)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R14)(R11), F10
+	FMOVS (R19)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R14)(R12), F11
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	FMOVQ 0(R15), F8
-	ADD R4, R15, R15
-	FMOVS 0(R14), F9
-	FMOVS (R14)(R6), F10
-	FMOVS (R14)(R7), F11
-	FMOVS (R14)(R8), F12
-	FMOVS (R14)(R9), F13
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R14)(R10), F9
+	FMOVS (R19)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R14)(R11), F10
+	FMOVS (R19)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R14)(R12), F11
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	SUBS $4, R19, R19
+	SUBS $4, R15, R15
 	BGE loop3
 
 done4:
-	ADD $4, R19, R19
-	SUBS $1, R19, R19
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
 	BLT done6
 	PCALIGN $16
 
 loop5:
-	FMOVQ 0(R15), F8
-	ADD R4, R15, R15
-	FMOVS 0(R14), F9
-	FMOVS (R14)(R6), F10
-	FMOVS (R14)(R7), F11
-	FMOVS (R14)(R8), F12
-	FMOVS (R14)(R9), F13
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R14)(R10), F9
+	FMOVS (R19)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R14)(R11), F10
+	FMOVS (R19)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R14)(R12), F11
-	ADD R3, R14, R14
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	SUBS $1, R19, R19
+	SUBS $1, R15, R15
 	BGE loop5
 
 done6:
-	MOVBU accumulate+80(FP), R14
-	CBZ R14, store7
 	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
 	FMOVQ 0(R14), F8
 	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
 	ADD R5, R14, R14
@@ -2764,7 +2743,7 @@ done6:
 	FMOVQ 0(R14), F8
 	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
 
-store7:
+set7:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2, R2
 	FMOVQ F1, 0(R2)
@@ -2807,38 +2786,37 @@ done2:
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R12
-	MOVD k+8(FP), R13
-	SUBS $1, R13, R13
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
 	BLT done16
 	PCALIGN $16
 
 loop15:
-	FMOVQ 0(R12), F7
-	ADD R4, R12, R12
-	FMOVS 0(R0), F8
-	FMOVS (R0)(R6), F9
-	FMOVS (R0)(R7), F10
-	FMOVS (R0)(R8), F11
-	FMOVS (R0)(R9), F12
+	FMOVQ 0(R0), F7
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	FMOVS (R1)(R8), F11
+	FMOVS (R1)(R9), F12
 	WORD $0x4f8810e0 // fmla v0.4s, v7.4s, v8.s[0]
-	FMOVS (R0)(R10), F8
+	FMOVS (R1)(R10), F8
 	WORD $0x4f8910e1 // fmla v1.4s, v7.4s, v9.s[0]
-	FMOVS (R0)(R11), F9
-	ADD R3, R0, R0
+	FMOVS (R1)(R11), F9
+	ADD R3, R1, R1
 	WORD $0x4f8a10e2 // fmla v2.4s, v7.4s, v10.s[0]
 	WORD $0x4f8b10e3 // fmla v3.4s, v7.4s, v11.s[0]
 	WORD $0x4f8c10e4 // fmla v4.4s, v7.4s, v12.s[0]
 	WORD $0x4f8810e5 // fmla v5.4s, v7.4s, v8.s[0]
 	WORD $0x4f8910e6 // fmla v6.4s, v7.4s, v9.s[0]
-	SUBS $1, R13, R13
+	SUBS $1, R12, R12
 	BGE loop15
 
 done16:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store17
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
 	FMOVQ 0(R0), F7
 	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
 	ADD R5, R0, R0
@@ -2860,7 +2838,7 @@ done16:
 	FMOVQ 0(R0), F7
 	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
 
-store17:
+set17:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2, R2
 	FMOVQ F1, 0(R2)
@@ -2883,36 +2861,35 @@ rows14:
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R11
-	MOVD k+8(FP), R12
-	SUBS $1, R12, R12
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
 	BLT done19
 	PCALIGN $16
 
 loop18:
-	FMOVQ 0(R11), F6
-	ADD R4, R11, R11
-	FMOVS 0(R0), F7
-	FMOVS (R0)(R6), F8
-	FMOVS (R0)(R7), F9
-	FMOVS (R0)(R8), F10
-	FMOVS (R0)(R9), F11
+	FMOVQ 0(R0), F6
+	ADD R4, R0, R0
+	FMOVS 0(R1), F7
+	FMOVS (R1)(R6), F8
+	FMOVS (R1)(R7), F9
+	FMOVS (R1)(R8), F10
+	FMOVS (R1)(R9), F11
 	WORD $0x4f8710c0 // fmla v0.4s, v6.4s, v7.s[0]
-	FMOVS (R0)(R10), F7
-	ADD R3, R0, R0
+	FMOVS (R1)(R10), F7
+	ADD R3, R1, R1
 	WORD $0x4f8810c1 // fmla v1.4s, v6.4s, v8.s[0]
 	WORD $0x4f8910c2 // fmla v2.4s, v6.4s, v9.s[0]
 	WORD $0x4f8a10c3 // fmla v3.4s, v6.4s, v10.s[0]
 	WORD $0x4f8b10c4 // fmla v4.4s, v6.4s, v11.s[0]
 	WORD $0x4f8710c5 // fmla v5.4s, v6.4s, v7.s[0]
-	SUBS $1, R12, R12
+	SUBS $1, R11, R11
 	BGE loop18
 
 done19:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store20
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
 	FMOVQ 0(R0), F6
 	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
 	ADD R5, R0, R0
@@ -2931,7 +2908,7 @@ done19:
 	FMOVQ 0(R0), F6
 	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
 
-store20:
+set20:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2, R2
 	FMOVQ F1, 0(R2)
@@ -2951,34 +2928,33 @@ rows13:
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R10
-	MOVD k+8(FP), R11
-	SUBS $1, R11, R11
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
 	BLT done22
 	PCALIGN $16
 
 loop21:
-	FMOVQ 0(R10), F5
-	ADD R4, R10, R10
-	FMOVS 0(R0), F6
-	FMOVS (R0)(R6), F7
-	FMOVS (R0)(R7), F8
-	FMOVS (R0)(R8), F9
-	FMOVS (R0)(R9), F10
-	ADD R3, R0, R0
+	FMOVQ 0(R0), F5
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	FMOVS (R1)(R7), F8
+	FMOVS (R1)(R8), F9
+	FMOVS (R1)(R9), F10
+	ADD R3, R1, R1
 	WORD $0x4f8610a0 // fmla v0.4s, v5.4s, v6.s[0]
 	WORD $0x4f8710a1 // fmla v1.4s, v5.4s, v7.s[0]
 	WORD $0x4f8810a2 // fmla v2.4s, v5.4s, v8.s[0]
 	WORD $0x4f8910a3 // fmla v3.4s, v5.4s, v9.s[0]
 	WORD $0x4f8a10a4 // fmla v4.4s, v5.4s, v10.s[0]
-	SUBS $1, R11, R11
+	SUBS $1, R10, R10
 	BGE loop21
 
 done22:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store23
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
 	FMOVQ 0(R0), F5
 	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
 	ADD R5, R0, R0
@@ -2994,7 +2970,7 @@ done22:
 	FMOVQ 0(R0), F5
 	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
 
-store23:
+set23:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2, R2
 	FMOVQ F1, 0(R2)
@@ -3011,32 +2987,31 @@ rows12:
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R9
-	MOVD k+8(FP), R10
-	SUBS $1, R10, R10
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
 	BLT done25
 	PCALIGN $16
 
 loop24:
-	FMOVQ 0(R9), F4
-	ADD R4, R9, R9
-	FMOVS 0(R0), F5
-	FMOVS (R0)(R6), F6
-	FMOVS (R0)(R7), F7
-	FMOVS (R0)(R8), F8
-	ADD R3, R0, R0
+	FMOVQ 0(R0), F4
+	ADD R4, R0, R0
+	FMOVS 0(R1), F5
+	FMOVS (R1)(R6), F6
+	FMOVS (R1)(R7), F7
+	FMOVS (R1)(R8), F8
+	ADD R3, R1, R1
 	WORD $0x4f851080 // fmla v0.4s, v4.4s, v5.s[0]
 	WORD $0x4f861081 // fmla v1.4s, v4.4s, v6.s[0]
 	WORD $0x4f871082 // fmla v2.4s, v4.4s, v7.s[0]
 	WORD $0x4f881083 // fmla v3.4s, v4.4s, v8.s[0]
-	SUBS $1, R10, R10
+	SUBS $1, R9, R9
 	BGE loop24
 
 done25:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store26
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
 	FMOVQ 0(R0), F4
 	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
 	ADD R5, R0, R0
@@ -3049,7 +3024,7 @@ done25:
 	FMOVQ 0(R0), F4
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
 
-store26:
+set26:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2, R2
 	FMOVQ F1, 0(R2)
@@ -3063,30 +3038,29 @@ rows11:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R8
-	MOVD k+8(FP), R9
-	SUBS $1, R9, R9
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
 	BLT done28
 	PCALIGN $16
 
 loop27:
-	FMOVQ 0(R8), F3
-	ADD R4, R8, R8
-	FMOVS 0(R0), F4
-	FMOVS (R0)(R6), F5
-	FMOVS (R0)(R7), F6
-	ADD R3, R0, R0
+	FMOVQ 0(R0), F3
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	FMOVS (R1)(R6), F5
+	FMOVS (R1)(R7), F6
+	ADD R3, R1, R1
 	WORD $0x4f841060 // fmla v0.4s, v3.4s, v4.s[0]
 	WORD $0x4f851061 // fmla v1.4s, v3.4s, v5.s[0]
 	WORD $0x4f861062 // fmla v2.4s, v3.4s, v6.s[0]
-	SUBS $1, R9, R9
+	SUBS $1, R8, R8
 	BGE loop27
 
 done28:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store29
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
 	FMOVQ 0(R0), F3
 	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
 	ADD R5, R0, R0
@@ -3096,7 +3070,7 @@ done28:
 	FMOVQ 0(R0), F3
 	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
 
-store29:
+set29:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2, R2
 	FMOVQ F1, 0(R2)
@@ -3107,35 +3081,34 @@ store29:
 rows10:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R7
-	MOVD k+8(FP), R8
-	SUBS $1, R8, R8
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
 	BLT done31
 	PCALIGN $16
 
 loop30:
-	FMOVQ 0(R7), F2
-	ADD R4, R7, R7
-	FMOVS 0(R0), F3
-	FMOVS (R0)(R6), F4
-	ADD R3, R0, R0
+	FMOVQ 0(R0), F2
+	ADD R4, R0, R0
+	FMOVS 0(R1), F3
+	FMOVS (R1)(R6), F4
+	ADD R3, R1, R1
 	WORD $0x4f831040 // fmla v0.4s, v2.4s, v3.s[0]
 	WORD $0x4f841041 // fmla v1.4s, v2.4s, v4.s[0]
-	SUBS $1, R8, R8
+	SUBS $1, R7, R7
 	BGE loop30
 
 done31:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store32
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
 	FMOVQ 0(R0), F2
 	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
 	ADD R5, R0, R0
 	FMOVQ 0(R0), F2
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
 
-store32:
+set32:
 	FMOVQ F0, 0(R2)
 	ADD R5, R2, R2
 	FMOVQ F1, 0(R2)
@@ -3143,30 +3116,29 @@ store32:
 
 rows9:
 	VEOR V0.B16, V0.B16, V0.B16
-	MOVD R1, R0
-	MOVD b+48(FP), R1
+	MOVD b+48(FP), R0
 	MOVD k+8(FP), R5
 	SUBS $1, R5, R5
 	BLT done34
 	PCALIGN $16
 
 loop33:
-	FMOVQ 0(R1), F1
-	ADD R4, R1, R1
-	FMOVS 0(R0), F2
-	ADD R3, R0, R0
+	FMOVQ 0(R0), F1
+	ADD R4, R0, R0
+	FMOVS 0(R1), F2
+	ADD R3, R1, R1
 	WORD $0x4f821020 // fmla v0.4s, v1.4s, v2.s[0]
 	SUBS $1, R5, R5
 	BGE loop33
 
 done34:
-	MOVBU accumulate+80(FP), R0
-	CBZ R0, store35
 	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
 	FMOVQ 0(R0), F1
 	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
 
-store35:
+set35:
 	FMOVQ F0, 0(R2)
 	RET
 
@@ -3212,146 +3184,146 @@ loop1:
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
-	MOVD R1, R19
-	MOVD b+56(FP), R20
-	MOVD k+16(FP), R21
-	SUBS $4, R21, R21
+	MOVD b+56(FP), R19
+	MOVD k+16(FP), R20
+	MOVD R1, R21
+	SUBS $4, R20, R20
 	BLT done4
 	PCALIGN $16
 
 loop3:
-	FMOVS 0(R20), F8
-	ADD R14, R20, R22
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
 	VLD1 (R22), V8.S[1]
-	ADD R13, R20, R22
+	ADD R13, R19, R22
 	VLD1 (R22), V8.S[2]
-	ADD R4, R20, R20
-	FMOVS 0(R19), F9
-	FMOVS (R19)(R6), F10
-	FMOVS (R19)(R7), F11
-	FMOVS (R19)(R8), F12
-	FMOVS (R19)(R9), F13
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R19)(R10), F9
+	FMOVS (R21)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R19)(R11), F10
+	FMOVS (R21)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R19)(R12), F11
-	ADD R3, R19, R19
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	FMOVS 0(R20), F8
-	ADD R14, R20, R22
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
 	VLD1 (R22), V8.S[1]
-	ADD R13, R20, R22
+	ADD R13, R19, R22
 	VLD1 (R22), V8.S[2]
-	ADD R4, R20, R20
-	FMOVS 0(R19), F9
-	FMOVS (R19)(R6), F10
-	FMOVS (R19)(R7), F11
-	FMOVS (R19)(R8), F12
-	FMOVS (R19)(R9), F13
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R19)(R10), F9
+	FMOVS (R21)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R19)(R11), F10
+	FMOVS (R21)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R19)(R12), F11
-	ADD R3, R19, R19
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	FMOVS 0(R20), F8
-	ADD R14, R20, R22
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
 	VLD1 (R22), V8.S[1]
-	ADD R13, R20, R22
+	ADD R13, R19, R22
 	VLD1 (R22), V8.S[2]
-	ADD R4, R20, R20
-	FMOVS 0(R19), F9
-	FMOVS (R19)(R6), F10
-	FMOVS (R19)(R7), F11
-	FMOVS (R19)(R8), F12
-	FMOVS (R19)(R9), F13
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R19)(R10), F9
+	FMOVS (R21)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R19)(R11), F10
+	FMOVS (R21)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R19)(R12), F11
-	ADD R3, R19, R19
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	FMOVS 0(R20), F8
-	ADD R14, R20, R22
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
 	VLD1 (R22), V8.S[1]
-	ADD R13, R20, R22
+	ADD R13, R19, R22
 	VLD1 (R22), V8.S[2]
-	ADD R4, R20, R20
-	FMOVS 0(R19), F9
-	FMOVS (R19)(R6), F10
-	FMOVS (R19)(R7), F11
-	FMOVS (R19)(R8), F12
-	FMOVS (R19)(R9), F13
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R19)(R10), F9
+	FMOVS (R21)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R19)(R11), F10
+	FMOVS (R21)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R19)(R12), F11
-	ADD R3, R19, R19
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	SUBS $4, R21, R21
+	SUBS $4, R20, R20
 	BGE loop3
 
 done4:
-	ADD $4, R21, R21
-	SUBS $1, R21, R21
+	ADD $4, R20, R20
+	SUBS $1, R20, R20
 	BLT done6
 	PCALIGN $16
 
 loop5:
-	FMOVS 0(R20), F8
-	ADD R14, R20, R22
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
 	VLD1 (R22), V8.S[1]
-	ADD R13, R20, R22
+	ADD R13, R19, R22
 	VLD1 (R22), V8.S[2]
-	ADD R4, R20, R20
-	FMOVS 0(R19), F9
-	FMOVS (R19)(R6), F10
-	FMOVS (R19)(R7), F11
-	FMOVS (R19)(R8), F12
-	FMOVS (R19)(R9), F13
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
 	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
-	FMOVS (R19)(R10), F9
+	FMOVS (R21)(R10), F9
 	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
-	FMOVS (R19)(R11), F10
+	FMOVS (R21)(R11), F10
 	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
-	FMOVS (R19)(R12), F11
-	ADD R3, R19, R19
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
 	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
 	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
 	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
 	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
 	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
-	SUBS $1, R21, R21
+	SUBS $1, R20, R20
 	BGE loop5
 
 done6:
-	MOVBU accumulate+88(FP), R19
-	CBZ R19, store7
 	MOVD R2, R19
+	MOVBU accumulate+88(FP), R20
+	CBZ R20, set7
 	FMOVS 0(R19), F8
 	ADD R14, R19, R20
 	VLD1 (R20), V8.S[1]
@@ -3408,7 +3380,7 @@ done6:
 	VLD1 (R19), V8.S[2]
 	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
 
-store7:
+set7:
 	FMOVS F0, 0(R2)
 	ADD R14, R2, R19
 	VST1 V0.S[1], (R19)
@@ -3483,42 +3455,41 @@ done2:
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
-	MOVD R1, R0
-	MOVD b+56(FP), R12
-	MOVD k+16(FP), R15
-	SUBS $1, R15, R15
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R12
+	SUBS $1, R12, R12
 	BLT done16
 	PCALIGN $16
 
 loop15:
-	FMOVS 0(R12), F7
-	ADD R14, R12, R19
-	VLD1 (R19), V7.S[1]
-	ADD R13, R12, R19
-	VLD1 (R19), V7.S[2]
-	ADD R4, R12, R12
-	FMOVS 0(R0), F8
-	FMOVS (R0)(R6), F9
-	FMOVS (R0)(R7), F10
-	FMOVS (R0)(R8), F11
-	FMOVS (R0)(R9), F12
+	FMOVS 0(R0), F7
+	ADD R14, R0, R15
+	VLD1 (R15), V7.S[1]
+	ADD R13, R0, R15
+	VLD1 (R15), V7.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	FMOVS (R1)(R8), F11
+	FMOVS (R1)(R9), F12
 	WORD $0x4f8810e0 // fmla v0.4s, v7.4s, v8.s[0]
-	FMOVS (R0)(R10), F8
+	FMOVS (R1)(R10), F8
 	WORD $0x4f8910e1 // fmla v1.4s, v7.4s, v9.s[0]
-	FMOVS (R0)(R11), F9
-	ADD R3, R0, R0
+	FMOVS (R1)(R11), F9
+	ADD R3, R1, R1
 	WORD $0x4f8a10e2 // fmla v2.4s, v7.4s, v10.s[0]
 	WORD $0x4f8b10e3 // fmla v3.4s, v7.4s, v11.s[0]
 	WORD $0x4f8c10e4 // fmla v4.4s, v7.4s, v12.s[0]
 	WORD $0x4f8810e5 // fmla v5.4s, v7.4s, v8.s[0]
 	WORD $0x4f8910e6 // fmla v6.4s, v7.4s, v9.s[0]
-	SUBS $1, R15, R15
+	SUBS $1, R12, R12
 	BGE loop15
 
 done16:
-	MOVBU accumulate+88(FP), R0
-	CBZ R0, store17
 	MOVD R2, R0
+	MOVBU accumulate+88(FP), R11
+	CBZ R11, set17
 	FMOVS 0(R0), F7
 	ADD R14, R0, R11
 	VLD1 (R11), V7.S[1]
@@ -3568,7 +3539,7 @@ done16:
 	VLD1 (R0), V7.S[2]
 	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
 
-store17:
+set17:
 	FMOVS F0, 0(R2)
 	ADD R14, R2, R0
 	VST1 V0.S[1], (R0)
@@ -3619,40 +3590,39 @@ rows14:
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
 	VEOR V5.B16, V5.B16, V5.B16
-	MOVD R1, R0
-	MOVD b+56(FP), R11
-	MOVD k+16(FP), R12
-	SUBS $1, R12, R12
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R11
+	SUBS $1, R11, R11
 	BLT done19
 	PCALIGN $16
 
 loop18:
-	FMOVS 0(R11), F6
-	ADD R14, R11, R15
-	VLD1 (R15), V6.S[1]
-	ADD R13, R11, R15
-	VLD1 (R15), V6.S[2]
-	ADD R4, R11, R11
-	FMOVS 0(R0), F7
-	FMOVS (R0)(R6), F8
-	FMOVS (R0)(R7), F9
-	FMOVS (R0)(R8), F10
-	FMOVS (R0)(R9), F11
+	FMOVS 0(R0), F6
+	ADD R14, R0, R12
+	VLD1 (R12), V6.S[1]
+	ADD R13, R0, R12
+	VLD1 (R12), V6.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F7
+	FMOVS (R1)(R6), F8
+	FMOVS (R1)(R7), F9
+	FMOVS (R1)(R8), F10
+	FMOVS (R1)(R9), F11
 	WORD $0x4f8710c0 // fmla v0.4s, v6.4s, v7.s[0]
-	FMOVS (R0)(R10), F7
-	ADD R3, R0, R0
+	FMOVS (R1)(R10), F7
+	ADD R3, R1, R1
 	WORD $0x4f8810c1 // fmla v1.4s, v6.4s, v8.s[0]
 	WORD $0x4f8910c2 // fmla v2.4s, v6.4s, v9.s[0]
 	WORD $0x4f8a10c3 // fmla v3.4s, v6.4s, v10.s[0]
 	WORD $0x4f8b10c4 // fmla v4.4s, v6.4s, v11.s[0]
 	WORD $0x4f8710c5 // fmla v5.4s, v6.4s, v7.s[0]
-	SUBS $1, R12, R12
+	SUBS $1, R11, R11
 	BGE loop18
 
 done19:
-	MOVBU accumulate+88(FP), R0
-	CBZ R0, store20
 	MOVD R2, R0
+	MOVBU accumulate+88(FP), R10
+	CBZ R10, set20
 	FMOVS 0(R0), F6
 	ADD R14, R0, R10
 	VLD1 (R10), V6.S[1]
@@ -3695,7 +3665,7 @@ done19:
 	VLD1 (R0), V6.S[2]
 	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
 
-store20:
+set20:
 	FMOVS F0, 0(R2)
 	ADD R14, R2, R0
 	VST1 V0.S[1], (R0)
@@ -3739,38 +3709,37 @@ rows13:
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
 	VEOR V4.B16, V4.B16, V4.B16
-	MOVD R1, R0
-	MOVD b+56(FP), R10
-	MOVD k+16(FP), R11
-	SUBS $1, R11, R11
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R10
+	SUBS $1, R10, R10
 	BLT done22
 	PCALIGN $16
 
 loop21:
-	FMOVS 0(R10), F5
-	ADD R14, R10, R12
-	VLD1 (R12), V5.S[1]
-	ADD R13, R10, R12
-	VLD1 (R12), V5.S[2]
-	ADD R4, R10, R10
-	FMOVS 0(R0), F6
-	FMOVS (R0)(R6), F7
-	FMOVS (R0)(R7), F8
-	FMOVS (R0)(R8), F9
-	FMOVS (R0)(R9), F10
-	ADD R3, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R11
+	VLD1 (R11), V5.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V5.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	FMOVS (R1)(R7), F8
+	FMOVS (R1)(R8), F9
+	FMOVS (R1)(R9), F10
+	ADD R3, R1, R1
 	WORD $0x4f8610a0 // fmla v0.4s, v5.4s, v6.s[0]
 	WORD $0x4f8710a1 // fmla v1.4s, v5.4s, v7.s[0]
 	WORD $0x4f8810a2 // fmla v2.4s, v5.4s, v8.s[0]
 	WORD $0x4f8910a3 // fmla v3.4s, v5.4s, v9.s[0]
 	WORD $0x4f8a10a4 // fmla v4.4s, v5.4s, v10.s[0]
-	SUBS $1, R11, R11
+	SUBS $1, R10, R10
 	BGE loop21
 
 done22:
-	MOVBU accumulate+88(FP), R0
-	CBZ R0, store23
 	MOVD R2, R0
+	MOVBU accumulate+88(FP), R9
+	CBZ R9, set23
 	FMOVS 0(R0), F5
 	ADD R14, R0, R9
 	VLD1 (R9), V5.S[1]
@@ -3806,7 +3775,7 @@ done22:
 	VLD1 (R0), V5.S[2]
 	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
 
-store23:
+set23:
 	FMOVS F0, 0(R2)
 	ADD R14, R2, R0
 	VST1 V0.S[1], (R0)
@@ -3843,36 +3812,35 @@ rows12:
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
-	MOVD R1, R0
-	MOVD b+56(FP), R9
-	MOVD k+16(FP), R10
-	SUBS $1, R10, R10
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R9
+	SUBS $1, R9, R9
 	BLT done25
 	PCALIGN $16
 
 loop24:
-	FMOVS 0(R9), F4
-	ADD R14, R9, R11
-	VLD1 (R11), V4.S[1]
-	ADD R13, R9, R11
-	VLD1 (R11), V4.S[2]
-	ADD R4, R9, R9
-	FMOVS 0(R0), F5
-	FMOVS (R0)(R6), F6
-	FMOVS (R0)(R7), F7
-	FMOVS (R0)(R8), F8
-	ADD R3, R0, R0
+	FMOVS 0(R0), F4
+	ADD R14, R0, R10
+	VLD1 (R10), V4.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V4.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F5
+	FMOVS (R1)(R6), F6
+	FMOVS (R1)(R7), F7
+	FMOVS (R1)(R8), F8
+	ADD R3, R1, R1
 	WORD $0x4f851080 // fmla v0.4s, v4.4s, v5.s[0]
 	WORD $0x4f861081 // fmla v1.4s, v4.4s, v6.s[0]
 	WORD $0x4f871082 // fmla v2.4s, v4.4s, v7.s[0]
 	WORD $0x4f881083 // fmla v3.4s, v4.4s, v8.s[0]
-	SUBS $1, R10, R10
+	SUBS $1, R9, R9
 	BGE loop24
 
 done25:
-	MOVBU accumulate+88(FP), R0
-	CBZ R0, store26
 	MOVD R2, R0
+	MOVBU accumulate+88(FP), R8
+	CBZ R8, set26
 	FMOVS 0(R0), F4
 	ADD R14, R0, R8
 	VLD1 (R8), V4.S[1]
@@ -3901,7 +3869,7 @@ done25:
 	VLD1 (R0), V4.S[2]
 	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
 
-store26:
+set26:
 	FMOVS F0, 0(R2)
 	ADD R14, R2, R0
 	VST1 V0.S[1], (R0)
@@ -3931,34 +3899,33 @@ rows11:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	MOVD R1, R0
-	MOVD b+56(FP), R8
-	MOVD k+16(FP), R9
-	SUBS $1, R9, R9
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R8
+	SUBS $1, R8, R8
 	BLT done28
 	PCALIGN $16
 
 loop27:
-	FMOVS 0(R8), F3
-	ADD R14, R8, R10
-	VLD1 (R10), V3.S[1]
-	ADD R13, R8, R10
-	VLD1 (R10), V3.S[2]
-	ADD R4, R8, R8
-	FMOVS 0(R0), F4
-	FMOVS (R0)(R6), F5
-	FMOVS (R0)(R7), F6
-	ADD R3, R0, R0
+	FMOVS 0(R0), F3
+	ADD R14, R0, R9
+	VLD1 (R9), V3.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V3.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	FMOVS (R1)(R6), F5
+	FMOVS (R1)(R7), F6
+	ADD R3, R1, R1
 	WORD $0x4f841060 // fmla v0.4s, v3.4s, v4.s[0]
 	WORD $0x4f851061 // fmla v1.4s, v3.4s, v5.s[0]
 	WORD $0x4f861062 // fmla v2.4s, v3.4s, v6.s[0]
-	SUBS $1, R9, R9
+	SUBS $1, R8, R8
 	BGE loop27
 
 done28:
-	MOVBU accumulate+88(FP), R0
-	CBZ R0, store29
 	MOVD R2, R0
+	MOVBU accumulate+88(FP), R7
+	CBZ R7, set29
 	FMOVS 0(R0), F3
 	ADD R14, R0, R7
 	VLD1 (R7), V3.S[1]
@@ -3980,7 +3947,7 @@ done28:
 	VLD1 (R0), V3.S[2]
 	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
 
-store29:
+set29:
 	FMOVS F0, 0(R2)
 	ADD R14, R2, R0
 	VST1 V0.S[1], (R0)
@@ -4003,32 +3970,31 @@ store29:
 rows10:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
-	MOVD R1, R0
-	MOVD b+56(FP), R7
-	MOVD k+16(FP), R8
-	SUBS $1, R8, R8
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R7
+	SUBS $1, R7, R7
 	BLT done31
 	PCALIGN $16
 
 loop30:
-	FMOVS 0(R7), F2
-	ADD R14, R7, R9
-	VLD1 (R9), V2.S[1]
-	ADD R13, R7, R9
-	VLD1 (R9), V2.S[2]
-	ADD R4, R7, R7
-	FMOVS 0(R0), F3
-	FMOVS (R0)(R6), F4
-	ADD R3, R0, R0
+	FMOVS 0(R0), F2
+	ADD R14, R0, R8
+	VLD1 (R8), V2.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V2.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F3
+	FMOVS (R1)(R6), F4
+	ADD R3, R1, R1
 	WORD $0x4f831040 // fmla v0.4s, v2.4s, v3.s[0]
 	WORD $0x4f841041 // fmla v1.4s, v2.4s, v4.s[0]
-	SUBS $1, R8, R8
+	SUBS $1, R7, R7
 	BGE loop30
 
 done31:
-	MOVBU accumulate+88(FP), R0
-	CBZ R0, store32
 	MOVD R2, R0
+	MOVBU accumulate+88(FP), R6
+	CBZ R6, set32
 	FMOVS 0(R0), F2
 	ADD R14, R0, R6
 	VLD1 (R6), V2.S[1]
@@ -4043,7 +4009,7 @@ done31:
 	VLD1 (R0), V2.S[2]
 	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
 
-store32:
+set32:
 	FMOVS F0, 0(R2)
 	ADD R14, R2, R0
 	VST1 V0.S[1], (R0)
@@ -4059,30 +4025,29 @@ store32:
 
 rows9:
 	VEOR V0.B16, V0.B16, V0.B16
-	MOVD R1, R0
-	MOVD b+56(FP), R1
+	MOVD b+56(FP), R0
 	MOVD k+16(FP), R5
 	SUBS $1, R5, R5
 	BLT done34
 	PCALIGN $16
 
 loop33:
-	FMOVS 0(R1), F1
-	ADD R14, R1, R6
+	FMOVS 0(R0), F1
+	ADD R14, R0, R6
 	VLD1 (R6), V1.S[1]
-	ADD R13, R1, R6
+	ADD R13, R0, R6
 	VLD1 (R6), V1.S[2]
-	ADD R4, R1, R1
-	FMOVS 0(R0), F2
-	ADD R3, R0, R0
+	ADD R4, R0, R0
+	FMOVS 0(R1), F2
+	ADD R3, R1, R1
 	WORD $0x4f821020 // fmla v0.4s, v1.4s, v2.s[0]
 	SUBS $1, R5, R5
 	BGE loop33
 
 done34:
-	MOVBU accumulate+88(FP), R0
-	CBZ R0, store35
 	MOVD R2, R0
+	MOVBU accumulate+88(FP), R1
+	CBZ R1, set35
 	FMOVS 0(R0), F1
 	ADD R14, R0, R1
 	VLD1 (R1), V1.S[1]
@@ -4090,7 +4055,7 @@ done34:
 	VLD1 (R0), V1.S[2]
 	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
 
-store35:
+set35:
 	FMOVS F0, 0(R2)
 	ADD R14, R2, R0
 	VST1 V0.S[1], (R0)
