@@ -94,7 +94,8 @@ func (f *Func) addOrSet(c, ldc R, rows [][]V, last bool, load func(R) []V, store
 	}
 	f.Here(set)
 	for i, row := range rows {
-		if store(c, row); i+1 < len(rows) || !last {
+		store(c, row)
+		if i+1 < len(rows) || !last {
 			f.Add(c, ldc)
 		}
 	}

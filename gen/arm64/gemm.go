@@ -3,9 +3,8 @@ package main
 import "fmt"
 
 func gemmFamily(file *File) {
-	const whole = 3
-	file.gemmTile("GemmTile8x12NEON", whole, true)
-	file.gemmTile("GemmTile8x12RowsNEON", whole, false)
+	file.gemmTile("GemmTile8x12NEON", 3, true)
+	file.gemmTile("GemmTile8x12RowsNEON", 3, false)
 	file.gemmTile("GemmTile8x8TailNEON", 2, false)
 	file.gemmTile("GemmTile8x4TailNEON", 1, false)
 	file.gemmTile("GemmTile8x3TailNEON", 0, false)
@@ -15,15 +14,15 @@ func gemmFamily(file *File) {
 // or, with no vectors, one to three; the model is kernels.refTile.
 //
 // Contract:  kernels.Tile, with row = 1 if rowIs1.
-// Registers: 8·vectors sums, at most 24; 3 of B. With row = 1, 2 of A and 2 for
-// the A of the next step, loaded while this one is multiplied: 31. Otherwise an
-// element of A in lane 0 of each of at most 5: 32.
+// Registers: 8·vectors sums, 24 of a whole panel; vectors of B. With row = 1, 2 of
+// A and 2 for the A of the next step, loaded while this one is multiplied: 31.
+// Otherwise at most 5 with an element of A in lane 0: 32.
 // Loop:      strips of 8 rows, then one of what is left, each with its own code;
-// in a strip of 8 4 steps of k a pass, then 1 a pass, else 1 a pass. A whole panel
-// takes 24 FMLAs by element for 4 loads of A's columns, or 10 of its elements.
-// Each sum of 24 is used once a step, so that the FMLAs hide the latency of one
-// on any core. An element is loaded without being spread (LD1R), which would take
-// a slot of the FMLAs.
+// in a strip of 8 4 steps of k a pass, then 1 a pass, else 1 a pass. A step of a
+// whole panel is 24 FMLAs by element and 4 loads, or 10 where the rows lie apart.
+// Each of the 24 sums is used once a step, so that the FMLAs hide the latency of
+// one on any core. Elements are not spread over the lanes by the load (LD1R), which
+// would take a slot of an FMLA.
 func (file *File) gemmTile(name string, vectors int, rowIs1 bool) {
 	columns, parameters, of := fmt.Sprintf("of %d columns", 4*vectors), "m, ", "a[i/8·strip+i%8·row+p·col]"
 	if vectors == 0 {
@@ -53,7 +52,8 @@ func (file *File) gemmTile(name string, vectors int, rowIs1 bool) {
 	}
 	strip := f.Bytes(f.Int("strip"))
 	f.strips(left, gemmRows, func(rows int, last bool) {
-		if t.block(rows, last); !last {
+		t.block(rows, last)
+		if !last {
 			f.Add(t.a, strip)
 		}
 	})
