@@ -20,7 +20,7 @@ func archSets() []*Set[float32] {
 	if cpuid.CPU.Has(cpuid.FP) && !cpuid.CPU.Has(cpuid.ASIMD) {
 		neon.Missing = "ASIMD"
 	}
-	neon.Tile = Tile[float32]{MR: 8, NR: 12, Run: tile8x12}
+	neon.Tile = Tile[float32]{MR: 8, NR: 12, InPlace: true, Run: tile8x12}
 	neon.FMALoop, neon.FMALoopFLOP = arm64.FMAPeakNEON, 192
 	neon.PackRows, neon.PackCols = arm64.PackRowsNEON, arm64.PackColsNEON
 
@@ -33,7 +33,7 @@ func archSets() []*Set[float32] {
 	neon.GELU, neon.GELUGrad = arm64.GELUNEON, arm64.GELUGradNEON
 
 	neon.Sum, neon.Dot, neon.Max, neon.ExpSub = arm64.SumNEON, arm64.DotNEON, arm64.MaxNEON, arm64.ExpSubNEON
-	neon.Dots = dotsBy(arm64.DotNEON)
+	neon.Dots = dots
 
 	neon.RMSNormRow, neon.RMSNormGradRow = arm64.RMSNormRowNEON, arm64.RMSNormGradRowNEON
 	neon.LayerNormRow, neon.LayerNormGradRow = arm64.LayerNormRowNEON, arm64.LayerNormGradRowNEON
@@ -42,51 +42,38 @@ func archSets() []*Set[float32] {
 	return []*Set[float32]{neon}
 }
 
-// tile8x12 runs the kernel, which knows whole packed tiles only, strip by strip.
-// Panels that are not packed, and tiles that hang over an edge, go through
-// scratch.
+// tile8x12 takes whole panels by the kernel for A packed or transposed, or by that
+// for rows that lie apart; of narrower ones eight or four columns, then the last
+// three at most.
 func tile8x12(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
-	const mr, nr = 8, 12
-	var panel, rows *buffer[float32]
-	if n < nr || ldb != nr {
-		panel = scratch[float32](k * nr)
-		defer panel.free()
-		refPackRows(panel.mem, unsafe.Slice(b, (k-1)*ldb+n), ldb, k, n, nr)
-		b = &panel.mem[0]
+	done := 0
+	switch {
+	case n == 12 && row == 1:
+		arm64.GemmTile8x12NEON(m, k, a, strip, col, b, ldb, c, ldc, accumulate)
+		done = 12
+	case n == 12:
+		arm64.GemmTile8x12RowsNEON(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+		done = 12
+	case n >= 8:
+		arm64.GemmTile8x8TailNEON(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+		done = 8
+	case n >= 4:
+		arm64.GemmTile8x4TailNEON(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+		done = 4
 	}
-	for i := 0; i < m; i += mr {
-		h, from := min(mr, m-i), offset(a, i/mr*strip)
-		if h < mr || row != 1 || col != mr {
-			if rows == nil {
-				rows = scratch[float32](k * mr)
-				defer rows.free()
-			}
-			x := unsafe.Slice(from, (h-1)*row+(k-1)*col+1)
-			for p := range k {
-				for r := range mr {
-					rows.mem[p*mr+r] = 0
-					if r < h {
-						rows.mem[p*mr+r] = x[r*row+p*col]
-					}
-				}
-			}
-			from = &rows.mem[0]
-		}
-		if h == mr && n == nr {
-			arm64.GemmTile8x12NEON(k, from, b, offset(c, i*ldc), ldc, accumulate)
-			continue
-		}
-		var tile [mr * nr]float32
-		arm64.GemmTile8x12NEON(k, from, b, &tile[0], nr, false)
-		for r := range h {
-			for j, v := range tile[r*nr : r*nr+n] {
-				if dst := offset(c, (i+r)*ldc+j); accumulate {
-					*dst += v
-				} else {
-					*dst = v
-				}
-			}
-		}
+	if done < n {
+		arm64.GemmTile8x3TailNEON(m, n-done, k, a, strip, row, col, offset(b, done), ldb, offset(c, done), ldc, accumulate)
+	}
+}
+
+// dots takes four columns at a time, then one.
+func dots(m, n, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
+	j := 0
+	for ; j+4 <= n; j += 4 {
+		arm64.Dots4NEON(m, k, a, lda, offset(b, j*ldb), ldb, offset(c, j), ldc, accumulate)
+	}
+	for ; j < n; j++ {
+		arm64.Dots1NEON(m, k, a, lda, offset(b, j*ldb), ldb, offset(c, j), ldc, accumulate)
 	}
 }
 

@@ -49,21 +49,14 @@ func refTile[T Float](m, n, k int, a *T, strip, row, col int, b *T, ldb int, c *
 }
 
 func refDots[T Float](m, n, k int, a *T, lda int, b *T, ldb int, c *T, ldc int, accumulate bool) {
-	dotsBy(refDot[T])(m, n, k, a, lda, b, ldb, c, ldc, accumulate)
-}
-
-// dotsBy makes Set.Dots of Set.Dot.
-func dotsBy[T Float](dot func(x, y []T) T) func(m, n, k int, a *T, lda int, b *T, ldb int, c *T, ldc int, accumulate bool) {
-	return func(m, n, k int, a *T, lda int, b *T, ldb int, c *T, ldc int, accumulate bool) {
-		for j := range n {
-			y := unsafe.Slice(offset(b, j*ldb), k)
-			for i := range m {
-				to, sum := offset(c, i*ldc+j), dot(unsafe.Slice(offset(a, i*lda), k), y)
-				if accumulate {
-					sum += *to
-				}
-				*to = sum
+	for j := range n {
+		y := unsafe.Slice(offset(b, j*ldb), k)
+		for i := range m {
+			to, sum := offset(c, i*ldc+j), refDot(unsafe.Slice(offset(a, i*lda), k), y)
+			if accumulate {
+				sum += *to
 			}
+			*to = sum
 		}
 	}
 }

@@ -157,6 +157,26 @@ func testTile(t *testing.T, s *Set[float32]) {
 					t.Fatalf("%s: C[%d,%d] = %g, want %g ± %g", label, y, x, got, want, tol)
 				}
 			}
+			if whole {
+				continue
+			}
+			// Whole tiles, packed: how A and B lie must not be seen in the bits of Gemm.
+			strips, panel, tiles := make([]float32, roundUp(m, mr)*k), make([]float32, nr*k), make([]float32, m*nr)
+			for i := range m {
+				for p := range k {
+					strips[i/mr*mr*k+p*mr+i%mr] = a[at(i, p)]
+				}
+				copy(tiles[i*nr:], before[i*ldc:i*ldc+n])
+			}
+			for p := range k {
+				copy(panel[p*nr:], b[p*ldb:p*ldb+n])
+			}
+			s.Tile.Run(m, nr, k, &strips[0], mr*k, 1, mr, &panel[0], nr, &tiles[0], nr, accumulate)
+			for i := range m {
+				if !same(c[i*ldc:i*ldc+n], tiles[i*nr:]) {
+					t.Fatalf("%s: row %d is %g, and %g of whole packed tiles", label, i, c[i*ldc:i*ldc+n], tiles[i*nr:i*nr+n])
+				}
+			}
 		}
 	}
 }

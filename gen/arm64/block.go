@@ -37,7 +37,7 @@ func (b block) load(p R) (v []V) {
 // peek reads a block without stepping: for what is stored back through p.
 func (b block) peek(p R) (v []V) {
 	if b.scalar {
-		return []V{b.LoadS(p)}
+		return []V{b.LoadS(p, 0)}
 	}
 	for i := 0; i < b.n; i++ {
 		v = append(v, b.LoadQ(p, 16*i))
@@ -57,4 +57,55 @@ func (b block) store(p R, v []V) {
 	if len(v) == 1 {
 		b.StoreQP(p, v[0])
 	}
+}
+
+// strips emits a function's work on left rows of a matrix: block for strips of most
+// rows, and once more, with last, for those left, each number with its own code.
+func (f *Func) strips(left R, most int, block func(rows int, last bool)) {
+	f.Loop(left, most, func() { block(most, false) })
+	count, none := make([]Label, most), f.NewLabel("none")
+	f.BranchZero(left, none)
+	for rows := 1; rows < most-1; rows++ {
+		count[rows] = f.NewLabel("rows")
+		f.AddImm(left, -1)
+		f.BranchZero(left, count[rows])
+	}
+	for rows := most - 1; rows > 0; rows-- {
+		if rows < most-1 {
+			f.Here(count[rows])
+		}
+		block(rows, true)
+		f.RET()
+	}
+	f.Here(none)
+	f.RET()
+}
+
+// addOrSet stores the vectors of each row of C, or adds them to it if the parameter
+// accumulate is set. Unless the rows are the last, it moves c past them.
+func (f *Func) addOrSet(c, ldc R, rows [][]V, last bool, load func(R) []V, store func(R, []V)) {
+	set, from := f.NewLabel("set"), f.Copy(c)
+	f.BranchZero(f.Bool("accumulate"), set)
+	for i, row := range rows {
+		if i > 0 {
+			f.Add(from, ldc)
+		}
+		f.eachTo((*Func).FADD, row, load(from), row)
+	}
+	f.Here(set)
+	for i, row := range rows {
+		store(c, row)
+		if i+1 < len(rows) || !last {
+			f.Add(c, ldc)
+		}
+	}
+}
+
+// zeros returns n registers of zeros.
+func (f *Func) zeros(n int) []V {
+	v := f.Vs(n)
+	for i := range v {
+		f.ZERO(v[i])
+	}
+	return v
 }

@@ -1,78 +1,222 @@
 package main
 
-func gemmFamily(file *File) { gemmTile8x12(file) }
+import "fmt"
 
-// gemmTile8x12 emits the micro-kernel; the model is kernels.refTile4x4.
+func gemmFamily(file *File) {
+	file.gemmTile("GemmTile8x12NEON", 3, true)
+	file.gemmTile("GemmTile8x12RowsNEON", 3, false)
+	file.gemmTile("GemmTile8x8TailNEON", 2, false)
+	file.gemmTile("GemmTile8x4TailNEON", 1, false)
+	file.gemmTile("GemmTile8x3TailNEON", 0, false)
+}
+
+// gemmTile emits C = A·B or += A·B for any number of rows and vectors·4 columns
+// or, with no vectors, one to three; the model is kernels.refTile.
 //
-// Registers: 24 sums (8 rows × 3 vectors), 3 of b, 2 of a, and 2 for the a of
-// the next step, loaded while this one is multiplied: 31.
-// Loop:      4 steps of k a pass, then 1; 24 FMLA by element for 4 loads.
-// Each sum is used once a step, so 24 FMLAs hide the latency of one on any core.
-func gemmTile8x12(file *File) {
-	const mr, nr = 8, 12
-	f := file.Func("GemmTile8x12NEON", "func(k int, a, b, c *float32, ldc int, accumulate bool)",
-		"GemmTile8x12NEON is the micro-kernel of kernels.Tile with MR = 8, NR = 12. It",
-		"works like the reference tile, each product fused.")
-	k, a, b, c, ldc := f.Int("k"), f.Ptr("a"), f.Ptr("b"), f.Ptr("c"), f.Int("ldc")
-	var sum [mr][nr / 4]V
-	for i := range sum {
-		for j := range sum[i] {
-			sum[i][j] = f.V()
-			f.ZERO(sum[i][j])
+// Contract:  kernels.Tile, with row = 1 if rowIs1.
+// Registers: 8·vectors sums, 24 of a whole panel; vectors of B. With row = 1, 2 of
+// A and 2 for the A of the next step, loaded while this one is multiplied: 31.
+// Otherwise at most 5 with an element of A in lane 0: 32.
+// Loop:      strips of 8 rows, then one of what is left, each with its own code;
+// in a strip of 8 4 steps of k a pass, then 1 a pass, else 1 a pass. A step of a
+// whole panel is 24 FMLAs by element and 4 loads, or 10 where the rows lie apart.
+// Each of the 24 sums is used once a step, so that the FMLAs hide the latency of
+// one on any core. Elements are not spread over the lanes by the load (LD1R), which
+// would take a slot of an FMLA.
+func (file *File) gemmTile(name string, vectors int, rowIs1 bool) {
+	columns, parameters, of := fmt.Sprintf("of %d columns", 4*vectors), "m, ", "a[i/8·strip+i%8·row+p·col]"
+	if vectors == 0 {
+		columns, parameters = "of n columns, 1 ≤ n ≤ 3,", "m, n, "
+	}
+	places := "strip, row, col"
+	if rowIs1 {
+		of, places = "a[i/8·strip+i%8+p·col]", "strip, col"
+	}
+	f := file.Func(name, "func("+parameters+"k int, a *float32, "+places+" int, b *float32, ldb int, c *float32, ldc int, accumulate bool)",
+		fmt.Sprintf("%s sets the m rows %s of C[i·ldc+j] =", name, columns),
+		"Σ_p "+of+"·b[p·ldb+j], p < k, or adds to them if accumulate,",
+		"each product fused. It works like kernels.refTile, see kernels.Tile.")
+	t := gemmTile{Func: f, vectors: vectors}
+	left := f.Int("m")
+	t.a, t.c = f.Ptr("a"), f.Ptr("c")
+	t.col, t.ldb, t.ldc = f.Bytes(f.Int("col")), f.Bytes(f.Int("ldb")), f.Bytes(f.Int("ldc"))
+	if !rowIs1 {
+		t.rows = []R{0, f.Bytes(f.Int("row"))}
+		for len(t.rows) < gemmRows {
+			t.rows = append(t.rows, f.Sum(t.rows[len(t.rows)-1], t.rows[1]))
 		}
 	}
-	steps := func(u int) {
-		loadA := func(p int) [2]V {
-			lo, hi := f.LoadPair(a, 4*mr*p)
-			return [2]V{lo, hi}
+	if vectors == 0 {
+		n := f.Int("n")
+		t.lanes = []R{f.Bytes(f.Half(n)), f.Bytes(f.Minus(n, 1))}
+	}
+	strip := f.Bytes(f.Int("strip"))
+	f.strips(left, gemmRows, func(rows int, last bool) {
+		t.block(rows, last)
+		if !last {
+			f.Add(t.a, strip)
 		}
-		loadB := func(p, j int) V { return f.LoadQ(b, 4*nr*p+16*j) }
-		av := loadA(0)
-		var bv [nr / 4]V
-		for j := range bv {
-			bv[j] = loadB(0, j)
-		}
-		for p := range u {
-			next := av
-			for j := range bv {
-				if j == 1 && p+1 < u {
-					next = loadA(p + 1)
-				}
-				for i := range mr {
-					f.FMLAE(sum[i][j], bv[j], av[i/4], i%4)
-				}
-				if p+1 < u {
-					bv[j] = loadB(p+1, j)
+	})
+}
+
+// gemmRows is how many rows of A a strip has.
+const gemmRows = 8
+
+// gemmTile is what the blocks of a GEMM micro-kernel share: addresses, and
+// strides in bytes.
+type gemmTile struct {
+	*Func
+	vectors       int
+	a, c          R   // the strip of A, the rows of C
+	col, ldb, ldc R   // strides
+	rows          []R // the offset of each row of A but the first; nil where row = 1
+	// lanes are the offsets of columns 1 and 2 where there are no whole vectors. A
+	// column that n does not have is the last one again: it is read, computed and
+	// stored twice, which changes nothing.
+	lanes []R
+}
+
+// lane is one of the four floats of a register.
+type lane struct {
+	of V
+	i  int
+}
+
+// block emits the code of one strip of rows and, unless it is the last one, moves
+// c past it.
+func (t *gemmTile) block(rows int, last bool) {
+	sum := make([][]V, rows)
+	for i := range sum {
+		sum[i] = t.zeros(max(1, t.vectors))
+	}
+	a, b, k := t.a, t.Ptr("b"), t.Int("k")
+	if !last {
+		a = t.Copy(a)
+	}
+	steps := t.byColumns
+	if t.rows != nil {
+		steps = t.byElements
+	}
+	if !last {
+		t.Loop(k, 4, func() { steps(sum, a, b, 4) })
+	}
+	t.Loop(k, 1, func() { steps(sum, a, b, 1) })
+	t.addOrSet(t.c, t.ldc, sum, last, t.load, t.store)
+}
+
+// byColumns emits u steps of k for rows that lie side by side in A. What the next
+// step needs is loaded between the FMLAs of this one.
+func (t *gemmTile) byColumns(sum [][]V, a, b R, u int) {
+	loadA := func() (as []lane) {
+		add := func(lanes int, vs ...V) {
+			for _, v := range vs {
+				for i := range lanes {
+					as = append(as, lane{v, i})
 				}
 			}
-			av = next
 		}
-		f.AddImm(a, 4*mr*u)
-		f.AddImm(b, 4*nr*u)
+		if len(sum) == gemmRows {
+			lo, hi := t.LoadPair(a, 0)
+			add(4, lo, hi)
+		} else {
+			if len(sum)&4 != 0 {
+				add(4, t.LoadQ(a, 0))
+			}
+			if len(sum)&2 != 0 {
+				add(2, t.LoadD(a, 4*len(as)))
+			}
+			if len(sum)&1 != 0 {
+				add(1, t.LoadS(a, 4*len(as)))
+			}
+		}
+		t.Add(a, t.col)
+		return as
 	}
-	f.Loop(k, 4, func() { steps(4) })
-	f.Loop(k, 1, func() { steps(1) })
+	loadB := func(j int) V { return t.LoadQ(b, 16*j) }
+	as, bs := loadA(), make([]V, t.vectors)
+	for j := range bs {
+		bs[j] = loadB(j)
+	}
+	t.Add(b, t.ldb)
+	for p := range u {
+		next := as
+		for j := range bs {
+			if j == 1 && p+1 < u {
+				next = loadA()
+			}
+			for i, x := range as {
+				t.FMLAE(sum[i][j], bs[j], x.of, x.i)
+			}
+			if p+1 < u {
+				bs[j] = loadB(j)
+			}
+		}
+		if as = next; p+1 < u {
+			t.Add(b, t.ldb)
+		}
+	}
+}
 
-	row, store := f.Bytes(ldc), f.NewLabel("store")
-	f.BranchZero(f.Bool("accumulate"), store)
-	from := f.Copy(c)
-	for i := range sum {
-		x, y := f.LoadPair(from, 0)
-		z := f.LoadQ(from, 32)
-		for j, v := range []V{x, y, z} {
-			f.FADD(sum[i][j], v, sum[i][j])
-		}
-		if i+1 < mr {
-			f.Add(from, row)
+// byElements emits u steps of k for rows that lie anywhere in A, whose elements
+// are loaded four rows ahead.
+func (t *gemmTile) byElements(sum [][]V, a, b R, u int) {
+	const ahead = 4
+	for range u {
+		bs := t.load(b)
+		t.Add(b, t.ldb)
+		var as []V
+		for i := range len(sum) + ahead {
+			switch {
+			case i == 0:
+				as = append(as, t.LoadS(a, 0))
+			case i < len(sum):
+				as = append(as, t.LoadSAt(a, t.rows[i]))
+			}
+			if i+1 == len(sum) {
+				t.Add(a, t.col)
+			}
+			if r := i - ahead; r >= 0 {
+				for j, v := range bs {
+					t.FMLAE(sum[r][j], v, as[r], 0)
+				}
+			}
 		}
 	}
-	f.Here(store)
-	for i := range sum {
-		f.StorePair(c, 0, sum[i][0], sum[i][1])
-		f.StoreQ(c, 32, sum[i][2])
-		if i+1 < mr {
-			f.Add(c, row)
+}
+
+// load and store move the columns of a row of B or C.
+func (t *gemmTile) load(p R) []V {
+	switch t.vectors {
+	case 0:
+		v := t.LoadS(p, 0)
+		for i, at := range t.lanes {
+			t.LoadLane(t.Sum(p, at), v, i+1)
 		}
+		return []V{v}
+	case 1:
+		return []V{t.LoadQ(p, 0)}
 	}
-	f.RET()
+	x, y := t.LoadPair(p, 0)
+	if t.vectors == 2 {
+		return []V{x, y}
+	}
+	return []V{x, y, t.LoadQ(p, 32)}
+}
+
+func (t *gemmTile) store(p R, v []V) {
+	switch t.vectors {
+	case 0:
+		t.StoreS(p, 0, v[0])
+		for i, at := range t.lanes {
+			t.StoreLane(t.Sum(p, at), v[0], i+1)
+		}
+		return
+	case 1:
+		t.StoreQ(p, 0, v[0])
+		return
+	}
+	t.StorePair(p, 0, v[0], v[1])
+	if t.vectors == 3 {
+		t.StoreQ(p, 32, v[2])
+	}
 }

@@ -215,11 +215,34 @@ func (f *Func) LoadPairP(p R) (V, V) {
 	return d, e
 }
 
-// LoadS loads one float into lane 0 and clears the others.
-func (f *Func) LoadS(p R) V {
+// LoadD loads two floats into lanes 0 and 1 and clears the others.
+func (f *Func) LoadD(p R, off int) V {
 	d := f.V()
-	f.ins("FMOVS (%s), %s", useR(p), def(d, "F%d"))
+	f.ins(fmt.Sprintf("FMOVD %d(%%s), %%s", off), useR(p), def(d, "F%d"))
 	return d
+}
+
+// LoadS loads one float into lane 0 and clears the others; LoadSAt finds it off
+// bytes behind p.
+func (f *Func) LoadS(p R, off int) V {
+	d := f.V()
+	f.ins(fmt.Sprintf("FMOVS %d(%%s), %%s", off), useR(p), def(d, "F%d"))
+	return d
+}
+
+func (f *Func) LoadSAt(p, off R) V {
+	d := f.V()
+	f.ins("FMOVS (%s)(%s), %s", useR(p), useR(off), def(d, "F%d"))
+	return d
+}
+
+// LoadLane loads one float into a lane of d, StoreLane stores it.
+func (f *Func) LoadLane(p R, d V, lane int) {
+	f.ins("VLD1 (%s), %s", useR(p), modify(d, fmt.Sprintf("V%%d.S[%d]", lane)))
+}
+
+func (f *Func) StoreLane(p R, v V, lane int) {
+	f.ins("VST1 %s, (%s)", use(v, fmt.Sprintf("V%%d.S[%d]", lane)), useR(p))
 }
 
 func (f *Func) LoadSP(p R) V {
@@ -268,6 +291,19 @@ func (f *Func) Copy(n R) R {
 func (f *Func) Bytes(n R) R {
 	d := f.R()
 	f.ins("LSL $2, %[2]s, %[1]s", defR(d), useR(n))
+	return d
+}
+
+// Half returns ⌊n/2⌋, Minus n less a constant.
+func (f *Func) Half(n R) R {
+	d := f.R()
+	f.ins("LSR $1, %[2]s, %[1]s", defR(d), useR(n))
+	return d
+}
+
+func (f *Func) Minus(n R, c int) R {
+	d := f.R()
+	f.ins(fmt.Sprintf("SUB $%d, %%[2]s, %%[1]s", c), defR(d), useR(n))
 	return d
 }
 

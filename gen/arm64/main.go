@@ -6,7 +6,7 @@
 //
 // avo has no arm64, so the emitter is here: emit.go (functions, parameters,
 // printing), allocate.go (registers), isa.go (instructions), block.go (loops
-// over floats). The rest is one file for each family.
+// over floats and rows). The rest is one file for each family.
 package main
 
 import (
@@ -24,6 +24,7 @@ var families = []struct {
 	emit func(*File)
 }{
 	{"gemm", gemmFamily},
+	{"dots", dotsFamily},
 	{"pack", packFamily},
 	{"elementwise", elementwiseFamily},
 	{"activation", activationFamily},

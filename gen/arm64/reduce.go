@@ -18,12 +18,7 @@ type total struct {
 }
 
 func (f *Func) total() *total {
-	t := &total{f, f.Vs(4), f.V()}
-	for _, v := range t.part {
-		f.ZERO(v)
-	}
-	f.ZERO(t.tail)
-	return t
+	return &total{f, f.zeros(4), f.zeros(1)[0]}
 }
 
 // into picks the running sums for a block: single vectors go to the second, to

@@ -324,7 +324,7 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS (R0), F1
+	FMOVS 0(R0), F1
 	FMOVS.P 4(R1), F2
 	VFMLA V0.S4, V2.S4, V1.S4
 	FMOVS.P F1, 4(R0)

@@ -4,8 +4,37 @@
 
 package arm64
 
-// GemmTile8x12NEON is the micro-kernel of kernels.Tile with MR = 8, NR = 12. It
-// works like the reference tile, each product fused.
+// GemmTile8x12NEON sets the m rows of 12 columns of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// each product fused. It works like kernels.refTile, see kernels.Tile.
 //
 //go:noescape
-func GemmTile8x12NEON(k int, a, b, c *float32, ldc int, accumulate bool)
+func GemmTile8x12NEON(m, k int, a *float32, strip, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x12RowsNEON sets the m rows of 12 columns of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8·row+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// each product fused. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile8x12RowsNEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x8TailNEON sets the m rows of 8 columns of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8·row+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// each product fused. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile8x8TailNEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x4TailNEON sets the m rows of 4 columns of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8·row+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// each product fused. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile8x4TailNEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x3TailNEON sets the m rows of n columns, 1 ≤ n ≤ 3, of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8·row+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// each product fused. It works like kernels.refTile, see kernels.Tile.
+//
+//go:noescape
+func GemmTile8x3TailNEON(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)

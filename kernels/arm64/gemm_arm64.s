@@ -4,13 +4,24 @@
 
 #include "textflag.h"
 
-// func GemmTile8x12NEON(k int, a, b, c *float32, ldc int, accumulate bool)
-TEXT ·GemmTile8x12NEON(SB), NOSPLIT, $0-41
-	MOVD k+0(FP), R0
-	MOVD a+8(FP), R1
-	MOVD b+16(FP), R2
-	MOVD c+24(FP), R3
-	MOVD ldc+32(FP), R4
+// func GemmTile8x12NEON(m, k int, a *float32, strip, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x12NEON(SB), NOSPLIT, $0-73
+	MOVD m+0(FP), R0
+	MOVD a+16(FP), R1
+	MOVD c+56(FP), R2
+	MOVD col+32(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+48(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+64(FP), R5
+	LSL $2, R5, R5
+	MOVD strip+24(FP), R6
+	LSL $2, R6, R6
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -35,15 +46,20 @@ TEXT ·GemmTile8x12NEON(SB), NOSPLIT, $0-41
 	VEOR V21.B16, V21.B16, V21.B16
 	VEOR V22.B16, V22.B16, V22.B16
 	VEOR V23.B16, V23.B16, V23.B16
-	SUBS $4, R0, R0
-	BLT done2
+	MOVD b+40(FP), R7
+	MOVD k+8(FP), R8
+	MOVD R1, R9
+	SUBS $4, R8, R8
+	BLT done4
 	PCALIGN $16
 
-loop1:
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 0(R2), F26
-	FMOVQ 16(R2), F27
-	FMOVQ 32(R2), F28
+loop3:
+	FLDPQ 0(R9), (F24, F25)
+	ADD R3, R9, R9
+	FMOVQ 0(R7), F26
+	FMOVQ 16(R7), F27
+	FMOVQ 32(R7), F28
+	ADD R4, R7, R7
 	WORD $0x4f981340 // fmla v0.4s, v26.4s, v24.s[0]
 	WORD $0x4fb81343 // fmla v3.4s, v26.4s, v24.s[1]
 	WORD $0x4f981b46 // fmla v6.4s, v26.4s, v24.s[2]
@@ -52,8 +68,9 @@ loop1:
 	WORD $0x4fb9134f // fmla v15.4s, v26.4s, v25.s[1]
 	WORD $0x4f991b52 // fmla v18.4s, v26.4s, v25.s[2]
 	WORD $0x4fb91b55 // fmla v21.4s, v26.4s, v25.s[3]
-	FMOVQ 48(R2), F26
-	FLDPQ 32(R1), (F29, F30)
+	FMOVQ 0(R7), F26
+	FLDPQ 0(R9), (F29, F30)
+	ADD R3, R9, R9
 	WORD $0x4f981361 // fmla v1.4s, v27.4s, v24.s[0]
 	WORD $0x4fb81364 // fmla v4.4s, v27.4s, v24.s[1]
 	WORD $0x4f981b67 // fmla v7.4s, v27.4s, v24.s[2]
@@ -62,7 +79,7 @@ loop1:
 	WORD $0x4fb91370 // fmla v16.4s, v27.4s, v25.s[1]
 	WORD $0x4f991b73 // fmla v19.4s, v27.4s, v25.s[2]
 	WORD $0x4fb91b76 // fmla v22.4s, v27.4s, v25.s[3]
-	FMOVQ 64(R2), F27
+	FMOVQ 16(R7), F27
 	WORD $0x4f981382 // fmla v2.4s, v28.4s, v24.s[0]
 	WORD $0x4fb81385 // fmla v5.4s, v28.4s, v24.s[1]
 	WORD $0x4f981b88 // fmla v8.4s, v28.4s, v24.s[2]
@@ -71,7 +88,8 @@ loop1:
 	WORD $0x4fb91391 // fmla v17.4s, v28.4s, v25.s[1]
 	WORD $0x4f991b94 // fmla v20.4s, v28.4s, v25.s[2]
 	WORD $0x4fb91b97 // fmla v23.4s, v28.4s, v25.s[3]
-	FMOVQ 80(R2), F24
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
 	WORD $0x4f9d1340 // fmla v0.4s, v26.4s, v29.s[0]
 	WORD $0x4fbd1343 // fmla v3.4s, v26.4s, v29.s[1]
 	WORD $0x4f9d1b46 // fmla v6.4s, v26.4s, v29.s[2]
@@ -80,8 +98,9 @@ loop1:
 	WORD $0x4fbe134f // fmla v15.4s, v26.4s, v30.s[1]
 	WORD $0x4f9e1b52 // fmla v18.4s, v26.4s, v30.s[2]
 	WORD $0x4fbe1b55 // fmla v21.4s, v26.4s, v30.s[3]
-	FMOVQ 96(R2), F25
-	FLDPQ 64(R1), (F26, F28)
+	FMOVQ 0(R7), F25
+	FLDPQ 0(R9), (F26, F28)
+	ADD R3, R9, R9
 	WORD $0x4f9d1361 // fmla v1.4s, v27.4s, v29.s[0]
 	WORD $0x4fbd1364 // fmla v4.4s, v27.4s, v29.s[1]
 	WORD $0x4f9d1b67 // fmla v7.4s, v27.4s, v29.s[2]
@@ -90,7 +109,7 @@ loop1:
 	WORD $0x4fbe1370 // fmla v16.4s, v27.4s, v30.s[1]
 	WORD $0x4f9e1b73 // fmla v19.4s, v27.4s, v30.s[2]
 	WORD $0x4fbe1b76 // fmla v22.4s, v27.4s, v30.s[3]
-	FMOVQ 112(R2), F27
+	FMOVQ 16(R7), F27
 	WORD $0x4f9d1302 // fmla v2.4s, v24.4s, v29.s[0]
 	WORD $0x4fbd1305 // fmla v5.4s, v24.4s, v29.s[1]
 	WORD $0x4f9d1b08 // fmla v8.4s, v24.4s, v29.s[2]
@@ -99,7 +118,8 @@ loop1:
 	WORD $0x4fbe1311 // fmla v17.4s, v24.4s, v30.s[1]
 	WORD $0x4f9e1b14 // fmla v20.4s, v24.4s, v30.s[2]
 	WORD $0x4fbe1b17 // fmla v23.4s, v24.4s, v30.s[3]
-	FMOVQ 128(R2), F24
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
 	WORD $0x4f9a1320 // fmla v0.4s, v25.4s, v26.s[0]
 	WORD $0x4fba1323 // fmla v3.4s, v25.4s, v26.s[1]
 	WORD $0x4f9a1b26 // fmla v6.4s, v25.4s, v26.s[2]
@@ -108,8 +128,9 @@ loop1:
 	WORD $0x4fbc132f // fmla v15.4s, v25.4s, v28.s[1]
 	WORD $0x4f9c1b32 // fmla v18.4s, v25.4s, v28.s[2]
 	WORD $0x4fbc1b35 // fmla v21.4s, v25.4s, v28.s[3]
-	FMOVQ 144(R2), F25
-	FLDPQ 96(R1), (F29, F30)
+	FMOVQ 0(R7), F25
+	FLDPQ 0(R9), (F29, F30)
+	ADD R3, R9, R9
 	WORD $0x4f9a1361 // fmla v1.4s, v27.4s, v26.s[0]
 	WORD $0x4fba1364 // fmla v4.4s, v27.4s, v26.s[1]
 	WORD $0x4f9a1b67 // fmla v7.4s, v27.4s, v26.s[2]
@@ -118,7 +139,7 @@ loop1:
 	WORD $0x4fbc1370 // fmla v16.4s, v27.4s, v28.s[1]
 	WORD $0x4f9c1b73 // fmla v19.4s, v27.4s, v28.s[2]
 	WORD $0x4fbc1b76 // fmla v22.4s, v27.4s, v28.s[3]
-	FMOVQ 160(R2), F27
+	FMOVQ 16(R7), F27
 	WORD $0x4f9a1302 // fmla v2.4s, v24.4s, v26.s[0]
 	WORD $0x4fba1305 // fmla v5.4s, v24.4s, v26.s[1]
 	WORD $0x4f9a1b08 // fmla v8.4s, v24.4s, v26.s[2]
@@ -127,7 +148,8 @@ loop1:
 	WORD $0x4fbc1311 // fmla v17.4s, v24.4s, v28.s[1]
 	WORD $0x4f9c1b14 // fmla v20.4s, v24.4s, v28.s[2]
 	WORD $0x4fbc1b17 // fmla v23.4s, v24.4s, v28.s[3]
-	FMOVQ 176(R2), F24
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
 	WORD $0x4f9d1320 // fmla v0.4s, v25.4s, v29.s[0]
 	WORD $0x4fbd1323 // fmla v3.4s, v25.4s, v29.s[1]
 	WORD $0x4f9d1b26 // fmla v6.4s, v25.4s, v29.s[2]
@@ -152,22 +174,22 @@ loop1:
 	WORD $0x4fbe1311 // fmla v17.4s, v24.4s, v30.s[1]
 	WORD $0x4f9e1b14 // fmla v20.4s, v24.4s, v30.s[2]
 	WORD $0x4fbe1b17 // fmla v23.4s, v24.4s, v30.s[3]
-	ADD $128, R1, R1
-	ADD $192, R2, R2
-	SUBS $4, R0, R0
-	BGE loop1
+	SUBS $4, R8, R8
+	BGE loop3
 
-done2:
-	ADD $4, R0, R0
-	SUBS $1, R0, R0
-	BLT done4
+done4:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT done6
 	PCALIGN $16
 
-loop3:
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 0(R2), F26
-	FMOVQ 16(R2), F27
-	FMOVQ 32(R2), F28
+loop5:
+	FLDPQ 0(R9), (F24, F25)
+	ADD R3, R9, R9
+	FMOVQ 0(R7), F26
+	FMOVQ 16(R7), F27
+	FMOVQ 32(R7), F28
+	ADD R4, R7, R7
 	WORD $0x4f981340 // fmla v0.4s, v26.4s, v24.s[0]
 	WORD $0x4fb81343 // fmla v3.4s, v26.4s, v24.s[1]
 	WORD $0x4f981b46 // fmla v6.4s, v26.4s, v24.s[2]
@@ -192,86 +214,3854 @@ loop3:
 	WORD $0x4fb91391 // fmla v17.4s, v28.4s, v25.s[1]
 	WORD $0x4f991b94 // fmla v20.4s, v28.4s, v25.s[2]
 	WORD $0x4fb91b97 // fmla v23.4s, v28.4s, v25.s[3]
-	ADD $32, R1, R1
-	ADD $48, R2, R2
-	SUBS $1, R0, R0
-	BGE loop3
+	SUBS $1, R8, R8
+	BGE loop5
 
-done4:
-	LSL $2, R4, R0
-	MOVBU accumulate+40(FP), R1
-	CBZ R1, store5
-	MOVD R3, R1
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 32(R1), F26
+done6:
+	MOVD R2, R7
+	MOVBU accumulate+72(FP), R8
+	CBZ R8, set7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
 	WORD $0x4e20d700 // fadd v0.4s, v24.4s, v0.4s
 	WORD $0x4e21d721 // fadd v1.4s, v25.4s, v1.4s
 	WORD $0x4e22d742 // fadd v2.4s, v26.4s, v2.4s
-	ADD R0, R1, R1
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 32(R1), F26
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
 	WORD $0x4e23d703 // fadd v3.4s, v24.4s, v3.4s
 	WORD $0x4e24d724 // fadd v4.4s, v25.4s, v4.4s
 	WORD $0x4e25d745 // fadd v5.4s, v26.4s, v5.4s
-	ADD R0, R1, R1
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 32(R1), F26
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
 	WORD $0x4e26d706 // fadd v6.4s, v24.4s, v6.4s
 	WORD $0x4e27d727 // fadd v7.4s, v25.4s, v7.4s
 	WORD $0x4e28d748 // fadd v8.4s, v26.4s, v8.4s
-	ADD R0, R1, R1
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 32(R1), F26
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
 	WORD $0x4e29d709 // fadd v9.4s, v24.4s, v9.4s
 	WORD $0x4e2ad72a // fadd v10.4s, v25.4s, v10.4s
 	WORD $0x4e2bd74b // fadd v11.4s, v26.4s, v11.4s
-	ADD R0, R1, R1
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 32(R1), F26
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
 	WORD $0x4e2cd70c // fadd v12.4s, v24.4s, v12.4s
 	WORD $0x4e2dd72d // fadd v13.4s, v25.4s, v13.4s
 	WORD $0x4e2ed74e // fadd v14.4s, v26.4s, v14.4s
-	ADD R0, R1, R1
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 32(R1), F26
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
 	WORD $0x4e2fd70f // fadd v15.4s, v24.4s, v15.4s
 	WORD $0x4e30d730 // fadd v16.4s, v25.4s, v16.4s
 	WORD $0x4e31d751 // fadd v17.4s, v26.4s, v17.4s
-	ADD R0, R1, R1
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 32(R1), F26
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
 	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
 	WORD $0x4e33d733 // fadd v19.4s, v25.4s, v19.4s
 	WORD $0x4e34d754 // fadd v20.4s, v26.4s, v20.4s
-	ADD R0, R1, R1
-	FLDPQ 0(R1), (F24, F25)
-	FMOVQ 32(R1), F26
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
 	WORD $0x4e35d715 // fadd v21.4s, v24.4s, v21.4s
 	WORD $0x4e36d736 // fadd v22.4s, v25.4s, v22.4s
 	WORD $0x4e37d757 // fadd v23.4s, v26.4s, v23.4s
 
-store5:
-	FSTPQ (F0, F1), 0(R3)
-	FMOVQ F2, 32(R3)
-	ADD R0, R3, R3
-	FSTPQ (F3, F4), 0(R3)
-	FMOVQ F5, 32(R3)
-	ADD R0, R3, R3
-	FSTPQ (F6, F7), 0(R3)
-	FMOVQ F8, 32(R3)
-	ADD R0, R3, R3
-	FSTPQ (F9, F10), 0(R3)
-	FMOVQ F11, 32(R3)
-	ADD R0, R3, R3
-	FSTPQ (F12, F13), 0(R3)
-	FMOVQ F14, 32(R3)
-	ADD R0, R3, R3
-	FSTPQ (F15, F16), 0(R3)
-	FMOVQ F17, 32(R3)
-	ADD R0, R3, R3
-	FSTPQ (F18, F19), 0(R3)
-	FMOVQ F20, 32(R3)
-	ADD R0, R3, R3
-	FSTPQ (F21, F22), 0(R3)
-	FMOVQ F23, 32(R3)
+set7:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F18, F19), 0(R2)
+	FMOVQ F20, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F21, F22), 0(R2)
+	FMOVQ F23, 32(R2)
+	ADD R5, R2, R2
+	ADD R6, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FMOVQ 0(R1), F21
+	FMOVD 16(R1), F22
+	FMOVS 24(R1), F23
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F24
+	FMOVQ 16(R0), F25
+	FMOVQ 32(R0), F26
+	ADD R4, R0, R0
+	WORD $0x4f951300 // fmla v0.4s, v24.4s, v21.s[0]
+	WORD $0x4fb51303 // fmla v3.4s, v24.4s, v21.s[1]
+	WORD $0x4f951b06 // fmla v6.4s, v24.4s, v21.s[2]
+	WORD $0x4fb51b09 // fmla v9.4s, v24.4s, v21.s[3]
+	WORD $0x4f96130c // fmla v12.4s, v24.4s, v22.s[0]
+	WORD $0x4fb6130f // fmla v15.4s, v24.4s, v22.s[1]
+	WORD $0x4f971312 // fmla v18.4s, v24.4s, v23.s[0]
+	WORD $0x4f951321 // fmla v1.4s, v25.4s, v21.s[0]
+	WORD $0x4fb51324 // fmla v4.4s, v25.4s, v21.s[1]
+	WORD $0x4f951b27 // fmla v7.4s, v25.4s, v21.s[2]
+	WORD $0x4fb51b2a // fmla v10.4s, v25.4s, v21.s[3]
+	WORD $0x4f96132d // fmla v13.4s, v25.4s, v22.s[0]
+	WORD $0x4fb61330 // fmla v16.4s, v25.4s, v22.s[1]
+	WORD $0x4f971333 // fmla v19.4s, v25.4s, v23.s[0]
+	WORD $0x4f951342 // fmla v2.4s, v26.4s, v21.s[0]
+	WORD $0x4fb51345 // fmla v5.4s, v26.4s, v21.s[1]
+	WORD $0x4f951b48 // fmla v8.4s, v26.4s, v21.s[2]
+	WORD $0x4fb51b4b // fmla v11.4s, v26.4s, v21.s[3]
+	WORD $0x4f96134e // fmla v14.4s, v26.4s, v22.s[0]
+	WORD $0x4fb61351 // fmla v17.4s, v26.4s, v22.s[1]
+	WORD $0x4f971354 // fmla v20.4s, v26.4s, v23.s[0]
+	SUBS $1, R6, R6
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set17
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e20d6a0 // fadd v0.4s, v21.4s, v0.4s
+	WORD $0x4e21d6c1 // fadd v1.4s, v22.4s, v1.4s
+	WORD $0x4e22d6e2 // fadd v2.4s, v23.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e23d6a3 // fadd v3.4s, v21.4s, v3.4s
+	WORD $0x4e24d6c4 // fadd v4.4s, v22.4s, v4.4s
+	WORD $0x4e25d6e5 // fadd v5.4s, v23.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e26d6a6 // fadd v6.4s, v21.4s, v6.4s
+	WORD $0x4e27d6c7 // fadd v7.4s, v22.4s, v7.4s
+	WORD $0x4e28d6e8 // fadd v8.4s, v23.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e29d6a9 // fadd v9.4s, v21.4s, v9.4s
+	WORD $0x4e2ad6ca // fadd v10.4s, v22.4s, v10.4s
+	WORD $0x4e2bd6eb // fadd v11.4s, v23.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e2cd6ac // fadd v12.4s, v21.4s, v12.4s
+	WORD $0x4e2dd6cd // fadd v13.4s, v22.4s, v13.4s
+	WORD $0x4e2ed6ee // fadd v14.4s, v23.4s, v14.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
+	WORD $0x4e30d6d0 // fadd v16.4s, v22.4s, v16.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e32d6b2 // fadd v18.4s, v21.4s, v18.4s
+	WORD $0x4e33d6d3 // fadd v19.4s, v22.4s, v19.4s
+	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
+
+set17:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F18, F19), 0(R2)
+	FMOVQ F20, 32(R2)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FMOVQ 0(R1), F18
+	FMOVD 16(R1), F19
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F20
+	FMOVQ 16(R0), F21
+	FMOVQ 32(R0), F22
+	ADD R4, R0, R0
+	WORD $0x4f921280 // fmla v0.4s, v20.4s, v18.s[0]
+	WORD $0x4fb21283 // fmla v3.4s, v20.4s, v18.s[1]
+	WORD $0x4f921a86 // fmla v6.4s, v20.4s, v18.s[2]
+	WORD $0x4fb21a89 // fmla v9.4s, v20.4s, v18.s[3]
+	WORD $0x4f93128c // fmla v12.4s, v20.4s, v19.s[0]
+	WORD $0x4fb3128f // fmla v15.4s, v20.4s, v19.s[1]
+	WORD $0x4f9212a1 // fmla v1.4s, v21.4s, v18.s[0]
+	WORD $0x4fb212a4 // fmla v4.4s, v21.4s, v18.s[1]
+	WORD $0x4f921aa7 // fmla v7.4s, v21.4s, v18.s[2]
+	WORD $0x4fb21aaa // fmla v10.4s, v21.4s, v18.s[3]
+	WORD $0x4f9312ad // fmla v13.4s, v21.4s, v19.s[0]
+	WORD $0x4fb312b0 // fmla v16.4s, v21.4s, v19.s[1]
+	WORD $0x4f9212c2 // fmla v2.4s, v22.4s, v18.s[0]
+	WORD $0x4fb212c5 // fmla v5.4s, v22.4s, v18.s[1]
+	WORD $0x4f921ac8 // fmla v8.4s, v22.4s, v18.s[2]
+	WORD $0x4fb21acb // fmla v11.4s, v22.4s, v18.s[3]
+	WORD $0x4f9312ce // fmla v14.4s, v22.4s, v19.s[0]
+	WORD $0x4fb312d1 // fmla v17.4s, v22.4s, v19.s[1]
+	SUBS $1, R6, R6
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set20
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e20d640 // fadd v0.4s, v18.4s, v0.4s
+	WORD $0x4e21d661 // fadd v1.4s, v19.4s, v1.4s
+	WORD $0x4e22d682 // fadd v2.4s, v20.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e23d643 // fadd v3.4s, v18.4s, v3.4s
+	WORD $0x4e24d664 // fadd v4.4s, v19.4s, v4.4s
+	WORD $0x4e25d685 // fadd v5.4s, v20.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e26d646 // fadd v6.4s, v18.4s, v6.4s
+	WORD $0x4e27d667 // fadd v7.4s, v19.4s, v7.4s
+	WORD $0x4e28d688 // fadd v8.4s, v20.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e29d649 // fadd v9.4s, v18.4s, v9.4s
+	WORD $0x4e2ad66a // fadd v10.4s, v19.4s, v10.4s
+	WORD $0x4e2bd68b // fadd v11.4s, v20.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e2cd64c // fadd v12.4s, v18.4s, v12.4s
+	WORD $0x4e2dd66d // fadd v13.4s, v19.4s, v13.4s
+	WORD $0x4e2ed68e // fadd v14.4s, v20.4s, v14.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e2fd64f // fadd v15.4s, v18.4s, v15.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
+
+set20:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FMOVQ 0(R1), F15
+	FMOVS 16(R1), F16
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F17
+	FMOVQ 16(R0), F18
+	FMOVQ 32(R0), F19
+	ADD R4, R0, R0
+	WORD $0x4f8f1220 // fmla v0.4s, v17.4s, v15.s[0]
+	WORD $0x4faf1223 // fmla v3.4s, v17.4s, v15.s[1]
+	WORD $0x4f8f1a26 // fmla v6.4s, v17.4s, v15.s[2]
+	WORD $0x4faf1a29 // fmla v9.4s, v17.4s, v15.s[3]
+	WORD $0x4f90122c // fmla v12.4s, v17.4s, v16.s[0]
+	WORD $0x4f8f1241 // fmla v1.4s, v18.4s, v15.s[0]
+	WORD $0x4faf1244 // fmla v4.4s, v18.4s, v15.s[1]
+	WORD $0x4f8f1a47 // fmla v7.4s, v18.4s, v15.s[2]
+	WORD $0x4faf1a4a // fmla v10.4s, v18.4s, v15.s[3]
+	WORD $0x4f90124d // fmla v13.4s, v18.4s, v16.s[0]
+	WORD $0x4f8f1262 // fmla v2.4s, v19.4s, v15.s[0]
+	WORD $0x4faf1265 // fmla v5.4s, v19.4s, v15.s[1]
+	WORD $0x4f8f1a68 // fmla v8.4s, v19.4s, v15.s[2]
+	WORD $0x4faf1a6b // fmla v11.4s, v19.4s, v15.s[3]
+	WORD $0x4f90126e // fmla v14.4s, v19.4s, v16.s[0]
+	SUBS $1, R6, R6
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set23
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
+	WORD $0x4e21d601 // fadd v1.4s, v16.4s, v1.4s
+	WORD $0x4e22d622 // fadd v2.4s, v17.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e23d5e3 // fadd v3.4s, v15.4s, v3.4s
+	WORD $0x4e24d604 // fadd v4.4s, v16.4s, v4.4s
+	WORD $0x4e25d625 // fadd v5.4s, v17.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e26d5e6 // fadd v6.4s, v15.4s, v6.4s
+	WORD $0x4e27d607 // fadd v7.4s, v16.4s, v7.4s
+	WORD $0x4e28d628 // fadd v8.4s, v17.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e29d5e9 // fadd v9.4s, v15.4s, v9.4s
+	WORD $0x4e2ad60a // fadd v10.4s, v16.4s, v10.4s
+	WORD $0x4e2bd62b // fadd v11.4s, v17.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+
+set23:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FMOVQ 0(R1), F12
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F13
+	FMOVQ 16(R0), F14
+	FMOVQ 32(R0), F15
+	ADD R4, R0, R0
+	WORD $0x4f8c11a0 // fmla v0.4s, v13.4s, v12.s[0]
+	WORD $0x4fac11a3 // fmla v3.4s, v13.4s, v12.s[1]
+	WORD $0x4f8c19a6 // fmla v6.4s, v13.4s, v12.s[2]
+	WORD $0x4fac19a9 // fmla v9.4s, v13.4s, v12.s[3]
+	WORD $0x4f8c11c1 // fmla v1.4s, v14.4s, v12.s[0]
+	WORD $0x4fac11c4 // fmla v4.4s, v14.4s, v12.s[1]
+	WORD $0x4f8c19c7 // fmla v7.4s, v14.4s, v12.s[2]
+	WORD $0x4fac19ca // fmla v10.4s, v14.4s, v12.s[3]
+	WORD $0x4f8c11e2 // fmla v2.4s, v15.4s, v12.s[0]
+	WORD $0x4fac11e5 // fmla v5.4s, v15.4s, v12.s[1]
+	WORD $0x4f8c19e8 // fmla v8.4s, v15.4s, v12.s[2]
+	WORD $0x4fac19eb // fmla v11.4s, v15.4s, v12.s[3]
+	SUBS $1, R6, R6
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set26
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
+	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
+	WORD $0x4e22d5c2 // fadd v2.4s, v14.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e23d583 // fadd v3.4s, v12.4s, v3.4s
+	WORD $0x4e24d5a4 // fadd v4.4s, v13.4s, v4.4s
+	WORD $0x4e25d5c5 // fadd v5.4s, v14.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e26d586 // fadd v6.4s, v12.4s, v6.4s
+	WORD $0x4e27d5a7 // fadd v7.4s, v13.4s, v7.4s
+	WORD $0x4e28d5c8 // fadd v8.4s, v14.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e2ad5aa // fadd v10.4s, v13.4s, v10.4s
+	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
+
+set26:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FMOVD 0(R1), F9
+	FMOVS 8(R1), F10
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F11
+	FMOVQ 16(R0), F12
+	FMOVQ 32(R0), F13
+	ADD R4, R0, R0
+	WORD $0x4f891160 // fmla v0.4s, v11.4s, v9.s[0]
+	WORD $0x4fa91163 // fmla v3.4s, v11.4s, v9.s[1]
+	WORD $0x4f8a1166 // fmla v6.4s, v11.4s, v10.s[0]
+	WORD $0x4f891181 // fmla v1.4s, v12.4s, v9.s[0]
+	WORD $0x4fa91184 // fmla v4.4s, v12.4s, v9.s[1]
+	WORD $0x4f8a1187 // fmla v7.4s, v12.4s, v10.s[0]
+	WORD $0x4f8911a2 // fmla v2.4s, v13.4s, v9.s[0]
+	WORD $0x4fa911a5 // fmla v5.4s, v13.4s, v9.s[1]
+	WORD $0x4f8a11a8 // fmla v8.4s, v13.4s, v10.s[0]
+	SUBS $1, R6, R6
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set29
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e20d520 // fadd v0.4s, v9.4s, v0.4s
+	WORD $0x4e21d541 // fadd v1.4s, v10.4s, v1.4s
+	WORD $0x4e22d562 // fadd v2.4s, v11.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
+	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
+	WORD $0x4e25d565 // fadd v5.4s, v11.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e26d526 // fadd v6.4s, v9.4s, v6.4s
+	WORD $0x4e27d547 // fadd v7.4s, v10.4s, v7.4s
+	WORD $0x4e28d568 // fadd v8.4s, v11.4s, v8.4s
+
+set29:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FMOVD 0(R1), F6
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F7
+	FMOVQ 16(R0), F8
+	FMOVQ 32(R0), F9
+	ADD R4, R0, R0
+	WORD $0x4f8610e0 // fmla v0.4s, v7.4s, v6.s[0]
+	WORD $0x4fa610e3 // fmla v3.4s, v7.4s, v6.s[1]
+	WORD $0x4f861101 // fmla v1.4s, v8.4s, v6.s[0]
+	WORD $0x4fa61104 // fmla v4.4s, v8.4s, v6.s[1]
+	WORD $0x4f861122 // fmla v2.4s, v9.4s, v6.s[0]
+	WORD $0x4fa61125 // fmla v5.4s, v9.4s, v6.s[1]
+	SUBS $1, R6, R6
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set32
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+
+set32:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FMOVS 0(R1), F3
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F4
+	FMOVQ 16(R0), F5
+	FMOVQ 32(R0), F6
+	ADD R4, R0, R0
+	WORD $0x4f831080 // fmla v0.4s, v4.4s, v3.s[0]
+	WORD $0x4f8310a1 // fmla v1.4s, v5.4s, v3.s[0]
+	WORD $0x4f8310c2 // fmla v2.4s, v6.4s, v3.s[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R1
+	CBZ R1, set35
+	FLDPQ 0(R0), (F3, F4)
+	FMOVQ 32(R0), F5
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+
+set35:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	RET
+
+none8:
+	RET
+
+// func GemmTile8x12RowsNEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x12RowsNEON(SB), NOSPLIT, $0-81
+	MOVD m+0(FP), R0
+	MOVD a+16(FP), R1
+	MOVD c+64(FP), R2
+	MOVD col+40(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+56(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+72(FP), R5
+	LSL $2, R5, R5
+	MOVD row+32(FP), R6
+	LSL $2, R6, R6
+	ADD R6, R6, R7
+	ADD R6, R7, R8
+	ADD R6, R8, R9
+	ADD R6, R9, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	MOVD strip+24(FP), R13
+	LSL $2, R13, R13
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V22.B16, V22.B16, V22.B16
+	VEOR V23.B16, V23.B16, V23.B16
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
+	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9b130f // fmla v15.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1330 // fmla v16.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1351 // fmla v17.4s, v26.4s, v27.s[0]
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1354 // fmla v20.4s, v26.4s, v28.s[0]
+	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
+	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9b130f // fmla v15.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1330 // fmla v16.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1351 // fmla v17.4s, v26.4s, v27.s[0]
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1354 // fmla v20.4s, v26.4s, v28.s[0]
+	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
+	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9b130f // fmla v15.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1330 // fmla v16.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1351 // fmla v17.4s, v26.4s, v27.s[0]
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1354 // fmla v20.4s, v26.4s, v28.s[0]
+	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
+	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9b130f // fmla v15.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1330 // fmla v16.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1351 // fmla v17.4s, v26.4s, v27.s[0]
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1354 // fmla v20.4s, v26.4s, v28.s[0]
+	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
+	SUBS $4, R15, R15
+	BGE loop3
+
+done4:
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f9b1300 // fmla v0.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1321 // fmla v1.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1342 // fmla v2.4s, v26.4s, v27.s[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f9c1303 // fmla v3.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1324 // fmla v4.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1345 // fmla v5.4s, v26.4s, v28.s[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f9d1306 // fmla v6.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1327 // fmla v7.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1348 // fmla v8.4s, v26.4s, v29.s[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f9e1309 // fmla v9.4s, v24.4s, v30.s[0]
+	WORD $0x4f9e132a // fmla v10.4s, v25.4s, v30.s[0]
+	WORD $0x4f9e134b // fmla v11.4s, v26.4s, v30.s[0]
+	WORD $0x4f9f130c // fmla v12.4s, v24.4s, v31.s[0]
+	WORD $0x4f9f132d // fmla v13.4s, v25.4s, v31.s[0]
+	WORD $0x4f9f134e // fmla v14.4s, v26.4s, v31.s[0]
+	WORD $0x4f9b130f // fmla v15.4s, v24.4s, v27.s[0]
+	WORD $0x4f9b1330 // fmla v16.4s, v25.4s, v27.s[0]
+	WORD $0x4f9b1351 // fmla v17.4s, v26.4s, v27.s[0]
+	WORD $0x4f9c1312 // fmla v18.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1333 // fmla v19.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1354 // fmla v20.4s, v26.4s, v28.s[0]
+	WORD $0x4f9d1315 // fmla v21.4s, v24.4s, v29.s[0]
+	WORD $0x4f9d1336 // fmla v22.4s, v25.4s, v29.s[0]
+	WORD $0x4f9d1357 // fmla v23.4s, v26.4s, v29.s[0]
+	SUBS $1, R15, R15
+	BGE loop5
+
+done6:
+	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e20d700 // fadd v0.4s, v24.4s, v0.4s
+	WORD $0x4e21d721 // fadd v1.4s, v25.4s, v1.4s
+	WORD $0x4e22d742 // fadd v2.4s, v26.4s, v2.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e23d703 // fadd v3.4s, v24.4s, v3.4s
+	WORD $0x4e24d724 // fadd v4.4s, v25.4s, v4.4s
+	WORD $0x4e25d745 // fadd v5.4s, v26.4s, v5.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e26d706 // fadd v6.4s, v24.4s, v6.4s
+	WORD $0x4e27d727 // fadd v7.4s, v25.4s, v7.4s
+	WORD $0x4e28d748 // fadd v8.4s, v26.4s, v8.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e29d709 // fadd v9.4s, v24.4s, v9.4s
+	WORD $0x4e2ad72a // fadd v10.4s, v25.4s, v10.4s
+	WORD $0x4e2bd74b // fadd v11.4s, v26.4s, v11.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e2cd70c // fadd v12.4s, v24.4s, v12.4s
+	WORD $0x4e2dd72d // fadd v13.4s, v25.4s, v13.4s
+	WORD $0x4e2ed74e // fadd v14.4s, v26.4s, v14.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e2fd70f // fadd v15.4s, v24.4s, v15.4s
+	WORD $0x4e30d730 // fadd v16.4s, v25.4s, v16.4s
+	WORD $0x4e31d751 // fadd v17.4s, v26.4s, v17.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
+	WORD $0x4e33d733 // fadd v19.4s, v25.4s, v19.4s
+	WORD $0x4e34d754 // fadd v20.4s, v26.4s, v20.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e35d715 // fadd v21.4s, v24.4s, v21.4s
+	WORD $0x4e36d736 // fadd v22.4s, v25.4s, v22.4s
+	WORD $0x4e37d757 // fadd v23.4s, v26.4s, v23.4s
+
+set7:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F18, F19), 0(R2)
+	FMOVQ F20, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F21, F22), 0(R2)
+	FMOVQ F23, 32(R2)
+	ADD R5, R2, R2
+	ADD R13, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	ADD R4, R0, R0
+	FMOVS 0(R1), F24
+	FMOVS (R1)(R6), F25
+	FMOVS (R1)(R7), F26
+	FMOVS (R1)(R8), F27
+	FMOVS (R1)(R9), F28
+	WORD $0x4f9812a0 // fmla v0.4s, v21.4s, v24.s[0]
+	WORD $0x4f9812c1 // fmla v1.4s, v22.4s, v24.s[0]
+	WORD $0x4f9812e2 // fmla v2.4s, v23.4s, v24.s[0]
+	FMOVS (R1)(R10), F24
+	WORD $0x4f9912a3 // fmla v3.4s, v21.4s, v25.s[0]
+	WORD $0x4f9912c4 // fmla v4.4s, v22.4s, v25.s[0]
+	WORD $0x4f9912e5 // fmla v5.4s, v23.4s, v25.s[0]
+	FMOVS (R1)(R11), F25
+	ADD R3, R1, R1
+	WORD $0x4f9a12a6 // fmla v6.4s, v21.4s, v26.s[0]
+	WORD $0x4f9a12c7 // fmla v7.4s, v22.4s, v26.s[0]
+	WORD $0x4f9a12e8 // fmla v8.4s, v23.4s, v26.s[0]
+	WORD $0x4f9b12a9 // fmla v9.4s, v21.4s, v27.s[0]
+	WORD $0x4f9b12ca // fmla v10.4s, v22.4s, v27.s[0]
+	WORD $0x4f9b12eb // fmla v11.4s, v23.4s, v27.s[0]
+	WORD $0x4f9c12ac // fmla v12.4s, v21.4s, v28.s[0]
+	WORD $0x4f9c12cd // fmla v13.4s, v22.4s, v28.s[0]
+	WORD $0x4f9c12ee // fmla v14.4s, v23.4s, v28.s[0]
+	WORD $0x4f9812af // fmla v15.4s, v21.4s, v24.s[0]
+	WORD $0x4f9812d0 // fmla v16.4s, v22.4s, v24.s[0]
+	WORD $0x4f9812f1 // fmla v17.4s, v23.4s, v24.s[0]
+	WORD $0x4f9912b2 // fmla v18.4s, v21.4s, v25.s[0]
+	WORD $0x4f9912d3 // fmla v19.4s, v22.4s, v25.s[0]
+	WORD $0x4f9912f4 // fmla v20.4s, v23.4s, v25.s[0]
+	SUBS $1, R12, R12
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e20d6a0 // fadd v0.4s, v21.4s, v0.4s
+	WORD $0x4e21d6c1 // fadd v1.4s, v22.4s, v1.4s
+	WORD $0x4e22d6e2 // fadd v2.4s, v23.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e23d6a3 // fadd v3.4s, v21.4s, v3.4s
+	WORD $0x4e24d6c4 // fadd v4.4s, v22.4s, v4.4s
+	WORD $0x4e25d6e5 // fadd v5.4s, v23.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e26d6a6 // fadd v6.4s, v21.4s, v6.4s
+	WORD $0x4e27d6c7 // fadd v7.4s, v22.4s, v7.4s
+	WORD $0x4e28d6e8 // fadd v8.4s, v23.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e29d6a9 // fadd v9.4s, v21.4s, v9.4s
+	WORD $0x4e2ad6ca // fadd v10.4s, v22.4s, v10.4s
+	WORD $0x4e2bd6eb // fadd v11.4s, v23.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e2cd6ac // fadd v12.4s, v21.4s, v12.4s
+	WORD $0x4e2dd6cd // fadd v13.4s, v22.4s, v13.4s
+	WORD $0x4e2ed6ee // fadd v14.4s, v23.4s, v14.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
+	WORD $0x4e30d6d0 // fadd v16.4s, v22.4s, v16.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e32d6b2 // fadd v18.4s, v21.4s, v18.4s
+	WORD $0x4e33d6d3 // fadd v19.4s, v22.4s, v19.4s
+	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
+
+set17:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F18, F19), 0(R2)
+	FMOVQ F20, 32(R2)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	ADD R4, R0, R0
+	FMOVS 0(R1), F21
+	FMOVS (R1)(R6), F22
+	FMOVS (R1)(R7), F23
+	FMOVS (R1)(R8), F24
+	FMOVS (R1)(R9), F25
+	WORD $0x4f951240 // fmla v0.4s, v18.4s, v21.s[0]
+	WORD $0x4f951261 // fmla v1.4s, v19.4s, v21.s[0]
+	WORD $0x4f951282 // fmla v2.4s, v20.4s, v21.s[0]
+	FMOVS (R1)(R10), F21
+	ADD R3, R1, R1
+	WORD $0x4f961243 // fmla v3.4s, v18.4s, v22.s[0]
+	WORD $0x4f961264 // fmla v4.4s, v19.4s, v22.s[0]
+	WORD $0x4f961285 // fmla v5.4s, v20.4s, v22.s[0]
+	WORD $0x4f971246 // fmla v6.4s, v18.4s, v23.s[0]
+	WORD $0x4f971267 // fmla v7.4s, v19.4s, v23.s[0]
+	WORD $0x4f971288 // fmla v8.4s, v20.4s, v23.s[0]
+	WORD $0x4f981249 // fmla v9.4s, v18.4s, v24.s[0]
+	WORD $0x4f98126a // fmla v10.4s, v19.4s, v24.s[0]
+	WORD $0x4f98128b // fmla v11.4s, v20.4s, v24.s[0]
+	WORD $0x4f99124c // fmla v12.4s, v18.4s, v25.s[0]
+	WORD $0x4f99126d // fmla v13.4s, v19.4s, v25.s[0]
+	WORD $0x4f99128e // fmla v14.4s, v20.4s, v25.s[0]
+	WORD $0x4f95124f // fmla v15.4s, v18.4s, v21.s[0]
+	WORD $0x4f951270 // fmla v16.4s, v19.4s, v21.s[0]
+	WORD $0x4f951291 // fmla v17.4s, v20.4s, v21.s[0]
+	SUBS $1, R11, R11
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e20d640 // fadd v0.4s, v18.4s, v0.4s
+	WORD $0x4e21d661 // fadd v1.4s, v19.4s, v1.4s
+	WORD $0x4e22d682 // fadd v2.4s, v20.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e23d643 // fadd v3.4s, v18.4s, v3.4s
+	WORD $0x4e24d664 // fadd v4.4s, v19.4s, v4.4s
+	WORD $0x4e25d685 // fadd v5.4s, v20.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e26d646 // fadd v6.4s, v18.4s, v6.4s
+	WORD $0x4e27d667 // fadd v7.4s, v19.4s, v7.4s
+	WORD $0x4e28d688 // fadd v8.4s, v20.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e29d649 // fadd v9.4s, v18.4s, v9.4s
+	WORD $0x4e2ad66a // fadd v10.4s, v19.4s, v10.4s
+	WORD $0x4e2bd68b // fadd v11.4s, v20.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e2cd64c // fadd v12.4s, v18.4s, v12.4s
+	WORD $0x4e2dd66d // fadd v13.4s, v19.4s, v13.4s
+	WORD $0x4e2ed68e // fadd v14.4s, v20.4s, v14.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e2fd64f // fadd v15.4s, v18.4s, v15.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
+
+set20:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	ADD R4, R0, R0
+	FMOVS 0(R1), F18
+	FMOVS (R1)(R6), F19
+	FMOVS (R1)(R7), F20
+	FMOVS (R1)(R8), F21
+	FMOVS (R1)(R9), F22
+	ADD R3, R1, R1
+	WORD $0x4f9211e0 // fmla v0.4s, v15.4s, v18.s[0]
+	WORD $0x4f921201 // fmla v1.4s, v16.4s, v18.s[0]
+	WORD $0x4f921222 // fmla v2.4s, v17.4s, v18.s[0]
+	WORD $0x4f9311e3 // fmla v3.4s, v15.4s, v19.s[0]
+	WORD $0x4f931204 // fmla v4.4s, v16.4s, v19.s[0]
+	WORD $0x4f931225 // fmla v5.4s, v17.4s, v19.s[0]
+	WORD $0x4f9411e6 // fmla v6.4s, v15.4s, v20.s[0]
+	WORD $0x4f941207 // fmla v7.4s, v16.4s, v20.s[0]
+	WORD $0x4f941228 // fmla v8.4s, v17.4s, v20.s[0]
+	WORD $0x4f9511e9 // fmla v9.4s, v15.4s, v21.s[0]
+	WORD $0x4f95120a // fmla v10.4s, v16.4s, v21.s[0]
+	WORD $0x4f95122b // fmla v11.4s, v17.4s, v21.s[0]
+	WORD $0x4f9611ec // fmla v12.4s, v15.4s, v22.s[0]
+	WORD $0x4f96120d // fmla v13.4s, v16.4s, v22.s[0]
+	WORD $0x4f96122e // fmla v14.4s, v17.4s, v22.s[0]
+	SUBS $1, R10, R10
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
+	WORD $0x4e21d601 // fadd v1.4s, v16.4s, v1.4s
+	WORD $0x4e22d622 // fadd v2.4s, v17.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e23d5e3 // fadd v3.4s, v15.4s, v3.4s
+	WORD $0x4e24d604 // fadd v4.4s, v16.4s, v4.4s
+	WORD $0x4e25d625 // fadd v5.4s, v17.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e26d5e6 // fadd v6.4s, v15.4s, v6.4s
+	WORD $0x4e27d607 // fadd v7.4s, v16.4s, v7.4s
+	WORD $0x4e28d628 // fadd v8.4s, v17.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e29d5e9 // fadd v9.4s, v15.4s, v9.4s
+	WORD $0x4e2ad60a // fadd v10.4s, v16.4s, v10.4s
+	WORD $0x4e2bd62b // fadd v11.4s, v17.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+
+set23:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	ADD R4, R0, R0
+	FMOVS 0(R1), F15
+	FMOVS (R1)(R6), F16
+	FMOVS (R1)(R7), F17
+	FMOVS (R1)(R8), F18
+	ADD R3, R1, R1
+	WORD $0x4f8f1180 // fmla v0.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f11a1 // fmla v1.4s, v13.4s, v15.s[0]
+	WORD $0x4f8f11c2 // fmla v2.4s, v14.4s, v15.s[0]
+	WORD $0x4f901183 // fmla v3.4s, v12.4s, v16.s[0]
+	WORD $0x4f9011a4 // fmla v4.4s, v13.4s, v16.s[0]
+	WORD $0x4f9011c5 // fmla v5.4s, v14.4s, v16.s[0]
+	WORD $0x4f911186 // fmla v6.4s, v12.4s, v17.s[0]
+	WORD $0x4f9111a7 // fmla v7.4s, v13.4s, v17.s[0]
+	WORD $0x4f9111c8 // fmla v8.4s, v14.4s, v17.s[0]
+	WORD $0x4f921189 // fmla v9.4s, v12.4s, v18.s[0]
+	WORD $0x4f9211aa // fmla v10.4s, v13.4s, v18.s[0]
+	WORD $0x4f9211cb // fmla v11.4s, v14.4s, v18.s[0]
+	SUBS $1, R9, R9
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
+	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
+	WORD $0x4e22d5c2 // fadd v2.4s, v14.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e23d583 // fadd v3.4s, v12.4s, v3.4s
+	WORD $0x4e24d5a4 // fadd v4.4s, v13.4s, v4.4s
+	WORD $0x4e25d5c5 // fadd v5.4s, v14.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e26d586 // fadd v6.4s, v12.4s, v6.4s
+	WORD $0x4e27d5a7 // fadd v7.4s, v13.4s, v7.4s
+	WORD $0x4e28d5c8 // fadd v8.4s, v14.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e2ad5aa // fadd v10.4s, v13.4s, v10.4s
+	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
+
+set26:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	ADD R4, R0, R0
+	FMOVS 0(R1), F12
+	FMOVS (R1)(R6), F13
+	FMOVS (R1)(R7), F14
+	ADD R3, R1, R1
+	WORD $0x4f8c1120 // fmla v0.4s, v9.4s, v12.s[0]
+	WORD $0x4f8c1141 // fmla v1.4s, v10.4s, v12.s[0]
+	WORD $0x4f8c1162 // fmla v2.4s, v11.4s, v12.s[0]
+	WORD $0x4f8d1123 // fmla v3.4s, v9.4s, v13.s[0]
+	WORD $0x4f8d1144 // fmla v4.4s, v10.4s, v13.s[0]
+	WORD $0x4f8d1165 // fmla v5.4s, v11.4s, v13.s[0]
+	WORD $0x4f8e1126 // fmla v6.4s, v9.4s, v14.s[0]
+	WORD $0x4f8e1147 // fmla v7.4s, v10.4s, v14.s[0]
+	WORD $0x4f8e1168 // fmla v8.4s, v11.4s, v14.s[0]
+	SUBS $1, R8, R8
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e20d520 // fadd v0.4s, v9.4s, v0.4s
+	WORD $0x4e21d541 // fadd v1.4s, v10.4s, v1.4s
+	WORD $0x4e22d562 // fadd v2.4s, v11.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
+	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
+	WORD $0x4e25d565 // fadd v5.4s, v11.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e26d526 // fadd v6.4s, v9.4s, v6.4s
+	WORD $0x4e27d547 // fadd v7.4s, v10.4s, v7.4s
+	WORD $0x4e28d568 // fadd v8.4s, v11.4s, v8.4s
+
+set29:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	ADD R4, R0, R0
+	FMOVS 0(R1), F9
+	FMOVS (R1)(R6), F10
+	ADD R3, R1, R1
+	WORD $0x4f8910c0 // fmla v0.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910e1 // fmla v1.4s, v7.4s, v9.s[0]
+	WORD $0x4f891102 // fmla v2.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a10c3 // fmla v3.4s, v6.4s, v10.s[0]
+	WORD $0x4f8a10e4 // fmla v4.4s, v7.4s, v10.s[0]
+	WORD $0x4f8a1105 // fmla v5.4s, v8.4s, v10.s[0]
+	SUBS $1, R7, R7
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+
+set32:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FLDPQ 0(R0), (F3, F4)
+	FMOVQ 32(R0), F5
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	ADD R3, R1, R1
+	WORD $0x4f861060 // fmla v0.4s, v3.4s, v6.s[0]
+	WORD $0x4f861081 // fmla v1.4s, v4.4s, v6.s[0]
+	WORD $0x4f8610a2 // fmla v2.4s, v5.4s, v6.s[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
+	FLDPQ 0(R0), (F3, F4)
+	FMOVQ 32(R0), F5
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+
+set35:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	RET
+
+none8:
+	RET
+
+// func GemmTile8x8TailNEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x8TailNEON(SB), NOSPLIT, $0-81
+	MOVD m+0(FP), R0
+	MOVD a+16(FP), R1
+	MOVD c+64(FP), R2
+	MOVD col+40(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+56(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+72(FP), R5
+	LSL $2, R5, R5
+	MOVD row+32(FP), R6
+	LSL $2, R6, R6
+	ADD R6, R6, R7
+	ADD R6, R7, R8
+	ADD R6, R8, R9
+	ADD R6, R9, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	MOVD strip+24(FP), R13
+	LSL $2, R13, R13
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
+	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
+	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
+	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
+	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
+	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f961229 // fmla v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f92120a // fmla v10.4s, v16.4s, v18.s[0]
+	WORD $0x4f92122b // fmla v11.4s, v17.4s, v18.s[0]
+	WORD $0x4f93120c // fmla v12.4s, v16.4s, v19.s[0]
+	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
+	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
+	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
+	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
+	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
+	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
+	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
+	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f961229 // fmla v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f92120a // fmla v10.4s, v16.4s, v18.s[0]
+	WORD $0x4f92122b // fmla v11.4s, v17.4s, v18.s[0]
+	WORD $0x4f93120c // fmla v12.4s, v16.4s, v19.s[0]
+	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
+	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
+	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
+	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
+	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
+	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
+	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
+	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f961229 // fmla v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f92120a // fmla v10.4s, v16.4s, v18.s[0]
+	WORD $0x4f92122b // fmla v11.4s, v17.4s, v18.s[0]
+	WORD $0x4f93120c // fmla v12.4s, v16.4s, v19.s[0]
+	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
+	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
+	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
+	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
+	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
+	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
+	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
+	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f961229 // fmla v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f92120a // fmla v10.4s, v16.4s, v18.s[0]
+	WORD $0x4f92122b // fmla v11.4s, v17.4s, v18.s[0]
+	WORD $0x4f93120c // fmla v12.4s, v16.4s, v19.s[0]
+	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
+	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
+	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
+	SUBS $4, R15, R15
+	BGE loop3
+
+done4:
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f921200 // fmla v0.4s, v16.4s, v18.s[0]
+	WORD $0x4f921221 // fmla v1.4s, v17.4s, v18.s[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f931202 // fmla v2.4s, v16.4s, v19.s[0]
+	WORD $0x4f931223 // fmla v3.4s, v17.4s, v19.s[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f941204 // fmla v4.4s, v16.4s, v20.s[0]
+	WORD $0x4f941225 // fmla v5.4s, v17.4s, v20.s[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f951206 // fmla v6.4s, v16.4s, v21.s[0]
+	WORD $0x4f951227 // fmla v7.4s, v17.4s, v21.s[0]
+	WORD $0x4f961208 // fmla v8.4s, v16.4s, v22.s[0]
+	WORD $0x4f961229 // fmla v9.4s, v17.4s, v22.s[0]
+	WORD $0x4f92120a // fmla v10.4s, v16.4s, v18.s[0]
+	WORD $0x4f92122b // fmla v11.4s, v17.4s, v18.s[0]
+	WORD $0x4f93120c // fmla v12.4s, v16.4s, v19.s[0]
+	WORD $0x4f93122d // fmla v13.4s, v17.4s, v19.s[0]
+	WORD $0x4f94120e // fmla v14.4s, v16.4s, v20.s[0]
+	WORD $0x4f94122f // fmla v15.4s, v17.4s, v20.s[0]
+	SUBS $1, R15, R15
+	BGE loop5
+
+done6:
+	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e20d600 // fadd v0.4s, v16.4s, v0.4s
+	WORD $0x4e21d621 // fadd v1.4s, v17.4s, v1.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e22d602 // fadd v2.4s, v16.4s, v2.4s
+	WORD $0x4e23d623 // fadd v3.4s, v17.4s, v3.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e24d604 // fadd v4.4s, v16.4s, v4.4s
+	WORD $0x4e25d625 // fadd v5.4s, v17.4s, v5.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e26d606 // fadd v6.4s, v16.4s, v6.4s
+	WORD $0x4e27d627 // fadd v7.4s, v17.4s, v7.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e28d608 // fadd v8.4s, v16.4s, v8.4s
+	WORD $0x4e29d629 // fadd v9.4s, v17.4s, v9.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e2ad60a // fadd v10.4s, v16.4s, v10.4s
+	WORD $0x4e2bd62b // fadd v11.4s, v17.4s, v11.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e2cd60c // fadd v12.4s, v16.4s, v12.4s
+	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e2ed60e // fadd v14.4s, v16.4s, v14.4s
+	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
+
+set7:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F8, F9), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F10, F11), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F14, F15), 0(R2)
+	ADD R5, R2, R2
+	ADD R13, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FLDPQ 0(R0), (F14, F15)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F16
+	FMOVS (R1)(R6), F17
+	FMOVS (R1)(R7), F18
+	FMOVS (R1)(R8), F19
+	FMOVS (R1)(R9), F20
+	WORD $0x4f9011c0 // fmla v0.4s, v14.4s, v16.s[0]
+	WORD $0x4f9011e1 // fmla v1.4s, v15.4s, v16.s[0]
+	FMOVS (R1)(R10), F16
+	WORD $0x4f9111c2 // fmla v2.4s, v14.4s, v17.s[0]
+	WORD $0x4f9111e3 // fmla v3.4s, v15.4s, v17.s[0]
+	FMOVS (R1)(R11), F17
+	ADD R3, R1, R1
+	WORD $0x4f9211c4 // fmla v4.4s, v14.4s, v18.s[0]
+	WORD $0x4f9211e5 // fmla v5.4s, v15.4s, v18.s[0]
+	WORD $0x4f9311c6 // fmla v6.4s, v14.4s, v19.s[0]
+	WORD $0x4f9311e7 // fmla v7.4s, v15.4s, v19.s[0]
+	WORD $0x4f9411c8 // fmla v8.4s, v14.4s, v20.s[0]
+	WORD $0x4f9411e9 // fmla v9.4s, v15.4s, v20.s[0]
+	WORD $0x4f9011ca // fmla v10.4s, v14.4s, v16.s[0]
+	WORD $0x4f9011eb // fmla v11.4s, v15.4s, v16.s[0]
+	WORD $0x4f9111cc // fmla v12.4s, v14.4s, v17.s[0]
+	WORD $0x4f9111ed // fmla v13.4s, v15.4s, v17.s[0]
+	SUBS $1, R12, R12
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e20d5c0 // fadd v0.4s, v14.4s, v0.4s
+	WORD $0x4e21d5e1 // fadd v1.4s, v15.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e22d5c2 // fadd v2.4s, v14.4s, v2.4s
+	WORD $0x4e23d5e3 // fadd v3.4s, v15.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e24d5c4 // fadd v4.4s, v14.4s, v4.4s
+	WORD $0x4e25d5e5 // fadd v5.4s, v15.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e26d5c6 // fadd v6.4s, v14.4s, v6.4s
+	WORD $0x4e27d5e7 // fadd v7.4s, v15.4s, v7.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e28d5c8 // fadd v8.4s, v14.4s, v8.4s
+	WORD $0x4e29d5e9 // fadd v9.4s, v15.4s, v9.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e2ad5ca // fadd v10.4s, v14.4s, v10.4s
+	WORD $0x4e2bd5eb // fadd v11.4s, v15.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+
+set17:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F8, F9), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F10, F11), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FLDPQ 0(R0), (F12, F13)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F14
+	FMOVS (R1)(R6), F15
+	FMOVS (R1)(R7), F16
+	FMOVS (R1)(R8), F17
+	FMOVS (R1)(R9), F18
+	WORD $0x4f8e1180 // fmla v0.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e11a1 // fmla v1.4s, v13.4s, v14.s[0]
+	FMOVS (R1)(R10), F14
+	ADD R3, R1, R1
+	WORD $0x4f8f1182 // fmla v2.4s, v12.4s, v15.s[0]
+	WORD $0x4f8f11a3 // fmla v3.4s, v13.4s, v15.s[0]
+	WORD $0x4f901184 // fmla v4.4s, v12.4s, v16.s[0]
+	WORD $0x4f9011a5 // fmla v5.4s, v13.4s, v16.s[0]
+	WORD $0x4f911186 // fmla v6.4s, v12.4s, v17.s[0]
+	WORD $0x4f9111a7 // fmla v7.4s, v13.4s, v17.s[0]
+	WORD $0x4f921188 // fmla v8.4s, v12.4s, v18.s[0]
+	WORD $0x4f9211a9 // fmla v9.4s, v13.4s, v18.s[0]
+	WORD $0x4f8e118a // fmla v10.4s, v12.4s, v14.s[0]
+	WORD $0x4f8e11ab // fmla v11.4s, v13.4s, v14.s[0]
+	SUBS $1, R11, R11
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
+	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e22d582 // fadd v2.4s, v12.4s, v2.4s
+	WORD $0x4e23d5a3 // fadd v3.4s, v13.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e24d584 // fadd v4.4s, v12.4s, v4.4s
+	WORD $0x4e25d5a5 // fadd v5.4s, v13.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e26d586 // fadd v6.4s, v12.4s, v6.4s
+	WORD $0x4e27d5a7 // fadd v7.4s, v13.4s, v7.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e28d588 // fadd v8.4s, v12.4s, v8.4s
+	WORD $0x4e29d5a9 // fadd v9.4s, v13.4s, v9.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e2ad58a // fadd v10.4s, v12.4s, v10.4s
+	WORD $0x4e2bd5ab // fadd v11.4s, v13.4s, v11.4s
+
+set20:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F8, F9), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F10, F11), 0(R2)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FLDPQ 0(R0), (F10, F11)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F12
+	FMOVS (R1)(R6), F13
+	FMOVS (R1)(R7), F14
+	FMOVS (R1)(R8), F15
+	FMOVS (R1)(R9), F16
+	ADD R3, R1, R1
+	WORD $0x4f8c1140 // fmla v0.4s, v10.4s, v12.s[0]
+	WORD $0x4f8c1161 // fmla v1.4s, v11.4s, v12.s[0]
+	WORD $0x4f8d1142 // fmla v2.4s, v10.4s, v13.s[0]
+	WORD $0x4f8d1163 // fmla v3.4s, v11.4s, v13.s[0]
+	WORD $0x4f8e1144 // fmla v4.4s, v10.4s, v14.s[0]
+	WORD $0x4f8e1165 // fmla v5.4s, v11.4s, v14.s[0]
+	WORD $0x4f8f1146 // fmla v6.4s, v10.4s, v15.s[0]
+	WORD $0x4f8f1167 // fmla v7.4s, v11.4s, v15.s[0]
+	WORD $0x4f901148 // fmla v8.4s, v10.4s, v16.s[0]
+	WORD $0x4f901169 // fmla v9.4s, v11.4s, v16.s[0]
+	SUBS $1, R10, R10
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e20d540 // fadd v0.4s, v10.4s, v0.4s
+	WORD $0x4e21d561 // fadd v1.4s, v11.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e22d542 // fadd v2.4s, v10.4s, v2.4s
+	WORD $0x4e23d563 // fadd v3.4s, v11.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
+	WORD $0x4e25d565 // fadd v5.4s, v11.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e26d546 // fadd v6.4s, v10.4s, v6.4s
+	WORD $0x4e27d567 // fadd v7.4s, v11.4s, v7.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+
+set23:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F8, F9), 0(R2)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FLDPQ 0(R0), (F8, F9)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F10
+	FMOVS (R1)(R6), F11
+	FMOVS (R1)(R7), F12
+	FMOVS (R1)(R8), F13
+	ADD R3, R1, R1
+	WORD $0x4f8a1100 // fmla v0.4s, v8.4s, v10.s[0]
+	WORD $0x4f8a1121 // fmla v1.4s, v9.4s, v10.s[0]
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	WORD $0x4f8b1123 // fmla v3.4s, v9.4s, v11.s[0]
+	WORD $0x4f8c1104 // fmla v4.4s, v8.4s, v12.s[0]
+	WORD $0x4f8c1125 // fmla v5.4s, v9.4s, v12.s[0]
+	WORD $0x4f8d1106 // fmla v6.4s, v8.4s, v13.s[0]
+	WORD $0x4f8d1127 // fmla v7.4s, v9.4s, v13.s[0]
+	SUBS $1, R9, R9
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
+	FLDPQ 0(R0), (F8, F9)
+	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
+	WORD $0x4e21d521 // fadd v1.4s, v9.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F8, F9)
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F8, F9)
+	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
+	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F8, F9)
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+
+set26:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FLDPQ 0(R0), (F6, F7)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	ADD R3, R1, R1
+	WORD $0x4f8810c0 // fmla v0.4s, v6.4s, v8.s[0]
+	WORD $0x4f8810e1 // fmla v1.4s, v7.4s, v8.s[0]
+	WORD $0x4f8910c2 // fmla v2.4s, v6.4s, v9.s[0]
+	WORD $0x4f8910e3 // fmla v3.4s, v7.4s, v9.s[0]
+	WORD $0x4f8a10c4 // fmla v4.4s, v6.4s, v10.s[0]
+	WORD $0x4f8a10e5 // fmla v5.4s, v7.4s, v10.s[0]
+	SUBS $1, R8, R8
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
+	FLDPQ 0(R0), (F6, F7)
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	WORD $0x4e22d4c2 // fadd v2.4s, v6.4s, v2.4s
+	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+
+set29:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FLDPQ 0(R0), (F4, F5)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	ADD R3, R1, R1
+	WORD $0x4f861080 // fmla v0.4s, v4.4s, v6.s[0]
+	WORD $0x4f8610a1 // fmla v1.4s, v5.4s, v6.s[0]
+	WORD $0x4f871082 // fmla v2.4s, v4.4s, v7.s[0]
+	WORD $0x4f8710a3 // fmla v3.4s, v5.4s, v7.s[0]
+	SUBS $1, R7, R7
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
+	FLDPQ 0(R0), (F4, F5)
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F4, F5)
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+
+set32:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FLDPQ 0(R0), (F2, F3)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	ADD R3, R1, R1
+	WORD $0x4f841040 // fmla v0.4s, v2.4s, v4.s[0]
+	WORD $0x4f841061 // fmla v1.4s, v3.4s, v4.s[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
+	FLDPQ 0(R0), (F2, F3)
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
+
+set35:
+	FSTPQ (F0, F1), 0(R2)
+	RET
+
+none8:
+	RET
+
+// func GemmTile8x4TailNEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x4TailNEON(SB), NOSPLIT, $0-81
+	MOVD m+0(FP), R0
+	MOVD a+16(FP), R1
+	MOVD c+64(FP), R2
+	MOVD col+40(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+56(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+72(FP), R5
+	LSL $2, R5, R5
+	MOVD row+32(FP), R6
+	LSL $2, R6, R6
+	ADD R6, R6, R7
+	ADD R6, R7, R8
+	ADD R6, R8, R9
+	ADD R6, R9, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	MOVD strip+24(FP), R13
+	LSL $2, R13, R13
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	SUBS $4, R15, R15
+	BGE loop3
+
+done4:
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	SUBS $1, R15, R15
+	BGE loop5
+
+done6:
+	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
+	FMOVQ 0(R14), F8
+	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e23d503 // fadd v3.4s, v8.4s, v3.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+
+set7:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F4, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F5, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F6, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F7, 0(R2)
+	ADD R5, R2, R2
+	ADD R13, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FMOVQ 0(R0), F7
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	FMOVS (R1)(R8), F11
+	FMOVS (R1)(R9), F12
+	WORD $0x4f8810e0 // fmla v0.4s, v7.4s, v8.s[0]
+	FMOVS (R1)(R10), F8
+	WORD $0x4f8910e1 // fmla v1.4s, v7.4s, v9.s[0]
+	FMOVS (R1)(R11), F9
+	ADD R3, R1, R1
+	WORD $0x4f8a10e2 // fmla v2.4s, v7.4s, v10.s[0]
+	WORD $0x4f8b10e3 // fmla v3.4s, v7.4s, v11.s[0]
+	WORD $0x4f8c10e4 // fmla v4.4s, v7.4s, v12.s[0]
+	WORD $0x4f8810e5 // fmla v5.4s, v7.4s, v8.s[0]
+	WORD $0x4f8910e6 // fmla v6.4s, v7.4s, v9.s[0]
+	SUBS $1, R12, R12
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
+	FMOVQ 0(R0), F7
+	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+
+set17:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F4, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F5, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F6, 0(R2)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FMOVQ 0(R0), F6
+	ADD R4, R0, R0
+	FMOVS 0(R1), F7
+	FMOVS (R1)(R6), F8
+	FMOVS (R1)(R7), F9
+	FMOVS (R1)(R8), F10
+	FMOVS (R1)(R9), F11
+	WORD $0x4f8710c0 // fmla v0.4s, v6.4s, v7.s[0]
+	FMOVS (R1)(R10), F7
+	ADD R3, R1, R1
+	WORD $0x4f8810c1 // fmla v1.4s, v6.4s, v8.s[0]
+	WORD $0x4f8910c2 // fmla v2.4s, v6.4s, v9.s[0]
+	WORD $0x4f8a10c3 // fmla v3.4s, v6.4s, v10.s[0]
+	WORD $0x4f8b10c4 // fmla v4.4s, v6.4s, v11.s[0]
+	WORD $0x4f8710c5 // fmla v5.4s, v6.4s, v7.s[0]
+	SUBS $1, R11, R11
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
+	FMOVQ 0(R0), F6
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e22d4c2 // fadd v2.4s, v6.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
+
+set20:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F4, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F5, 0(R2)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FMOVQ 0(R0), F5
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	FMOVS (R1)(R7), F8
+	FMOVS (R1)(R8), F9
+	FMOVS (R1)(R9), F10
+	ADD R3, R1, R1
+	WORD $0x4f8610a0 // fmla v0.4s, v5.4s, v6.s[0]
+	WORD $0x4f8710a1 // fmla v1.4s, v5.4s, v7.s[0]
+	WORD $0x4f8810a2 // fmla v2.4s, v5.4s, v8.s[0]
+	WORD $0x4f8910a3 // fmla v3.4s, v5.4s, v9.s[0]
+	WORD $0x4f8a10a4 // fmla v4.4s, v5.4s, v10.s[0]
+	SUBS $1, R10, R10
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
+	FMOVQ 0(R0), F5
+	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F5
+	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F5
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F5
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F5
+	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
+
+set23:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F4, 0(R2)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FMOVQ 0(R0), F4
+	ADD R4, R0, R0
+	FMOVS 0(R1), F5
+	FMOVS (R1)(R6), F6
+	FMOVS (R1)(R7), F7
+	FMOVS (R1)(R8), F8
+	ADD R3, R1, R1
+	WORD $0x4f851080 // fmla v0.4s, v4.4s, v5.s[0]
+	WORD $0x4f861081 // fmla v1.4s, v4.4s, v6.s[0]
+	WORD $0x4f871082 // fmla v2.4s, v4.4s, v7.s[0]
+	WORD $0x4f881083 // fmla v3.4s, v4.4s, v8.s[0]
+	SUBS $1, R9, R9
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
+	FMOVQ 0(R0), F4
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F4
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F4
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F4
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+
+set26:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FMOVQ 0(R0), F3
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	FMOVS (R1)(R6), F5
+	FMOVS (R1)(R7), F6
+	ADD R3, R1, R1
+	WORD $0x4f841060 // fmla v0.4s, v3.4s, v4.s[0]
+	WORD $0x4f851061 // fmla v1.4s, v3.4s, v5.s[0]
+	WORD $0x4f861062 // fmla v2.4s, v3.4s, v6.s[0]
+	SUBS $1, R8, R8
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
+	FMOVQ 0(R0), F3
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F3
+	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F3
+	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+
+set29:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FMOVQ 0(R0), F2
+	ADD R4, R0, R0
+	FMOVS 0(R1), F3
+	FMOVS (R1)(R6), F4
+	ADD R3, R1, R1
+	WORD $0x4f831040 // fmla v0.4s, v2.4s, v3.s[0]
+	WORD $0x4f841041 // fmla v1.4s, v2.4s, v4.s[0]
+	SUBS $1, R7, R7
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
+	FMOVQ 0(R0), F2
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F2
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+
+set32:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FMOVQ 0(R0), F1
+	ADD R4, R0, R0
+	FMOVS 0(R1), F2
+	ADD R3, R1, R1
+	WORD $0x4f821020 // fmla v0.4s, v1.4s, v2.s[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
+	FMOVQ 0(R0), F1
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+
+set35:
+	FMOVQ F0, 0(R2)
+	RET
+
+none8:
+	RET
+
+// func GemmTile8x3TailNEON(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x3TailNEON(SB), NOSPLIT, $0-89
+	MOVD m+0(FP), R0
+	MOVD a+24(FP), R1
+	MOVD c+72(FP), R2
+	MOVD col+48(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+64(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+80(FP), R5
+	LSL $2, R5, R5
+	MOVD row+40(FP), R6
+	LSL $2, R6, R6
+	ADD R6, R6, R7
+	ADD R6, R7, R8
+	ADD R6, R8, R9
+	ADD R6, R9, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	MOVD n+8(FP), R13
+	LSR $1, R13, R14
+	LSL $2, R14, R14
+	SUB $1, R13, R13
+	LSL $2, R13, R13
+	MOVD strip+32(FP), R15
+	LSL $2, R15, R15
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD b+56(FP), R19
+	MOVD k+16(FP), R20
+	MOVD R1, R21
+	SUBS $4, R20, R20
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	SUBS $4, R20, R20
+	BGE loop3
+
+done4:
+	ADD $4, R20, R20
+	SUBS $1, R20, R20
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f891100 // fmla v0.4s, v8.4s, v9.s[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f8a1101 // fmla v1.4s, v8.4s, v10.s[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f8b1102 // fmla v2.4s, v8.4s, v11.s[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f8c1103 // fmla v3.4s, v8.4s, v12.s[0]
+	WORD $0x4f8d1104 // fmla v4.4s, v8.4s, v13.s[0]
+	WORD $0x4f891105 // fmla v5.4s, v8.4s, v9.s[0]
+	WORD $0x4f8a1106 // fmla v6.4s, v8.4s, v10.s[0]
+	WORD $0x4f8b1107 // fmla v7.4s, v8.4s, v11.s[0]
+	SUBS $1, R20, R20
+	BGE loop5
+
+done6:
+	MOVD R2, R19
+	MOVBU accumulate+88(FP), R20
+	CBZ R20, set7
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e23d503 // fadd v3.4s, v8.4s, v3.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R19
+	VLD1 (R19), V8.S[2]
+	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+
+set7:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R19
+	VST1 V0.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V0.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R19
+	VST1 V1.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V1.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R19
+	VST1 V2.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V2.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R19
+	VST1 V3.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V3.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F4, 0(R2)
+	ADD R14, R2, R19
+	VST1 V4.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V4.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F5, 0(R2)
+	ADD R14, R2, R19
+	VST1 V5.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V5.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F6, 0(R2)
+	ADD R14, R2, R19
+	VST1 V6.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V6.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F7, 0(R2)
+	ADD R14, R2, R19
+	VST1 V7.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V7.S[2], (R19)
+	ADD R5, R2, R2
+	ADD R15, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R12
+	SUBS $1, R12, R12
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FMOVS 0(R0), F7
+	ADD R14, R0, R15
+	VLD1 (R15), V7.S[1]
+	ADD R13, R0, R15
+	VLD1 (R15), V7.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	FMOVS (R1)(R8), F11
+	FMOVS (R1)(R9), F12
+	WORD $0x4f8810e0 // fmla v0.4s, v7.4s, v8.s[0]
+	FMOVS (R1)(R10), F8
+	WORD $0x4f8910e1 // fmla v1.4s, v7.4s, v9.s[0]
+	FMOVS (R1)(R11), F9
+	ADD R3, R1, R1
+	WORD $0x4f8a10e2 // fmla v2.4s, v7.4s, v10.s[0]
+	WORD $0x4f8b10e3 // fmla v3.4s, v7.4s, v11.s[0]
+	WORD $0x4f8c10e4 // fmla v4.4s, v7.4s, v12.s[0]
+	WORD $0x4f8810e5 // fmla v5.4s, v7.4s, v8.s[0]
+	WORD $0x4f8910e6 // fmla v6.4s, v7.4s, v9.s[0]
+	SUBS $1, R12, R12
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R11
+	CBZ R11, set17
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V7.S[2]
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+
+set17:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R0
+	VST1 V3.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V3.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F4, 0(R2)
+	ADD R14, R2, R0
+	VST1 V4.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V4.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F5, 0(R2)
+	ADD R14, R2, R0
+	VST1 V5.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V5.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F6, 0(R2)
+	ADD R14, R2, R0
+	VST1 V6.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V6.S[2], (R0)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R11
+	SUBS $1, R11, R11
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FMOVS 0(R0), F6
+	ADD R14, R0, R12
+	VLD1 (R12), V6.S[1]
+	ADD R13, R0, R12
+	VLD1 (R12), V6.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F7
+	FMOVS (R1)(R6), F8
+	FMOVS (R1)(R7), F9
+	FMOVS (R1)(R8), F10
+	FMOVS (R1)(R9), F11
+	WORD $0x4f8710c0 // fmla v0.4s, v6.4s, v7.s[0]
+	FMOVS (R1)(R10), F7
+	ADD R3, R1, R1
+	WORD $0x4f8810c1 // fmla v1.4s, v6.4s, v8.s[0]
+	WORD $0x4f8910c2 // fmla v2.4s, v6.4s, v9.s[0]
+	WORD $0x4f8a10c3 // fmla v3.4s, v6.4s, v10.s[0]
+	WORD $0x4f8b10c4 // fmla v4.4s, v6.4s, v11.s[0]
+	WORD $0x4f8710c5 // fmla v5.4s, v6.4s, v7.s[0]
+	SUBS $1, R11, R11
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R10
+	CBZ R10, set20
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e22d4c2 // fadd v2.4s, v6.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V6.S[2]
+	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
+
+set20:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R0
+	VST1 V3.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V3.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F4, 0(R2)
+	ADD R14, R2, R0
+	VST1 V4.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V4.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F5, 0(R2)
+	ADD R14, R2, R0
+	VST1 V5.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V5.S[2], (R0)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R10
+	SUBS $1, R10, R10
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FMOVS 0(R0), F5
+	ADD R14, R0, R11
+	VLD1 (R11), V5.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V5.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	FMOVS (R1)(R7), F8
+	FMOVS (R1)(R8), F9
+	FMOVS (R1)(R9), F10
+	ADD R3, R1, R1
+	WORD $0x4f8610a0 // fmla v0.4s, v5.4s, v6.s[0]
+	WORD $0x4f8710a1 // fmla v1.4s, v5.4s, v7.s[0]
+	WORD $0x4f8810a2 // fmla v2.4s, v5.4s, v8.s[0]
+	WORD $0x4f8910a3 // fmla v3.4s, v5.4s, v9.s[0]
+	WORD $0x4f8a10a4 // fmla v4.4s, v5.4s, v10.s[0]
+	SUBS $1, R10, R10
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R9
+	CBZ R9, set23
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V5.S[2]
+	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V5.S[2]
+	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V5.S[2]
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V5.S[2]
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V5.S[2]
+	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
+
+set23:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R0
+	VST1 V3.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V3.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F4, 0(R2)
+	ADD R14, R2, R0
+	VST1 V4.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V4.S[2], (R0)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R9
+	SUBS $1, R9, R9
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FMOVS 0(R0), F4
+	ADD R14, R0, R10
+	VLD1 (R10), V4.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V4.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F5
+	FMOVS (R1)(R6), F6
+	FMOVS (R1)(R7), F7
+	FMOVS (R1)(R8), F8
+	ADD R3, R1, R1
+	WORD $0x4f851080 // fmla v0.4s, v4.4s, v5.s[0]
+	WORD $0x4f861081 // fmla v1.4s, v4.4s, v6.s[0]
+	WORD $0x4f871082 // fmla v2.4s, v4.4s, v7.s[0]
+	WORD $0x4f881083 // fmla v3.4s, v4.4s, v8.s[0]
+	SUBS $1, R9, R9
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R8
+	CBZ R8, set26
+	FMOVS 0(R0), F4
+	ADD R14, R0, R8
+	VLD1 (R8), V4.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V4.S[2]
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F4
+	ADD R14, R0, R8
+	VLD1 (R8), V4.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V4.S[2]
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F4
+	ADD R14, R0, R8
+	VLD1 (R8), V4.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V4.S[2]
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F4
+	ADD R14, R0, R8
+	VLD1 (R8), V4.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V4.S[2]
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+
+set26:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R0
+	VST1 V3.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V3.S[2], (R0)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R8
+	SUBS $1, R8, R8
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FMOVS 0(R0), F3
+	ADD R14, R0, R9
+	VLD1 (R9), V3.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V3.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	FMOVS (R1)(R6), F5
+	FMOVS (R1)(R7), F6
+	ADD R3, R1, R1
+	WORD $0x4f841060 // fmla v0.4s, v3.4s, v4.s[0]
+	WORD $0x4f851061 // fmla v1.4s, v3.4s, v5.s[0]
+	WORD $0x4f861062 // fmla v2.4s, v3.4s, v6.s[0]
+	SUBS $1, R8, R8
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R7
+	CBZ R7, set29
+	FMOVS 0(R0), F3
+	ADD R14, R0, R7
+	VLD1 (R7), V3.S[1]
+	ADD R13, R0, R7
+	VLD1 (R7), V3.S[2]
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F3
+	ADD R14, R0, R7
+	VLD1 (R7), V3.S[1]
+	ADD R13, R0, R7
+	VLD1 (R7), V3.S[2]
+	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F3
+	ADD R14, R0, R7
+	VLD1 (R7), V3.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V3.S[2]
+	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+
+set29:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R7
+	SUBS $1, R7, R7
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FMOVS 0(R0), F2
+	ADD R14, R0, R8
+	VLD1 (R8), V2.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V2.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F3
+	FMOVS (R1)(R6), F4
+	ADD R3, R1, R1
+	WORD $0x4f831040 // fmla v0.4s, v2.4s, v3.s[0]
+	WORD $0x4f841041 // fmla v1.4s, v2.4s, v4.s[0]
+	SUBS $1, R7, R7
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R6
+	CBZ R6, set32
+	FMOVS 0(R0), F2
+	ADD R14, R0, R6
+	VLD1 (R6), V2.S[1]
+	ADD R13, R0, R6
+	VLD1 (R6), V2.S[2]
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F2
+	ADD R14, R0, R6
+	VLD1 (R6), V2.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V2.S[2]
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+
+set32:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FMOVS 0(R0), F1
+	ADD R14, R0, R6
+	VLD1 (R6), V1.S[1]
+	ADD R13, R0, R6
+	VLD1 (R6), V1.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F2
+	ADD R3, R1, R1
+	WORD $0x4f821020 // fmla v0.4s, v1.4s, v2.s[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R1
+	CBZ R1, set35
+	FMOVS 0(R0), F1
+	ADD R14, R0, R1
+	VLD1 (R1), V1.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V1.S[2]
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+
+set35:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	RET
+
+none8:
 	RET

@@ -287,7 +287,7 @@ loop11:
 	FMOVS.P 4(R4), F2
 	FMOVS.P 4(R2), F3
 	WORD $0x6e21dc63 // fmul v3.4s, v3.4s, v1.4s
-	FMOVS (R1), F4
+	FMOVS 0(R1), F4
 	VFMLA V3.S4, V2.S4, V4.S4
 	FMOVS.P F4, 4(R1)
 	FMOVS.P 4(R3), F4
@@ -712,10 +712,10 @@ loop11:
 	FMOVS.P 4(R3), F4
 	WORD $0x4ea1d484 // fsub v4.4s, v4.4s, v1.4s
 	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
-	FMOVS (R1), F5
+	FMOVS 0(R1), F5
 	VFMLA V4.S4, V3.S4, V5.S4
 	FMOVS.P F5, 4(R1)
-	FMOVS (R2), F5
+	FMOVS 0(R2), F5
 	WORD $0x4e23d4a5 // fadd v5.4s, v5.4s, v3.4s
 	FMOVS.P F5, 4(R2)
 	FMOVS.P 4(R4), F5

@@ -107,11 +107,11 @@ done4:
 loop5:
 	FMOVS.P 4(R3), F9
 	WORD $0x6e20dd29 // fmul v9.4s, v9.4s, v0.4s
-	FMOVS (R1), F10
+	FMOVS 0(R1), F10
 	WORD $0x6e21dd4a // fmul v10.4s, v10.4s, v1.4s
 	VFMLA V8.S4, V9.S4, V10.S4
 	FMOVS.P F10, 4(R1)
-	FMOVS (R2), F11
+	FMOVS 0(R2), F11
 	WORD $0x6e22dd6b // fmul v11.4s, v11.4s, v2.4s
 	WORD $0x6e27dd2c // fmul v12.4s, v9.4s, v7.4s
 	VFMLA V9.S4, V12.S4, V11.S4
@@ -121,7 +121,7 @@ loop5:
 	VFMLA V5.S4, V11.S4, V9.S4
 	WORD $0x6e24dd4a // fmul v10.4s, v10.4s, v4.4s
 	WORD $0x6e29fd49 // fdiv v9.4s, v10.4s, v9.4s
-	FMOVS (R0), F10
+	FMOVS 0(R0), F10
 	VFMLA V3.S4, V10.S4, V9.S4
 	FMOVS.P F9, 4(R0)
 	SUBS $1, R4, R4

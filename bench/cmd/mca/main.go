@@ -47,7 +47,7 @@ const wanted = 0.95
 // microKernels are the kernels that are held to it. The Tail kernels, for the last
 // columns of a product alone, are not: a narrow one has too few sums for the latency
 // of an FMA. -kernel Tail shows them.
-const microKernels = `^(GemmTile\d+x\d+(AVX2|AVX512|NEON)|Dots4|FMAPeak)`
+const microKernels = `^(GemmTile\d+x\d+(Rows)?(AVX2|AVX512|NEON)|Dots4|FMAPeak)`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -14,6 +14,7 @@ var (
 	armWord      = regexp.MustCompile(`^R\d+$`)
 	armPair      = regexp.MustCompile(`^\(F(\d+), F(\d+)\)$`)
 	armMemory    = regexp.MustCompile(`^(\d*)\((R\d+)\)$`)
+	armIndexed   = regexp.MustCompile(`^\((R\d+)\)\((R\d+)\)$`)
 	anyARMWord   = regexp.MustCompile(`\bR(\d+)\b`)
 	anyARMBase   = regexp.MustCompile(`\(R(\d+)\)`)
 	arrangement  = regexp.MustCompile(`\.(S4|B16)\b`)
@@ -89,14 +90,16 @@ func arm64Edits(f *function) func(i int) []edit {
 				if strings.Contains(l.op, "PQ") { // pairs of 16 bytes
 					step = 16
 				}
-				if m[1] == "" {
-					m[1] = "0"
-				}
-				// VLD1R can only step by what it loads.
-				if l.op != "VLD1R.P" {
+				// VLD1 and VST1 have no offset, and VLD1R can only step by what it loads.
+				if !strings.HasPrefix(l.op, "VLD1") && l.op != "VST1" {
 					add("offset", l.with(k, strconv.Itoa(atoi(m[1])+step)+"("+m[2]+")"))
 				}
 				add("base", l.with(k, m[1]+"(R"+strconv.Itoa(next(bases, atoi(m[2][1:])))+")"))
+			}
+			if m := armIndexed.FindStringSubmatch(a); m != nil {
+				add("base", l.with(k, "(R"+strconv.Itoa(next(bases, atoi(m[1][1:])))+")("+m[2]+")"))
+				add("index", l.with(k, "("+m[1]+")(R"+strconv.Itoa(next(words, atoi(m[2][1:])))+")"))
+				add("index", l.with(k, "("+m[1]+")"))
 			}
 			if m := immediate.FindStringSubmatch(a); m != nil {
 				add("immediate", l.with(k, "$"+strconv.Itoa(atoi(m[1])+1)))
@@ -114,13 +117,36 @@ func arm64Edits(f *function) func(i int) []edit {
 		switch op, step, _ := strings.Cut(l.op, "."); op {
 		case "FMOVQ": // 8 of 16 bytes; a step stays what it is
 			add("narrow", join(strings.TrimSuffix("FMOVD."+step, "."), l.args))
+		case "FMOVD":
+			if strings.Contains(l.text, "(R") {
+				add("narrow", join("FMOVS", l.args))
+				if !f.readsOn(i) {
+					add("widen", join("FMOVQ", l.args))
+				}
+			}
 		case "FMOVS":
-			if !strings.Contains(l.text, "(FP)") {
+			if !strings.Contains(l.text, "(FP)") && !f.readsOn(i) {
 				add("widen", join(strings.TrimSuffix("FMOVD."+step, "."), l.args))
 			}
 		}
 		return list
 	}
+}
+
+// readsOn tells whether load i is followed, before the next label, by another one
+// through the same pointer. That one lies behind it, so that what a wider load would
+// read as well is data; it comes into lanes that nobody reads.
+func (f *function) readsOn(i int) bool {
+	base := anyARMBase.FindString(f.body[i].args[0])
+	for _, l := range f.body[i+1:] {
+		switch {
+		case base == "" || l.label:
+			return false
+		case len(l.args) == 2 && strings.HasPrefix(l.op, "F") && anyARMBase.FindString(l.args[0]) == base:
+			return true
+		}
+	}
+	return false
 }
 
 // scalarLoops marks the instructions of the loops that handle one element a

@@ -131,6 +131,7 @@ func poison(function string) (list []string) {
 		list = []string{"MOVD " + low + ", R0", "MOVD " + high + ", R1", "VMOV R0, V0.D[0]", "VMOV R1, V0.D[1]"}
 		all("VMOV V0.B16, V%.B16", 1, 31)
 		all("MOVD "+address+", R%", 0, 17)
+		all("MOVD "+address+", R%", 19, 25)
 		return list
 	}
 	list = []string{"MOVQ " + low + ", AX", "VMOVQ AX, X0", "MOVQ " + high + ", AX", "VPINSRQ $1, AX, X0, X0"}

@@ -25,6 +25,10 @@ const (
 	kept8    = "R8 holds the same address already"
 )
 
+// oneSum are the kernels whose pairwise sums end in lane 0 alone; those of Dots4NEON
+// end in four lanes.
+const oneSum = `(Sum|Dot|Dots1|ExpSub|(RMS|Layer)Norm(Grad)?Row)NEON`
+
 // equivalences may fit no mutant that is caught: a run counts those that do as
 // contradicted, and fails.
 var equivalences = []equivalence{
@@ -76,10 +80,12 @@ var equivalences = []equivalence{
 		reason: "the operand gives lanes 1 to 3 of the result, which are not read"},
 	{function: `(RMS|Layer)Norm.*`, operator: "drop", original: `VXORPS X(\d+), X\d+, X\d+`,
 		reason: "it clears lanes 1 to 3 for VCVTSI2SSQ, which are not read, and ends a dependency"},
-	{function: `.*NEON`, operator: "register 2", original: `WORD .* // faddp .*`,
+	{function: oneSum, operator: "register 2", original: `WORD .* // faddp .*`,
 		reason: "the operand gives lanes 2 and 3 of the result, which are not read"},
-	{function: `.*NEON`, operator: "narrow", before: `WORD \$0x6e2\wd[4-7]\w\w`, original: `WORD .* // faddp .*`,
+	{function: oneSum, operator: "narrow", before: `WORD \$0x6e2\wd[4-7]\w\w`, original: `WORD .* // faddp .*`,
 		reason: "of the second of two pairwise sums lane 0 alone is read, of two lanes or four"},
+	{function: `Dots1NEON`, operator: "narrow", before: `FMOVS .*`, original: `WORD .* // fadd .*`,
+		reason: "of what is added to C lane 0 alone is stored"},
 	{function: `PackCols6AVX2`, operator: "narrow", original: `VUNPCK[LH]PS (Y3, Y2|Y7, Y6), .*`, reason: cut},
 	{function: `PackCols14AVX2`, operator: "narrow", nth: "[125]", original: `VUNPCK[LH]PS (Y3, Y2|Y7, Y6), .*`, reason: cut},
 
@@ -176,6 +182,8 @@ var equivalences = []equivalence{
 	{function: `ExpSubAVX2`, operator: "constant", original: `DATA f7f800000\+.*`, mutated: `\$0x3f800000 .*`,
 		reason: "x ≤ m: the sum is for NaN and +Inf alone, which stay what they are with any number added"},
 	{function: `PackColsNEON`, operator: "jump", original: `BLT done14`, mutated: `\(none\)`,
+		reason: "k ≥ 1: the loop over it always runs"},
+	{function: `GemmTile.*NEON`, operator: "jump", original: `BLT done[1-9]\d`, mutated: `\(none\)`,
 		reason: "k ≥ 1: the loop over it always runs"},
 	{function: `LogNEON`, operator: "opposite", original: `WORD .* // fcmgt v\d+.4s, v11.4s, v\d+.4s`,
 		reason: "the smallest normal number may be scaled as denormals are: a power of two is exact"},

@@ -139,6 +139,8 @@ func TestOperatorsARM64(t *testing.T) {
 	FMOVQ.P 16(R1), F5
 	FMOVS.P F5, 4(R2)
 	FLDPQ.P 32(R1), (F6, F7)
+	FMOVS (R1)(R2), F5
+	VST1 V5.S[1], (R2)
 	VFMLA V9.S4, V5.S4, V0.S4
 	VMOV V9.B16, V24.B16
 	VMOV V9.B16, V26.B16
@@ -158,6 +160,8 @@ done:
 		{"FMOVQ.P", []string{"drop: (none)", "offset: FMOVQ.P 20(R1), F5", "base: FMOVQ.P 16(R2), F5", "narrow: FMOVD.P 16(R1), F5"}},
 		{"FMOVS.P", []string{"drop: (none)", "register 1: FMOVS.P F6, 4(R2)", "offset: FMOVS.P F5, 8(R2)", "base: FMOVS.P F5, 4(R1)", "widen: FMOVD.P F5, 4(R2)"}},
 		{"FLDPQ.P", []string{"drop: (none)", "swap: FLDPQ.P 32(R1), (F7, F6)", "offset: FLDPQ.P 48(R1), (F6, F7)", "base: FLDPQ.P 32(R2), (F6, F7)"}},
+		{"FMOVS (", []string{"drop: (none)", "base: FMOVS (R2)(R2), F5", "index: FMOVS (R1)(R0), F5", "index: FMOVS (R1), F5", "widen: FMOVD (R1)(R2), F5"}},
+		{"VST1", []string{"drop: (none)", "base: VST1 V5.S[1], (R1)", "lane: VST1 V5.S[0], (R2)"}},
 		{"VFMLA", []string{"drop: (none)", "opposite: VFMLS V9.S4, V5.S4, V0.S4", "register 1: VFMLA V24.S4, V5.S4, V0.S4", "register 2: VFMLA V9.S4, V6.S4, V0.S4", "narrow: VFMLA V9.S2, V5.S2, V0.S2"}},
 		// V26 is a copy of what V24 is one of, so that the wrong register is V0.
 		{"VFMLA V24", []string{"drop: (none)", "opposite: VFMLS V24.S4, V5.S4, V3.S4", "register 1: VFMLA V0.S4, V5.S4, V3.S4", "register 2: VFMLA V24.S4, V6.S4, V3.S4", "narrow: VFMLA V24.S2, V5.S2, V3.S2"}},
