@@ -43,6 +43,33 @@ func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, 
 	g.run()
 }
 
+// GemmBatched is Gemm for a batch of products of one shape: those of entry i begin at
+// a[i·strideA], b[i·strideB] and c[i·strideC]. strideA or strideB may be 0: all entries
+// share that matrix.
+//
+// Memory: the C of different entries do not overlap. Error and bits: as Gemm of each.
+// Panics: as Gemm, if the batch or a stride is negative, or if C of two entries overlap.
+func GemmBatched[T Float](s *Set[T], transA, transB bool, batch, m, n, k int, a []T, lda, strideA int, b []T, ldb, strideB int, c []T, ldc, strideC int, accumulate bool) {
+	const op = "gemm-batched"
+	if batch < 0 || strideA < 0 || strideB < 0 {
+		shapeCheck(false, op, "batch of %d, stride %d of A, %d of B", batch, strideA, strideB)
+	}
+	if batch == 0 {
+		return
+	}
+	if batch > 1 && m > 0 && n > 0 && strideC < (m-1)*ldc+n {
+		shapeCheck(false, op, "stride %d of C is less than the %d elements of an entry", strideC, (m-1)*ldc+n)
+	}
+	// Of the last entry all must be there; what is before it then is.
+	last := func(x []T, stride int) []T { return x[min((batch-1)*stride, len(x)):] }
+	g := newGemm(s, op, transA, m, n, k, last(a, strideA), lda, last(c, strideC), ldc)
+	g.setB(op, transB, last(b, strideB), ldb)
+	g.a, g.b, g.c = a, b, c
+	g.batch, g.strideA, g.strideB, g.strideC = batch, strideA, strideB, strideC
+	g.accumulate = accumulate
+	g.run()
+}
+
 // GemmFused sets C = e(op(A)·op(B)), e applied to each block of C while it is in
 // cache.
 //
@@ -124,7 +151,11 @@ type gemm[T Float] struct {
 	accumulate     bool
 	epilogue       *Epilogue[T]
 
+	batch                     int // products, and from one to the next:
+	strideA, strideB, strideC int
+
 	plan gemmPlan
+	from int // the entry of task 0
 	// strips holds rows ic…ic+h of op(A), strip by strip, each [k, MR]; nil where A is
 	// read in place.
 	strips []T
@@ -163,6 +194,7 @@ func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k int, a []T, lda
 		g.packTask, g.stripTask, g.mulTask, g.sumTask = g.packPiece, g.packStrips, g.block, g.sum
 	}
 	g.s, g.transA, g.m, g.n, g.k, g.a, g.lda, g.c, g.ldc = s, transA, m, n, k, a, lda, c, ldc
+	g.batch, g.from, g.strideA, g.strideB, g.strideC = 1, 0, 0, 0, 0
 	return g
 }
 
@@ -188,45 +220,67 @@ func (g *gemm[T]) free() {
 	g.pool.Put(g)
 }
 
-// run multiplies the blocks of C, all workers together, and before that packs A
-// where it has to be: as many rows as scratch may hold.
+// run multiplies the entries of the batch: all at once, or one after the other where
+// scratch holds something of each.
 func (g *gemm[T]) run() {
 	defer g.free()
 	if g.m == 0 || g.n == 0 {
 		return
 	}
 	if g.k == 0 {
-		for i := range g.m {
-			if !g.accumulate {
-				clear(g.c[i*g.ldc : i*g.ldc+g.n])
+		for e := range g.batch {
+			c := g.c[e*g.strideC:]
+			for i := range g.m {
+				if !g.accumulate {
+					clear(c[i*g.ldc : i*g.ldc+g.n])
+				}
+				g.epilogue.apply(g.s, c[i*g.ldc:], g.ldc, i, i+1, 0, g.n)
 			}
-			g.epilogue.apply(g.s, g.c[i*g.ldc:], g.ldc, i, i+1, 0, g.n)
 		}
 		return
 	}
-	g.plan = planGemm(g.s, g.transA, g.transB, g.packed != nil, g.m, g.n, g.k, g.lda, g.ldb)
+	g.plan = planGemm(g.s, g.transA, g.transB, g.packed != nil, g.batch, g.m, g.n, g.k, g.lda, g.ldb)
 	p := &g.plan
+	if p.parts == 1 && !p.packA {
+		g.ic, g.h = 0, g.m
+		Parallel(g.batch*g.blocks(), g.mulTask)
+		return
+	}
 	if p.parts > 1 {
 		sums := scratch[T](p.parts * g.m * g.n)
 		defer sums.free()
 		g.partials = sums.mem
 	}
-	wide := (g.n + p.nc - 1) / p.nc
 	if p.packA {
 		a := scratch[T](p.rows * g.k)
 		defer a.free()
 		g.strips = a.mem
 	}
+	for g.from = range g.batch {
+		g.product()
+	}
+}
+
+// product multiplies the blocks of C of one entry, all workers together, and before
+// that packs A where it has to be: as many rows as scratch may hold.
+func (g *gemm[T]) product() {
+	p := &g.plan
 	for g.ic = 0; g.ic < g.m; g.ic += p.rows {
 		g.h = min(p.rows, g.m-g.ic)
 		if p.packA {
 			Parallel((g.h+packRowsPerTask-1)/packRowsPerTask, g.stripTask)
 		}
-		Parallel((g.h+p.mc-1)/p.mc*wide*p.parts, g.mulTask)
+		Parallel(g.blocks(), g.mulTask)
 	}
 	if p.parts > 1 {
 		Parallel((g.m+p.mc-1)/p.mc, g.sumTask)
 	}
+}
+
+// blocks counts the tasks of the rows at hand of one entry.
+func (g *gemm[T]) blocks() int {
+	p := &g.plan
+	return (g.h + p.mc - 1) / p.mc * ((g.n + p.nc - 1) / p.nc) * p.parts
 }
 
 // packRowsPerTask is how many rows of A a task packs: whole strips of any tile.
@@ -236,7 +290,7 @@ const packRowsPerTask = 168
 func (g *gemm[T]) packStrips(t int) {
 	mr := g.s.Tile.MR
 	per := packRowsPerTask / mr * mr
-	lo, hi, deep := t*per, min((t+1)*per, g.h), gemmKC
+	a, lo, hi, deep := g.a[g.from*g.strideA:], t*per, min((t+1)*per, g.h), gemmKC
 	if g.transA {
 		deep = 8 // its rows are read whole, while these many are in L1
 	}
@@ -246,9 +300,9 @@ func (g *gemm[T]) packStrips(t int) {
 			stopPoint()
 			i, w, dst := g.ic+r, min(mr, hi-r), g.strips[r*g.k+p*mr:][:mr*d]
 			if g.transA {
-				g.s.PackRows(dst, g.a[p*g.lda+i:], g.lda, d, w, mr)
+				g.s.PackRows(dst, a[p*g.lda+i:], g.lda, d, w, mr)
 			} else {
-				g.s.PackCols(dst, g.a[i*g.lda+p:], g.lda, d, w, mr)
+				g.s.PackCols(dst, a[i*g.lda+p:], g.lda, d, w, mr)
 			}
 		}
 	}
@@ -260,17 +314,17 @@ func (g *gemm[T]) packPiece(t int) {
 	panels := (g.n + nr - 1) / nr
 	j, p := t%panels*nr, t/panels*gemmKC // neighbouring panels share cache lines and pages of B
 	d := min(gemmKC, g.k-p)
-	g.packPanel(g.packed[j*g.k+p*nr:][:d*nr], p, d, j)
+	g.packPanel(g.packed[j*g.k+p*nr:][:d*nr], g.b, p, d, j)
 }
 
-// packPanel packs rows p…p+d of the panel of op(B) that begins with column j.
-func (g *gemm[T]) packPanel(dst []T, p, d, j int) {
+// packPanel packs rows p…p+d of the panel of op(b) that begins with column j.
+func (g *gemm[T]) packPanel(dst, b []T, p, d, j int) {
 	nr := g.s.Tile.NR
 	w := min(nr, g.n-j)
 	if g.transB {
-		g.s.PackCols(dst, g.b[j*g.ldb+p:], g.ldb, d, w, nr)
+		g.s.PackCols(dst, b[j*g.ldb+p:], g.ldb, d, w, nr)
 	} else {
-		g.s.PackRows(dst, g.b[p*g.ldb+j:], g.ldb, d, w, nr)
+		g.s.PackRows(dst, b[p*g.ldb+j:], g.ldb, d, w, nr)
 	}
 }
 
@@ -278,30 +332,34 @@ func (g *gemm[T]) packPanel(dst []T, p, d, j int) {
 // part of k.
 func (g *gemm[T]) block(t int) {
 	p := &g.plan
+	entry, t := g.from+t/g.blocks(), t%g.blocks()
 	high := (g.h + p.mc - 1) / p.mc
 	part := t % p.parts
 	i, j := g.ic+t/p.parts%high*p.mc, t/p.parts/high*p.nc
 	h, w := min(p.mc, g.ic+g.h-i), min(p.nc, g.n-j)
-	c, ldc := g.c[i*g.ldc+j:], g.ldc
+	a, b, c, ldc := g.a[entry*g.strideA:], g.b, g.c[entry*g.strideC+i*g.ldc+j:], g.ldc
+	if g.packed == nil {
+		b = b[entry*g.strideB:]
+	}
 	switch {
 	case p.path != byTiles:
-		g.thin(c, j, w)
+		g.thin(a, b, c, j, w)
 	case p.parts > 1:
 		from, to := part*g.k/p.parts/gemmKC*gemmKC, (part+1)*g.k/p.parts/gemmKC*gemmKC
 		if part == p.parts-1 {
 			to = g.k
 		}
-		g.tiles(i, h, j, w, from, to, g.partials[(part*g.m+i)*g.n+j:], g.n, false)
+		g.tiles(a, b, i, h, j, w, from, to, g.partials[(part*g.m+i)*g.n+j:], g.n, false)
 		return // sum goes on
 	default:
-		g.tiles(i, h, j, w, 0, g.k, c, ldc, g.accumulate)
+		g.tiles(a, b, i, h, j, w, 0, g.k, c, ldc, g.accumulate)
 	}
 	g.epilogue.apply(g.s, c, ldc, i, i+h, j, j+w)
 }
 
-// tiles sets (or adds to) the block c of rows i…i+h and columns j…j+w, the sums over
-// terms from…to: panel by panel of B, each with all the rows of A.
-func (g *gemm[T]) tiles(i, h, j, w, from, to int, c []T, ldc int, accumulate bool) {
+// tiles sets (or adds to) the block c of rows i…i+h of op(a) and columns j…j+w of
+// op(b), the sums over terms from…to: panel by panel of b, each with all the rows.
+func (g *gemm[T]) tiles(a, b []T, i, h, j, w, from, to int, c []T, ldc int, accumulate bool) {
 	tile := &g.s.Tile
 	mr, nr := tile.MR, tile.NR
 	var panel, next []T // of B, and the one after it where that is packed aside
@@ -314,36 +372,36 @@ func (g *gemm[T]) tiles(i, h, j, w, from, to int, c []T, ldc int, accumulate boo
 	aside := false // next is packed
 	for p := from; p < to; p += gemmKC {
 		d := min(gemmKC, to-p)
-		var a *T
+		var x *T
 		strip, row, col := mr*g.lda, g.lda, 1
 		switch {
 		case g.strips != nil:
-			a, strip, row, col = &g.strips[(i-g.ic)*g.k+p*mr], mr*g.k, 1, mr
+			x, strip, row, col = &g.strips[(i-g.ic)*g.k+p*mr], mr*g.k, 1, mr
 		case g.transA:
-			a, strip, row, col = &g.a[p*g.lda+i], mr, 1, g.lda
+			x, strip, row, col = &a[p*g.lda+i], mr, 1, g.lda
 		default:
-			a = &g.a[i*g.lda+p]
+			x = &a[i*g.lda+p]
 		}
 		for q := j; q < j+w; q += nr {
 			stopPoint()
-			n, h, a, c, add := min(nr, j+w-q), h, a, c[q-j:], accumulate || p > from
-			var b *T
+			n, h, x, c, add := min(nr, j+w-q), h, x, c[q-j:], accumulate || p > from
+			var y *T
 			ldb := nr
 			switch {
 			case g.packed != nil:
-				b = &g.packed[q*g.k+p*nr]
+				y = &g.packed[q*g.k+p*nr]
 			case panel == nil || !g.transB && h <= mr:
-				b, ldb = &g.b[p*g.ldb+q], g.ldb
+				y, ldb = &b[p*g.ldb+q], g.ldb
 			case !g.transB && n == nr && tile.RunPack != nil:
-				b = &panel[0]
-				tile.RunPack(d, a, row, col, &g.b[p*g.ldb+q], g.ldb, &c[0], ldc, add, b)
-				h, a, c = h-mr, offset(a, strip), c[mr*ldc:]
+				y = &panel[0]
+				tile.RunPack(d, x, row, col, &b[p*g.ldb+q], g.ldb, &c[0], ldc, add, y)
+				h, x, c = h-mr, offset(x, strip), c[mr*ldc:]
 			case aside:
 				panel, next = next, panel
-				b = &panel[0]
+				y = &panel[0]
 			default:
-				g.packPanel(panel[:d*nr], p, d, q)
-				b = &panel[0]
+				g.packPanel(panel[:d*nr], b, p, d, q)
+				y = &panel[0]
 			}
 			if aside = g.transB && panel != nil && tile.RunAside != nil && d%4 == 0 && h >= 4*mr && n == nr; aside {
 				np, nq := p, q+nr // what comes next, and is d deep too
@@ -353,26 +411,26 @@ func (g *gemm[T]) tiles(i, h, j, w, from, to int, c []T, ldc int, accumulate boo
 				aside = np+d <= to && nq+nr <= g.n
 				for part := 0; aside && part < 4; part++ {
 					at := part * nr / 4
-					tile.RunAside(d, a, row, col, b, &c[0], ldc, add, &g.b[(nq+at)*g.ldb+np], g.ldb, &next[at])
-					h, a = h-mr, offset(a, strip)
+					tile.RunAside(d, x, row, col, y, &c[0], ldc, add, &b[(nq+at)*g.ldb+np], g.ldb, &next[at])
+					h, x = h-mr, offset(x, strip)
 					c = c[min(len(c), mr*ldc):]
 				}
 			}
 			if h > 0 {
-				tile.Run(h, n, d, a, strip, row, col, b, ldb, &c[0], ldc, add)
+				tile.Run(h, n, d, x, strip, row, col, y, ldb, &c[0], ldc, add)
 			}
 		}
 	}
 }
 
-// thin multiplies all rows of A, of which there are few, with w columns of B in
+// thin multiplies all rows of a, of which there are few, with w columns of b in
 // place.
-func (g *gemm[T]) thin(c []T, j, w int) {
+func (g *gemm[T]) thin(a, b, c []T, j, w int) {
 	if g.plan.path == byDots {
 		const columns = 16
 		for q := 0; q < w; q += columns {
 			stopPoint()
-			g.s.Dots(g.m, min(columns, w-q), g.k, &g.a[0], g.lda, &g.b[(j+q)*g.ldb], g.ldb, &c[q], g.ldc, g.accumulate)
+			g.s.Dots(g.m, min(columns, w-q), g.k, &a[0], g.lda, &b[(j+q)*g.ldb], g.ldb, &c[q], g.ldc, g.accumulate)
 		}
 		return
 	}
@@ -388,7 +446,7 @@ func (g *gemm[T]) thin(c []T, j, w int) {
 			if p%64 == 0 {
 				stopPoint()
 			}
-			g.s.Axpy(sum.mem, g.b[p*g.ldb+j:], g.a[at+p*step])
+			g.s.Axpy(sum.mem, b[p*g.ldb+j:], a[at+p*step])
 		}
 		if g.accumulate {
 			g.s.Add(y, y, sum.mem)
@@ -400,7 +458,7 @@ func (g *gemm[T]) thin(c []T, j, w int) {
 
 // sum adds the parts of k of one block of rows in a fixed binary tree.
 func (g *gemm[T]) sum(t int) {
-	lo, hi := t*g.plan.mc, min((t+1)*g.plan.mc, g.m)
+	c, lo, hi := g.c[g.from*g.strideC:], t*g.plan.mc, min((t+1)*g.plan.mc, g.m)
 	part := func(q int) []T { return g.partials[(q*g.m+lo)*g.n : (q*g.m+hi)*g.n] }
 	for step := 1; step < g.plan.parts; step *= 2 {
 		for q := 0; q+step < g.plan.parts; q += 2 * step {
@@ -408,14 +466,14 @@ func (g *gemm[T]) sum(t int) {
 		}
 	}
 	for i := lo; i < hi; i++ {
-		row, from := g.c[i*g.ldc:i*g.ldc+g.n], part(0)[(i-lo)*g.n:(i-lo+1)*g.n]
+		row, from := c[i*g.ldc:i*g.ldc+g.n], part(0)[(i-lo)*g.n:(i-lo+1)*g.n]
 		if g.accumulate {
 			g.s.Add(row, row, from)
 		} else {
 			copy(row, from)
 		}
 	}
-	g.epilogue.apply(g.s, g.c[lo*g.ldc:], g.ldc, lo, hi, 0, g.n)
+	g.epilogue.apply(g.s, c[lo*g.ldc:], g.ldc, lo, hi, 0, g.n)
 }
 
 // multiplyPanels sets (or accumulates into) the m×n block c from strips of A, packed

@@ -48,7 +48,7 @@ const (
 // packElements bounds the scratch memory for packed rows of A.
 var packElements = 1 << 23
 
-func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k, lda, ldb int) gemmPlan {
+func planGemm[T Float](s *Set[T], transA, transB, packed bool, batch, m, n, k, lda, ldb int) gemmPlan {
 	mr, nr := s.Tile.MR, s.Tile.NR
 	p := gemmPlan{parts: 1, rows: m}
 	switch {
@@ -64,7 +64,7 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k, lda, ldb
 		if p.path == byRows {
 			least = max(least, thinTaskColumns)
 		}
-		p.nc = roundUp(min(n, max((n+gemmTasks-1)/gemmTasks, least)), 4)
+		p.nc = roundUp(min(n, max((n*batch+gemmTasks-1)/gemmTasks, least)), 4)
 		return p
 	}
 
@@ -87,9 +87,8 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, m, n, k, lda, ldb
 	}
 
 	// Columns are cut before rows: each block of rows reads, or packs, B anew.
-	tasks := func(high int, unit int) int { // blocks on the other side that make enough tasks
-		return min((min(gemmTasks, 2*m*n*k/gemmTaskFLOP)+high-1)/high, unit)
-	}
+	enough := (min(gemmTasks, 2*batch*m*n*k/gemmTaskFLOP) + batch - 1) / batch
+	tasks := func(beside, most int) int { return min((enough+beside-1)/beside, most) }
 	high := (m + blockRows - 1) / blockRows
 	wide := max(1, tasks(high, (n+nr-1)/nr))
 	high = max(high, tasks(wide, (m+4*mr-1)/(4*mr)))

@@ -83,7 +83,7 @@ func TestGemmRows(t *testing.T) {
 				if transA {
 					lda = m + gap
 				}
-				p := planGemm(s, transA, false, false, m, n, k, lda, n)
+				p := planGemm(s, transA, false, false, 1, m, n, k, lda, n)
 				packs = packs || p.packA && p.rows < m
 			}
 			r := rand.New(rand.NewPCG(1, 3))
@@ -353,9 +353,9 @@ func TestGemmCaches(t *testing.T) {
 		for m := 1; m < 200; m += 7 {
 			for n := 1; n < 3000; n += 61 {
 				blockRows = rowsFor(256 << 10)
-				small := planGemm(s, true, false, false, m, n, 4*gemmPart, m, n).parts
+				small := planGemm(s, true, false, false, 1, m, n, 4*gemmPart, m, n).parts
 				blockRows = rowsFor(4 << 20)
-				if large := planGemm(s, true, false, false, m, n, 4*gemmPart, m, n).parts; small != large {
+				if large := planGemm(s, true, false, false, 1, m, n, 4*gemmPart, m, n).parts; small != large {
 					t.Fatalf("%s m=%d n=%d: %d parts with a small L2, %d with a large one", s.Name, m, n, small, large)
 				}
 			}
@@ -486,6 +486,70 @@ func TestGemmFused(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestGemmBatched: every entry has the bits of its own Gemm, whether entries are done
+// all at once or, because A is packed or k cut in parts, one after the other; gaps
+// between them stay as they are, and a matrix may be shared.
+func TestGemmBatched(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 8))
+	for _, s := range usable() {
+		mr, nr := s.Tile.MR, s.Tile.NR
+		for _, x := range [][4]int{{3, 4*mr + 1, 2*nr + 3, 40}, {5, 2, 30, 60}, {2, 1, 500, 9}, {2, 3, 3, 2 * gemmPart}, {2, 3 * mr, 2 * nr, 1024}, {4, 2, 3, 0}} {
+			batch, m, n, k := x[0], x[1], x[2], x[3]
+			for variant := range 32 {
+				transA, transB, accumulate, sharedA, sharedB := variant&1 != 0, variant&2 != 0, variant&4 != 0, variant&8 != 0, variant&16 != 0
+				strideA, strideB, strideC := m*k+5, k*n+3, m*n+7
+				if sharedA {
+					strideA = 0
+				}
+				if sharedB {
+					strideB = 0
+				}
+				lda, ldb := k, n
+				if transA {
+					lda = m
+				}
+				if transB {
+					ldb = k
+				}
+				a, b, got := make([]float32, (batch-1)*strideA+m*k), make([]float32, (batch-1)*strideB+k*n), make([]float32, (batch-1)*strideC+m*n)
+				fractions.fill(r, a)
+				fractions.fill(r, b)
+				fractions.fill(r, got)
+				want := slices.Clone(got)
+				for i := range batch {
+					Gemm(s, transA, transB, m, n, k, a[i*strideA:], lda, b[i*strideB:], ldb, want[i*strideC:], n, accumulate)
+				}
+				GemmBatched(s, transA, transB, batch, m, n, k, a, lda, strideA, b, ldb, strideB, got, n, strideC, accumulate)
+				if !same(got, want) {
+					t.Errorf("%s %v, variant %05b: other bits than one by one", s.Name, x, variant)
+				}
+			}
+		}
+	}
+	x := make([]float32, 100)
+	s := F32()
+	GemmBatched(s, false, false, 0, 2, 2, 2, nil, 2, 4, nil, 2, 4, nil, 2, 4, false)
+	for name, call := range map[string]func(){
+		"negative batch":  func() { GemmBatched(s, false, false, -1, 2, 2, 2, x, 2, 4, x, 2, 4, x, 2, 4, false) },
+		"negative stride": func() { GemmBatched(s, false, false, 2, 2, 2, 2, x, 2, -4, x, 2, 4, x, 2, 4, false) },
+		"short A":         func() { GemmBatched(s, false, false, 3, 2, 2, 2, x[:11], 2, 4, x, 2, 4, x, 2, 4, false) },
+		"short B":         func() { GemmBatched(s, false, false, 3, 2, 2, 2, x, 2, 4, x[:11], 2, 4, x, 2, 4, false) },
+		"short C":         func() { GemmBatched(s, false, false, 3, 2, 2, 2, x, 2, 4, x, 2, 4, x[:11], 2, 4, false) },
+		"overlapping C":   func() { GemmBatched(s, false, false, 3, 2, 2, 2, x, 2, 4, x, 2, 4, x, 2, 3, false) },
+	} {
+		func() {
+			defer func() {
+				err, _ := recover().(error)
+				var shape *ShapeError
+				if !errors.As(err, &shape) {
+					t.Errorf("%s: panic was %v, want a *ShapeError", name, err)
+				}
+			}()
+			call()
+		}()
 	}
 }
 

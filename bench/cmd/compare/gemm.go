@@ -78,9 +78,7 @@ func gemmProblem(s *kernels.Set[float32], g shapes.Gemm) problem {
 	}
 	a, b, c := operand(g.Batch*m*k, 1), operand(g.Batch*k*n, 2), operand(g.Batch*m*n, 0)
 	run := func() {
-		for t := range g.Batch {
-			kernels.Gemm(s, transA, transB, m, n, k, a[t*m*k:(t+1)*m*k], lda, b[t*k*n:(t+1)*k*n], ldb, c[t*m*n:(t+1)*m*n], n, false)
-		}
+		kernels.GemmBatched(s, transA, transB, g.Batch, m, n, k, a, lda, m*k, b, ldb, k*n, c, n, m*n, false)
 	}
 	return problem{run: run, check: func() []float64 {
 		for i := range c {
