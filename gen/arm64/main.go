@@ -26,6 +26,7 @@ var families = []struct {
 	{"gemm", gemmFamily},
 	{"pack", packFamily},
 	{"elementwise", elementwiseFamily},
+	{"half", halfFamily},
 	{"activation", activationFamily},
 	{"reduce", reduceFamily},
 	{"norm", normFamily},
