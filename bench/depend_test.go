@@ -22,12 +22,12 @@ var layers = [][]string{
 	{"bench"},
 }
 
-// leaves import nothing of this module.
+// leaves import nothing of this module, but for sideways.
 var leaves = []string{"kernels/amd64", "kernels/arm64", "kernels/opengl", "nn/safetensors", "nn/atomicfile", "nn/npy"}
 
-// sideways are the imports inside a layer that are meant: of a leaf, by a leaf
-// that writes files.
-var sideways = map[string][]string{"nn/safetensors": {"nn/atomicfile"}}
+// sideways are the imports of leaves that are meant: of another leaf, to write
+// files, and of kernels, to convert numbers.
+var sideways = map[string][]string{"nn/safetensors": {"nn/atomicfile", "kernels"}}
 
 // layer returns the number of the layer of an import path, less the module, or
 // −1. Packages below a folder belong to its layer: aimv2/dataset to aimv2.

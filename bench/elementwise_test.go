@@ -41,3 +41,39 @@ func BenchmarkSiLU(b *testing.B) {
 func BenchmarkGELU(b *testing.B) {
 	elementwise(b, 0, 2, func(s *kernels.Set[float32]) func(y, a, b []float32) { return unary(s.GELU) })
 }
+
+// conversion benchmarks a kernel between float32 and 16-bit floats on all cores:
+// of each element 4 bytes are read and 2 written, or the other way round.
+func conversion[H kernels.BF16 | kernels.F16](b *testing.B, pick func(s *kernels.Set[float32]) func(x []float32, h []H)) {
+	for _, n := range vectors {
+		w := work{bytes: 6 * float64(n)}
+		w.levels(b, fmt.Sprintf("n=%d", n), func(s *kernels.Set[float32]) func() {
+			k, x, h := pick(s), filled(n), make([]H, n)
+			for i := range h {
+				h[i] = H(0x3c00 + i%512) // around 1 and around 2⁻⁶
+			}
+			return func() { kernels.Chunks(n, func(lo, hi int) { k(x[lo:hi], h[lo:hi]) }) }
+		})
+	}
+}
+
+// toHalf makes a kernel that writes 16-bit floats fit conversion.
+func toHalf[H kernels.BF16 | kernels.F16](k func(y []H, x []float32)) func(x []float32, h []H) {
+	return func(x []float32, h []H) { k(h, x) }
+}
+
+func BenchmarkFromBF16(b *testing.B) {
+	conversion(b, func(s *kernels.Set[float32]) func(x []float32, h []kernels.BF16) { return s.FromBF16 })
+}
+
+func BenchmarkToBF16(b *testing.B) {
+	conversion(b, func(s *kernels.Set[float32]) func(x []float32, h []kernels.BF16) { return toHalf(s.ToBF16) })
+}
+
+func BenchmarkFromF16(b *testing.B) {
+	conversion(b, func(s *kernels.Set[float32]) func(x []float32, h []kernels.F16) { return s.FromF16 })
+}
+
+func BenchmarkToF16(b *testing.B) {
+	conversion(b, func(s *kernels.Set[float32]) func(x []float32, h []kernels.F16) { return toHalf(s.ToF16) })
+}

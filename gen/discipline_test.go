@@ -13,9 +13,9 @@ import (
 // hold the WORDs to. One that is not here fails, and so do calls and anything on
 // the stack.
 var arm64Opcodes = strings.Fields(`WORD PCALIGN RET BLT BGE CBZ
-	MOVD MOVBU ADD SUB SUBS LSL LSR
+	MOVD MOVBU MOVHU MOVH ADD SUB SUBS LSL LSR
 	FMOVS FMOVD FMOVQ FLDPQ FSTPQ FADDS FADDD FMULD FDIVD FMADDS FMAXS FSQRTD FCVTSD FCVTDS SCVTFD
-	VMOV VDUP VLD1 VLD1R VST1 VADD VSUB VSHL VAND VEOR VBIT VBIF VFMLA VFMLS VTRN1 VTRN2 VZIP1 VZIP2`)
+	VMOV VDUP VLD1 VLD1R VST1 VADD VSUB VSHL VUSHR VAND VORR VEOR VBIT VBIF VFMLA VFMLS VTRN1 VTRN2 VZIP1 VZIP2 VUZP2`)
 
 // rules is the discipline of one architecture.
 type rules struct {
@@ -52,7 +52,7 @@ var (
 	positive  = regexp.MustCompile(`^\$(0x0*[1-9a-f][0-9a-f]*|[1-9]\d*)$`)
 	// The WORDs are vector instructions without exception: no integer register can
 	// hide in one.
-	vectorWord = regexp.MustCompile(`^[a-z]+ ([vs]\d+\S*(, )?|#\d+(, )?)+$`)
+	vectorWord = regexp.MustCompile(`^[a-z]+2? ([vs]\d+\S*(, )?|#\d+(, )?)+$`)
 )
 
 // breaches lists what a function does against the rules.

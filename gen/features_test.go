@@ -30,6 +30,8 @@ var (
 	fma      = encodings{x: "FMA3", y: "FMA3", evex: "AVX512F"}
 	scalar   = encodings{x: "AVX", evex: "AVX512F", fixed: true}
 	newer    = encodings{evex: "AVX512F"}
+	f16c     = encodings{x: "F16C", y: "F16C", evex: "AVX512F"}
+	words    = encodings{x: "AVX", y: "AVX2", evex: "AVX512BW"}
 )
 
 // amd64Opcodes holds every opcode that kernels may use. One that is not here
@@ -48,14 +50,17 @@ var amd64Opcodes = map[string]encodings{
 	"VUNPCKLPS": avx, "VUNPCKHPS": avx, "VUNPCKLPD": avx, "VUNPCKHPD": avx,
 	"VBROADCASTSS": avx, "VBROADCASTSS X": {x: "AVX2", y: "AVX2", evex: "AVX512F"}, // from memory, from a register
 	"VANDPS": logic, "VORPS": logic, "VXORPS": logic,
-	"VADDSS": scalar, "VMULSS": scalar, "VDIVSS": scalar, "VSQRTSS": scalar, "VMOVSS": scalar, "VCVTSI2SSQ": scalar,
+	"VADDSS": scalar, "VMULSS": scalar, "VDIVSS": scalar, "VSQRTSS": scalar, "VMOVSS": scalar, "VMOVSD": scalar, "VCVTSI2SSQ": scalar,
 	"VMOVHLPS": scalar, "VMOVLPS": scalar, // 128 bits only
 	"VBLENDVPS": avxOnly, "VMASKMOVPS": avxOnly, "VMOVMSKPS": avxOnly, "VINSERTF128": avxOnly, "VHADDPS": avxOnly, "VEXTRACTF128": avxOnly,
 	"VZEROUPPER": {always: "AVX"},
 	"VPADDD":     integers, "VPSUBD": integers, "VPSLLD": integers, "VPSRAD": integers,
+	"VPSRLD": integers, "VPMOVZXWD": integers,
+	"VPACKUSDW": words, "VPBROADCASTW": {x: "AVX2", y: "AVX2", evex: "AVX512BW"}, "VPEXTRW": {x: "AVX", evex: "AVX512BW", fixed: true},
+	"VCVTPH2PS": f16c, "VCVTPS2PH": f16c,
 	"VFMADD213PS": fma, "VFMADD231PS": fma, "VFNMADD213PS": fma, "VFNMADD231PS": fma, "VFMSUB213PS": fma,
 
-	"VBLENDMPS": newer, "VSCALEFPS": newer, "VPXORD": newer, "VEXTRACTF64X4": newer,
+	"VBLENDMPS": newer, "VSCALEFPS": newer, "VPXORD": newer, "VPMOVDW": newer, "VEXTRACTF64X4": newer,
 	"VPMOVD2M": {evex: "AVX512DQ"},
 	"KMOVW":    {always: "AVX512F"}, "KORW": {always: "AVX512F"}, "KXORW": {always: "AVX512F"}, // of bytes DQ, of double and quad words BW
 }
@@ -138,6 +143,12 @@ func TestNeeds(t *testing.T) {
 		"VFMADD231PS X1, X2, X20":     "[AVX512F AVX512VL]",
 		"VADDSS X1, X2, X20":          "[AVX512F]",
 		"VCMPPS $0, Z1, Z2, K1":       "[AVX512F]",
+		"VCVTPH2PS (AX), Y1":          "[F16C]",
+		"VCVTPH2PS X1, X17":           "[AVX512F AVX512VL]",
+		"VCVTPS2PH $0, Z1, K1, (AX)":  "[AVX512F]",
+		"VPACKUSDW X1, X2, X3":        "[AVX]",
+		"VPACKUSDW Z1, Z2, Z3":        "[AVX512BW]",
+		"VPEXTRW $0, X1, (AX)":        "[AVX]",
 		"VEXTRACTF64X4 $1, Z1, Y2":    "[AVX512F]",
 		"VPMOVD2M Z1, K1":             "[AVX512DQ]",
 		"VMASKMOVPS (AX), Y1, Y2":     "[AVX]",

@@ -37,6 +37,7 @@ func goodCalls() []goodCall {
 	return []goodCall{
 		{function: "Gemm", op: "gemm", f: Gemm[float32], args: []any{s, false, false, 3, 2, 4, v(2*5 + 4), 5, v(3*2 + 2), 2, v(2*3 + 2), 3, false}},
 		{function: "Gemm", op: "gemm", f: Gemm[float32], args: []any{s, true, true, 3, 2, 4, v(3*4 + 3), 4, v(5 + 4), 5, v(2*2 + 2), 2, true}},
+		{function: "GemmBatched", op: "gemm-batched", f: GemmBatched[float32], args: []any{s, false, true, 2, 3, 2, 4, v(20 + 2*5 + 4), 5, 20, v(9 + 4 + 5), 5, 9, v(8 + 2*3 + 2), 3, 8, true}},
 		{function: "GemmFused", op: "gemm-fused", f: GemmFused[float32], args: []any{s, false, false, 3, 2, 4, v(2*5 + 4), 5, v(3*2 + 2), 2, v(2*3 + 2), 3, &Epilogue[float32]{Bias: v(2)}}},
 		{function: "GemmPacked", op: "gemm-packed", f: GemmPacked[float32], args: []any{s, false, 3, v(2*5 + 4), 5, packed, v(2*3 + 2), 3, (*Epilogue[float32])(nil)}},
 		{function: "Attention", op: "attention", f: Attention[float32], args: []any{s, v(60), v(12), v(60), v(80), v(80), a}, optional: []int{2}},

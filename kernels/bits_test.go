@@ -44,6 +44,14 @@ func bitsNormal[T Float](r *rand.Rand, n int) []T {
 	return x
 }
 
+func halvesOf[H BF16 | F16](codes []uint16) []H {
+	h := make([]H, len(codes))
+	for i, code := range codes {
+		h[i] = H(code)
+	}
+	return h
+}
+
 func bitsClone[T Float](x []T) []T { return append([]T(nil), x...) }
 
 // bitsRows has a row, or several, for each function of the package that runs on
@@ -99,6 +107,33 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 		gg, gu := dirty[T](length), dirty[T](length)
 		Chunks(length, func(lo, hi int) { s.SwiGLUGrad(gg[lo:hi], gu[lo:hi], a[lo:hi], b[lo:hi], c[lo:hi]) })
 		return [][]T{gg, gu}
+	})
+	codes := make([]uint16, length) // of either format, and back
+	for i := range codes {
+		codes[i] = uint16(r.IntN(1 << 16))
+	}
+	bf, f := halvesOf[BF16](codes), halvesOf[F16](codes)
+	add("Chunks/FromBF16", func(s *Set[T]) [][]T {
+		y := dirty[T](length)
+		Chunks(length, func(lo, hi int) { s.FromBF16(y[lo:hi], bf[lo:hi]) })
+		return [][]T{y}
+	})
+	add("Chunks/FromF16", func(s *Set[T]) [][]T {
+		y := dirty[T](length)
+		Chunks(length, func(lo, hi int) { s.FromF16(y[lo:hi], f[lo:hi]) })
+		return [][]T{y}
+	})
+	add("Chunks/ToBF16", func(s *Set[T]) [][]T {
+		y, wide := make([]BF16, length), dirty[T](length)
+		Chunks(length, func(lo, hi int) { s.ToBF16(y[lo:hi], a[lo:hi]) })
+		refFromBF16(wide, y)
+		return [][]T{wide}
+	})
+	add("Chunks/ToF16", func(s *Set[T]) [][]T {
+		y, wide := make([]F16, length), dirty[T](length)
+		Chunks(length, func(lo, hi int) { s.ToF16(y[lo:hi], a[lo:hi]) })
+		refFromF16(wide, y)
+		return [][]T{wide}
 	})
 	add("Parallel", func(s *Set[T]) [][]T {
 		y := dirty[T](length)
@@ -222,6 +257,11 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 				return [][]T{y}
 			})
 		}
+		add(fmt.Sprintf("GemmBatched/%v", shape), func(s *Set[T]) [][]T {
+			y := dirty[T](3 * m * n)
+			GemmBatched(s, false, true, 3, m, n, k, a, k, 0, b, k, 0, y, n, m*n, false)
+			return [][]T{y}
+		})
 		e := &Epilogue[T]{Bias: b[:n], Activation: ActivationGELU, Residual: c, LdResidual: n}
 		add(fmt.Sprintf("GemmFused/%v", shape), func(s *Set[T]) [][]T {
 			y := dirty[T](m * n)

@@ -14,8 +14,8 @@ import (
 // What each level asks of the CPU and, through XGETBV, of the operating system.
 // gen checks the generated instructions against these lists.
 var (
-	avx2Features   = []cpuid.FeatureID{cpuid.AVX, cpuid.AVX2, cpuid.FMA3}
-	avx512Features = []cpuid.FeatureID{cpuid.AVX, cpuid.AVX2, cpuid.FMA3, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512CD}
+	avx2Features   = []cpuid.FeatureID{cpuid.AVX, cpuid.AVX2, cpuid.FMA3, cpuid.F16C}
+	avx512Features = []cpuid.FeatureID{cpuid.AVX, cpuid.AVX2, cpuid.FMA3, cpuid.F16C, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512CD}
 )
 
 // archSets lists the amd64 levels, weakest first.
@@ -33,6 +33,10 @@ func archSets() []*Set[float32] {
 	avx2.Div = amd64.DivAVX2
 	avx2.Scale = amd64.ScaleAVX2
 	avx2.Axpy = amd64.AxpyAVX2
+	avx2.FromBF16 = ofHalves[BF16](amd64.FromBF16AVX2)
+	avx2.ToBF16 = toHalves[BF16](amd64.ToBF16AVX2)
+	avx2.FromF16 = ofHalves[F16](amd64.FromF16AVX2)
+	avx2.ToF16 = toHalves[F16](amd64.ToF16AVX2)
 	avx2.Exp = amd64.ExpAVX2
 	avx2.Log = amd64.LogAVX2
 	avx2.Sqrt = amd64.SqrtAVX2
@@ -64,6 +68,10 @@ func archSets() []*Set[float32] {
 	avx512.Div = amd64.DivAVX512
 	avx512.Scale = amd64.ScaleAVX512
 	avx512.Axpy = amd64.AxpyAVX512
+	avx512.FromBF16 = ofHalves[BF16](amd64.FromBF16AVX512)
+	avx512.ToBF16 = toHalves[BF16](amd64.ToBF16AVX512)
+	avx512.FromF16 = ofHalves[F16](amd64.FromF16AVX512)
+	avx512.ToF16 = toHalves[F16](amd64.ToF16AVX512)
 	avx512.Exp = amd64.ExpAVX512
 	avx512.Log = amd64.LogAVX512
 	avx512.Sqrt = amd64.SqrtAVX512

@@ -26,6 +26,8 @@ func archSets() []*Set[float32] {
 
 	neon.Add, neon.Sub, neon.Mul, neon.Div = arm64.AddNEON, arm64.SubNEON, arm64.MulNEON, arm64.DivNEON
 	neon.Scale, neon.Axpy = arm64.ScaleNEON, arm64.AxpyNEON
+	neon.FromBF16, neon.ToBF16 = ofHalves[BF16](arm64.FromBF16NEON), toHalves[BF16](arm64.ToBF16NEON)
+	neon.FromF16, neon.ToF16 = ofHalves[F16](arm64.FromF16NEON), toHalves[F16](arm64.ToF16NEON)
 	neon.Sqrt, neon.Exp = arm64.SqrtNEON, arm64.ExpNEON
 	neon.Log, neon.Tanh = arm64.LogNEON, arm64.TanhNEON
 	neon.SiLU, neon.SiLUGrad = arm64.SiLUNEON, arm64.SiLUGradNEON

@@ -47,7 +47,9 @@ func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, 
 // a[i·strideA], b[i·strideB] and c[i·strideC]. strideA or strideB may be 0: all entries
 // share that matrix.
 //
-// Memory: the C of different entries do not overlap. Error and bits: as Gemm of each.
+// Memory: the C of different entries do not overlap.
+// Error: as Gemm.
+// Bits: those of Gemm of each entry.
 // Panics: as Gemm, if the batch or a stride is negative, or if C of two entries overlap.
 func GemmBatched[T Float](s *Set[T], transA, transB bool, batch, m, n, k int, a []T, lda, strideA int, b []T, ldb, strideB int, c []T, ldc, strideC int, accumulate bool) {
 	const op = "gemm-batched"
@@ -61,7 +63,12 @@ func GemmBatched[T Float](s *Set[T], transA, transB bool, batch, m, n, k int, a 
 		shapeCheck(false, op, "stride %d of C is less than the %d elements of an entry", strideC, (m-1)*ldc+n)
 	}
 	// Of the last entry all must be there; what is before it then is.
-	last := func(x []T, stride int) []T { return x[min((batch-1)*stride, len(x)):] }
+	last := func(x []T, stride int) []T {
+		if stride > 0 && batch-1 > len(x)/stride { // their product may be more than an int holds
+			return nil
+		}
+		return x[(batch-1)*stride:]
+	}
 	g := newGemm(s, op, transA, m, n, k, last(a, strideA), lda, last(c, strideC), ldc)
 	g.setB(op, transB, last(b, strideB), ldb)
 	g.a, g.b, g.c = a, b, c

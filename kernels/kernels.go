@@ -110,6 +110,22 @@ type Set[T Float] struct {
 	// Axpy sets y += alpha·x. Error: correctly rounded (fused).
 	Axpy func(y, x []T, alpha T)
 
+	// FromBF16 sets y = x. Of this and the next three y and x lie apart: one is
+	// wider than the other. Error: exact; a NaN is made quiet and keeps its sign and
+	// its payload.
+	FromBF16 func(y []T, x []BF16)
+	// ToBF16 sets y = x. Error: correctly rounded, ties to even, also to ±Inf and to
+	// denormals; a NaN is made quiet and keeps its sign and the upper bits of its
+	// payload.
+	ToBF16 func(y []BF16, x []T)
+	// FromF16 sets y = x. Error: exact; a NaN is made quiet and keeps its sign and
+	// its payload.
+	FromF16 func(y []T, x []F16)
+	// ToF16 sets y = x. Error: correctly rounded, ties to even, also to denormals,
+	// and to ±Inf from 65520 on; a NaN is made quiet and keeps its sign and the upper
+	// bits of its payload.
+	ToF16 func(y []F16, x []T)
+
 	// Exp sets y = eˣ. Error: ≤ 1.7 ULP; a result below the smallest normal
 	// number may be 0; +Inf above overflow; NaN stays NaN.
 	Exp func(y, x []T)

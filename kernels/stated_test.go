@@ -144,6 +144,10 @@ var (
 	attnRow      = stated("Attention", "R_i = u·(Tq + Tk + (Dh+#)·(#+a_i) + #)")
 	attnBound    = stated("Attention", "|err o_id| ≤ #·Σ_j (R_i·p_ij + #)·|v_jd| |err lse_i| ≤ R_i + #·u·|lse_i| and # for underflow")
 	attnGrad     = stated("AttentionGrad", "|err gv_jd| ≤ #·Σ_i (R_i·p_ij + #)·|gO_id| |err gq_id| ≤ #·|Scale|·G_i·Σ_j (R_i·p_ij + #)·|k_jd| |err gk_jd| ≤ #·|Scale|·Σ_i G_i·(R_i·p_ij + #)·|q_id| and # for underflow")
+	toF16Inf     = one("Set.ToF16", "correctly rounded, ties to even, also to denormals, and to ±Inf from # on; a NaN is made quiet and keeps its sign and the upper bits of its payload")
+	_            = stated("Set.FromBF16", "exact; a NaN is made quiet and keeps its sign and its payload")
+	_            = stated("Set.ToBF16", "correctly rounded, ties to even, also to ±Inf and to denormals; a NaN is made quiet and keeps its sign and the upper bits of its payload")
+	_            = stated("Set.FromF16", "exact; a NaN is made quiet and keeps its sign and its payload")
 	_            = stated("Set.Max", "exact")
 	_            = stated("Set.SwiGLUGrad", "gg as SiLUGrad with gy·u for gy, gu as SwiGLU")
 	_            = stated("GatherRows", "exact")
@@ -154,6 +158,7 @@ var (
 	_            = stated("AdamW", "as Set.AdamW")
 	_            = stated("GemmFused", "as Gemm. Each step of the epilogue adds its own, see Epilogue")
 	_            = stated("GemmPacked", "as GemmFused")
+	_            = stated("GemmBatched", "as Gemm")
 )
 
 // roundedBound is the bound of one correct rounding, in ULP: a half, and room for

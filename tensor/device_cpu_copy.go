@@ -7,7 +7,8 @@ import (
 )
 
 // copyCPU walks both views in row-major order, in runs over which both are
-// contiguous; a run of another dtype is converted through a buffer.
+// contiguous; a run of another dtype is converted by a kernel where there is one,
+// else through a buffer.
 func copyCPU(dst, src *Tensor) {
 	n := dst.Len()
 	if n == 0 {
@@ -16,6 +17,10 @@ func copyCPU(dst, src *Tensor) {
 	run := min(contiguousRun(dst), contiguousRun(src))
 	if run == 1 && dst.rank > 0 && dst.dtype == src.dtype {
 		copyStrided(dst, src)
+		return
+	}
+	if kernel := halfKernel(dst.dtype, src.dtype); kernel != nil && run > 1 {
+		copyHalves(dst, src, run, kernel)
 		return
 	}
 	size := dst.dtype.Size()
@@ -31,6 +36,38 @@ func copyCPU(dst, src *Tensor) {
 			for at := 0; at < run; at += len(buf.floats) {
 				convert(dst, p+at, src, q+at, min(run-at, len(buf.floats)), &buf)
 			}
+		}
+	})
+}
+
+// halfKernel returns the kernel that converts n elements between float32 and a
+// 16-bit float; nil for other dtypes.
+func halfKernel(dst, src DType) func(dst *Tensor, p int, src *Tensor, q, n int) {
+	switch [2]DType{dst, src} {
+	case [2]DType{Float32, BFloat16}:
+		return onRuns(kernels.F32().FromBF16)
+	case [2]DType{BFloat16, Float32}:
+		return onRuns(kernels.F32().ToBF16)
+	case [2]DType{Float32, Float16}:
+		return onRuns(kernels.F32().FromF16)
+	case [2]DType{Float16, Float32}:
+		return onRuns(kernels.F32().ToF16)
+	}
+	return nil
+}
+
+func onRuns[D, S Elem](kernel func(y []D, x []S)) func(dst *Tensor, p int, src *Tensor, q, n int) {
+	return func(dst *Tensor, p int, src *Tensor, q, n int) { kernel(raw[D](dst)[p:p+n], raw[S](src)[q:q+n]) }
+}
+
+// copyHalves runs a kernel on runs, cut into pieces: a run may be the whole tensor.
+func copyHalves(dst, src *Tensor, run int, kernel func(dst *Tensor, p int, src *Tensor, q, n int)) {
+	const most = 1 << 14
+	pieces := (run + most - 1) / most
+	kernels.Rows(dst.Len()/run*pieces, min(run, most), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			first, at := i/pieces*run, i%pieces*most
+			kernel(dst, dst.position(first)+at, src, src.position(first)+at, min(run-at, most))
 		}
 	})
 }
@@ -66,8 +103,7 @@ func copyLines[E Elem](dst, src *Tensor) {
 }
 
 // convertBuffer holds one piece of a run between two dtypes: as int64 where the
-// source is an integer, and as float64 always. Nothing is rounded twice: numbers
-// on their way to a 16-bit float are rounded to odd before.
+// source is an integer, and as float64 always. Nothing is rounded twice.
 type convertBuffer struct {
 	floats [256]float64
 	ints   [256]int64
@@ -126,11 +162,11 @@ func convert(dst *Tensor, p int, src *Tensor, q, n int, b *convertBuffer) {
 		}
 	case BFloat16:
 		for i, out := 0, raw[BF16](dst)[p:p+n]; i < n; i++ {
-			out[i] = ToBF16(roundToOdd(b.floats[i]))
+			out[i] = kernels.ToBF16(b.floats[i])
 		}
 	case Float16:
 		for i, out := 0, raw[F16](dst)[p:p+n]; i < n; i++ {
-			out[i] = ToF16(roundToOdd(b.floats[i]))
+			out[i] = kernels.ToF16(b.floats[i])
 		}
 	}
 }
@@ -151,20 +187,6 @@ func load[S number](b *convertBuffer, src []S) {
 	for i, v := range src {
 		b.ints[i] = int64(v)
 	}
-}
-
-// roundToOdd rounds to one of the two neighbouring float32, where there are
-// two, with a last bit of 1: a second rounding, to fewer bits, then gives what a
-// single one would have given. Source: Boldo & Melquiond 2008, doi:10.1109/TC.2007.70819.
-func roundToOdd(x float64) float32 {
-	f := float32(x)
-	b := math.Float32bits(f)
-	if d := float64(f); d == x || x != x || b&1 == 1 {
-		return f
-	} else if math.Abs(d) > math.Abs(x) {
-		return math.Float32frombits(b - 1)
-	}
-	return math.Float32frombits(b + 1)
 }
 
 // stickyBits rounds a large integer to odd, to as many bits as a float64 has.
@@ -225,9 +247,9 @@ func fillCPU(dst *Tensor, value float64) {
 	case Bool:
 		fillWith(dst, value != 0)
 	case BFloat16:
-		fillWith(dst, ToBF16(roundToOdd(value)))
+		fillWith(dst, kernels.ToBF16(value))
 	case Float16:
-		fillWith(dst, ToF16(roundToOdd(value)))
+		fillWith(dst, kernels.ToF16(value))
 	}
 }
 

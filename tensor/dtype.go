@@ -2,7 +2,8 @@ package tensor
 
 import (
 	"fmt"
-	"math"
+
+	"fuerte/kernels"
 )
 
 // DType is the type of a tensor's elements.
@@ -33,10 +34,10 @@ func (d DType) String() string { return dtypes[d].name }
 func (d DType) Size() int { return dtypes[d].size }
 
 // BF16 is a bfloat16: the upper half of a float32.
-type BF16 uint16
+type BF16 = kernels.BF16
 
 // F16 is an IEEE 754 binary16.
-type F16 uint16
+type F16 = kernels.F16
 
 // Elem lists the Go types of tensor elements.
 type Elem interface {
@@ -67,42 +68,8 @@ func TypeOf[E Elem]() DType {
 }
 
 // ToBF16 rounds to the nearest bfloat16, ties to even; NaN stays a (quiet) NaN.
-func ToBF16(x float32) BF16 {
-	b := math.Float32bits(x)
-	if x != x {
-		return BF16(b>>16 | 0x40)
-	}
-	return BF16((b + 0x7fff + b>>16&1) >> 16)
-}
-
-// Float32 widens exactly.
-func (x BF16) Float32() float32 { return math.Float32frombits(uint32(x) << 16) }
+func ToBF16(x float32) BF16 { return kernels.ToBF16(x) }
 
 // ToF16 rounds to the nearest binary16, ties to even; overflow gives ±Inf and
 // NaN stays a (quiet) NaN.
-func ToF16(x float32) F16 {
-	b := math.Float32bits(x)
-	sign, b := F16(b>>16&0x8000), b&0x7fffffff
-	switch {
-	case b > 0x7f800000:
-		return sign | 0x7e00
-	case b >= 0x477ff000: // rounds to 65536 or more
-		return sign | 0x7c00
-	case b >= 0x38800000: // normal: re-bias the exponent by 112 and round 13 bits away
-		return sign | F16((b-112<<23+0xfff+b>>13&1)>>13)
-	}
-	// Subnormal: adding ½ aligns the last place with 2⁻²⁴, rounding in hardware.
-	return sign | F16(math.Float32bits(math.Float32frombits(b)+0.5)-0x3f000000)
-}
-
-// Float32 widens exactly.
-func (x F16) Float32() float32 {
-	sign, e, m := uint32(x&0x8000)<<16, uint32(x>>10&31), uint32(x&0x3ff)
-	switch e {
-	case 0:
-		return math.Float32frombits(sign | math.Float32bits(float32(m)*0x1p-24))
-	case 31:
-		return math.Float32frombits(sign | 0x7f800000 | m<<13)
-	}
-	return math.Float32frombits(sign | (e+112)<<23 | m<<13)
-}
+func ToF16(x float32) F16 { return kernels.ToF16(x) }

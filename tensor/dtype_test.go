@@ -168,63 +168,46 @@ func TestFillConverts(t *testing.T) {
 	}
 }
 
-// TestHalfRoundTrip widens and narrows every 16-bit float: only the bits of
-// NaNs may change.
-func TestHalfRoundTrip(t *testing.T) {
-	for i := range 1 << 16 {
-		h, b := F16(i), BF16(i)
-		if f := h.Float32(); f != f {
-			if i&0x7c00 != 0x7c00 || i&0x3ff == 0 || ToF16(f)&0x7c00 != 0x7c00 || ToF16(f)&0x3ff == 0 {
-				t.Fatalf("float16 %#04x: a NaN wrongly", i)
-			}
-		} else if ToF16(f) != h {
-			t.Fatalf("float16 %#04x gives %v and back %#04x", i, f, ToF16(f))
+// TestCastHalves converts between float32 and 16-bit floats: whole tensors of
+// several pieces, views whose rows alone are contiguous, of one piece and of two,
+// and views without two elements side by side. The scalar conversions say what
+// comes out, bit for bit, NaNs too.
+func TestCastHalves(t *testing.T) {
+	castHalves(t, ToBF16)
+	castHalves(t, ToF16)
+}
+
+func castHalves[H BF16 | F16](t *testing.T, narrow func(float32) H) {
+	for _, dims := range [][2]int{{1, 1}, {3, 5}, {40, 1000}, {4, 20_001}} {
+		rows, cols := dims[0], dims[1]
+		codes, floats := make([]H, 2*rows*cols), make([]float32, 2*rows*cols)
+		for i := range codes {
+			codes[i], floats[i] = H(i*25_717), math.Float32frombits(uint32(i)*2_654_435_761)
 		}
-		if f := b.Float32(); f != f {
-			if i&0x7f80 != 0x7f80 || i&0x7f == 0 || ToBF16(f)&0x7f80 != 0x7f80 || ToBF16(f)&0x7f == 0 {
-				t.Fatalf("bfloat16 %#04x: a NaN wrongly", i)
+		half, float := From(CPU, codes, rows, 2*cols), From(CPU, floats, rows, 2*cols)
+		for name, view := range map[string]func(x *Tensor) *Tensor{
+			"whole":   func(x *Tensor) *Tensor { return x },
+			"rows":    func(x *Tensor) *Tensor { return x.Slice(1, 1, cols+1, 1) },
+			"strided": func(x *Tensor) *Tensor { return x.Transpose(0, 1) },
+		} {
+			from, to := view(half), view(float)
+			got := Data[float32](Cast(from, Float32))
+			for i, h := range Data[H](from.Compact()) {
+				if want := wide(h); math.Float32bits(got[i]) != math.Float32bits(want) {
+					t.Fatalf("%T %v %s: %#04x gives %#08x, want %#08x", h, dims, name, h, math.Float32bits(got[i]), math.Float32bits(want))
+				}
 			}
-		} else if ToBF16(f) != b {
-			t.Fatalf("bfloat16 %#04x gives %v and back %#04x", i, f, ToBF16(f))
-		}
-		// The value, written out: sign · mantissa · 2^exponent.
-		if e := i >> 10 & 31; e != 31 {
-			m := float64(i & 0x3ff)
-			if e > 0 {
-				m, e = m+1024, e-1
-			}
-			want := math.Ldexp(m, e-24)
-			if i>>15 == 1 {
-				want = -want
-			}
-			if !same64(float64(h.Float32()), want) {
-				t.Fatalf("float16 %#04x is %v, want %v", i, h.Float32(), want)
+			back := Data[H](Cast(to, TypeOf[H]()))
+			for i, x := range Data[float32](to.Compact()) {
+				if want := narrow(x); back[i] != want {
+					t.Fatalf("%T %v %s: %#08x gives %#04x, want %#04x", want, dims, name, math.Float32bits(x), back[i], want)
+				}
 			}
 		}
 	}
 }
 
-// TestHalfNeighbours rounds the middle between all neighbours, and the float32
-// just beside it, to 16 bits.
-func TestHalfNeighbours(t *testing.T) {
-	for i := range 1<<15 - 1 {
-		if i < 0x7bff {
-			lo, hi := F16(i).Float32(), F16(i+1).Float32()
-			mid := lo + (hi-lo)/2
-			even := F16(i + i&1)
-			if ToF16(mid) != even || ToF16(-mid) != even|0x8000 || ToF16(math.Nextafter32(mid, 0)) != F16(i) || ToF16(math.Nextafter32(mid, hi)) != F16(i+1) {
-				t.Fatalf("float16: around %v", mid)
-			}
-		}
-		if i < 0x7f7f {
-			mid := math.Float32frombits(uint32(i)<<16 | 0x8000)
-			even := BF16(i + i&1)
-			if ToBF16(mid) != even || ToBF16(-mid) != even|0x8000 || ToBF16(math.Float32frombits(uint32(i)<<16|0x7fff)) != BF16(i) || ToBF16(math.Float32frombits(uint32(i)<<16|0x8001)) != BF16(i+1) {
-				t.Fatalf("bfloat16: around %v", mid)
-			}
-		}
-	}
-}
+func wide[H BF16 | F16](h H) float32 { return any(h).(interface{ Float32() float32 }).Float32() }
 
 func TestDTypeTable(t *testing.T) {
 	for d, want := range map[DType]DType{Float32: TypeOf[float32](), Float64: TypeOf[float64](), BFloat16: TypeOf[BF16](), Float16: TypeOf[F16](),

@@ -33,6 +33,7 @@ var families = map[string]struct {
 	"dots":        {"products with both operands as they lie", dotsFamily},
 	"elementwise": {"arithmetic of vectors", elementwiseFamily},
 	"exp":         {"exponential and logarithm", expFamily},
+	"half":        {"conversions of bfloat16 and binary16", halfFamily},
 	"norm":        {"RMSNorm and LayerNorm rows and their gradients", normFamily},
 	"reduce":      {"sums and the maximum", reduceFamily},
 	"gemm":        {"the GEMM micro-kernels", gemmFamily},

@@ -290,26 +290,34 @@ func (a access) fill(x, other vec) vec {
 // them, then single vectors, then the tail, both with j = 0. It keeps n. The
 // body loads before it stores, so that slices may be the same.
 func (m *lanes) sweep(n ptr, unroll int, body func(j int, a access)) {
-	index, rest := m.GP64(), m.GP64()
-	m.XORQ(index, index)
-	m.MOVQ(n, rest)
-	steps := []int{unroll, 1}
-	if unroll == 1 {
-		steps = steps[1:]
-	}
-	for _, u := range steps {
-		m.repeat(rest, u*m.lanes, func() {
-			for j := range u {
-				body(j, access{m: m, index: index, floats: j * m.lanes})
-			}
-			m.ADDQ(op.U32(uint32(u*m.lanes)), index)
-		})
-	}
+	index, rest := m.sweepWhole(n, unroll, body)
+	m.ADDQ(op.U32(uint32(m.lanes)), rest)
 	end := m.label("end")
 	m.TESTQ(rest, rest)
 	m.JZ(op.LabelRef(end))
 	body(0, access{m: m, index: index, rest: rest, mask: m.prefix(rest)})
 	m.Label(end)
+}
+
+// sweepWhole is sweep without the tail: it returns where that begins, and its
+// length less a vector.
+func (m *lanes) sweepWhole(n ptr, unroll int, body func(j int, a access)) (index, rest ptr) {
+	index, rest = m.GP64(), m.GP64()
+	m.XORQ(index, index)
+	m.MOVQ(n, rest)
+	pass := func(u int) func() {
+		return func() {
+			for j := range u {
+				body(j, access{m: m, index: index, floats: j * m.lanes})
+			}
+			m.ADDQ(op.U32(uint32(u*m.lanes)), index)
+		}
+	}
+	if unroll > 1 {
+		m.repeat(rest, unroll*m.lanes, pass(unroll))
+	}
+	m.passes(rest, m.lanes, pass(1))
+	return index, rest
 }
 
 // prefix returns the mask of the first rest lanes.

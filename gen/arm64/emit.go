@@ -70,7 +70,7 @@ type param struct {
 
 // sizes are the types that kernels take; all on an arm64 frame.
 var sizes = map[string]struct{ size, align int }{
-	"[]float32": {24, 8}, "*float32": {8, 8}, "*[7]float32": {8, 8},
+	"[]float32": {24, 8}, "[]uint16": {24, 8}, "*float32": {8, 8}, "*[7]float32": {8, 8},
 	"int": {8, 8}, "float32": {4, 4}, "bool": {1, 1},
 }
 

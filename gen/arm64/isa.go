@@ -38,6 +38,25 @@ func (f *Func) SSHR(d, n V, bits int) {
 	f.word(0x4f000400|uint32(64-bits)<<16, fmt.Sprintf("sshr v%%d.4s, v%%d.4s, #%d", bits), def(d, ""), use(n, ""))
 }
 
+// FCVTL widens the four float16 in the lower half of n, FCVTL2 those in the upper;
+// FCVTN rounds n to float16 in the lower half of d and clears the upper, FCVTN2
+// sets the upper half alone.
+func (f *Func) FCVTL(d, n V) {
+	f.word(0x0e217800, "fcvtl v%d.4s, v%d.4h", def(d, ""), use(n, ""))
+}
+
+func (f *Func) FCVTL2(d, n V) {
+	f.word(0x4e217800, "fcvtl2 v%d.4s, v%d.8h", def(d, ""), use(n, ""))
+}
+
+func (f *Func) FCVTN(d, n V) {
+	f.word(0x0e216800, "fcvtn v%d.4h, v%d.4s", def(d, ""), use(n, ""))
+}
+
+func (f *Func) FCVTN2(d, n V) {
+	f.word(0x4e216800, "fcvtn2 v%d.8h, v%d.4s", modify(d, ""), use(n, ""))
+}
+
 // FMAXV sets lane 0 of d to the largest lane of n.
 func (f *Func) FMAXV(d, n V) {
 	f.word(0x6e30f800, "fmaxv s%d, v%d.4s", def(d, ""), use(n, ""))
@@ -75,7 +94,7 @@ func (f *Func) FMLS(d, n, m V) {
 	f.ins("VFMLS %[3]s, %[2]s, %[1]s", modify(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
 }
 
-// ADD4 and SUB4 add and subtract int32 lanes; SHL shifts them left.
+// ADD4 and SUB4 add and subtract int32 lanes; SHL shifts them left, USHR right.
 func (f *Func) ADD4(d, n, m V) {
 	f.ins("VADD %[3]s, %[2]s, %[1]s", def(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))
 }
@@ -88,9 +107,17 @@ func (f *Func) SHL(d, n V, bits int) {
 	f.ins(fmt.Sprintf("VSHL $%d, %%[2]s, %%[1]s", bits), def(d, "V%d.S4"), use(n, "V%d.S4"))
 }
 
-// AND sets d = n and m, bit by bit.
+func (f *Func) USHR(d, n V, bits int) {
+	f.ins(fmt.Sprintf("VUSHR $%d, %%[2]s, %%[1]s", bits), def(d, "V%d.S4"), use(n, "V%d.S4"))
+}
+
+// AND sets d = n and m, bit by bit, ORR d = n or m.
 func (f *Func) AND(d, n, m V) {
 	f.ins("VAND %[3]s, %[2]s, %[1]s", def(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
+}
+
+func (f *Func) ORR(d, n, m V) {
+	f.ins("VORR %[3]s, %[2]s, %[1]s", def(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
 }
 
 // BIT copies to d the bits of n that are set in m, BIF those that are not.
@@ -118,6 +145,20 @@ func (f *Func) ZIP1D(d, n, m V) {
 
 func (f *Func) ZIP2D(d, n, m V) {
 	f.ins("VZIP2 %[3]s, %[2]s, %[1]s", def(d, "V%d.D2"), use(n, "V%d.D2"), use(m, "V%d.D2"))
+}
+
+// ZIP1H and ZIP2H take the 16-bit lanes of the low and of the high halves of n and
+// m in turn; UZP2H joins the odd ones.
+func (f *Func) ZIP1H(d, n, m V) {
+	f.ins("VZIP1 %[3]s, %[2]s, %[1]s", def(d, "V%d.H8"), use(n, "V%d.H8"), use(m, "V%d.H8"))
+}
+
+func (f *Func) ZIP2H(d, n, m V) {
+	f.ins("VZIP2 %[3]s, %[2]s, %[1]s", def(d, "V%d.H8"), use(n, "V%d.H8"), use(m, "V%d.H8"))
+}
+
+func (f *Func) UZP2H(d, n, m V) {
+	f.ins("VUZP2 %[3]s, %[2]s, %[1]s", def(d, "V%d.H8"), use(n, "V%d.H8"), use(m, "V%d.H8"))
 }
 
 // MOV copies a vector; ZERO clears one.
@@ -249,6 +290,29 @@ func (f *Func) LoadSP(p R) V {
 	d := f.V()
 	f.ins("FMOVS.P 4(%s), %s", modifyR(p), def(d, "F%d"))
 	return d
+}
+
+// LoadDP loads the lower half of a register, LoadHP its lowest 16 bits, by way of
+// an integer register, and both clear the rest; StoreDP and StoreHP write as much.
+func (f *Func) LoadDP(p R) V {
+	d := f.V()
+	f.ins("FMOVD.P 8(%s), %s", modifyR(p), def(d, "F%d"))
+	return d
+}
+
+func (f *Func) LoadHP(p R) V {
+	bits, d := f.R(), f.V()
+	f.ins("MOVHU.P 2(%s), %s", modifyR(p), defR(bits))
+	f.ins("FMOVS %s, %s", useR(bits), def(d, "F%d"))
+	return d
+}
+
+func (f *Func) StoreDP(p R, v V) { f.ins("FMOVD.P %s, 8(%s)", use(v, "F%d"), modifyR(p)) }
+
+func (f *Func) StoreHP(p R, v V) {
+	bits := f.R()
+	f.ins("FMOVS %s, %s", use(v, "F%d"), defR(bits))
+	f.ins("MOVH.P %s, 2(%s)", useR(bits), modifyR(p))
 }
 
 // LoadDup loads one float into all lanes and steps past it.

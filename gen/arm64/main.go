@@ -27,6 +27,7 @@ var families = []struct {
 	{"dots", dotsFamily},
 	{"pack", packFamily},
 	{"elementwise", elementwiseFamily},
+	{"half", halfFamily},
 	{"activation", activationFamily},
 	{"reduce", reduceFamily},
 	{"norm", normFamily},

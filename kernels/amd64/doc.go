@@ -14,6 +14,7 @@ package amd64
 //go:generate go run -C ../../gen ./amd64 -family elementwise
 //go:generate go run -C ../../gen ./amd64 -family exp
 //go:generate go run -C ../../gen ./amd64 -family gemm
+//go:generate go run -C ../../gen ./amd64 -family half
 //go:generate go run -C ../../gen ./amd64 -family norm
 //go:generate go run -C ../../gen ./amd64 -family pack
 //go:generate go run -C ../../gen ./amd64 -family peak

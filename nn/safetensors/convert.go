@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
+
+	"fuerte/kernels"
 )
 
 // AppendFloat32s appends src to dst as little-endian elements of dtype "F32",
@@ -13,21 +16,22 @@ import (
 // says so (from 65520 on for F16). A NaN stays a NaN: it is made quiet and keeps
 // its sign and the upper bits of its payload. F32 keeps every bit, F64 is exact.
 //
-// Errors: a dtype that is none of the four; dst is then returned unchanged.
+// Errors: a dtype that is none of the four, those of kernels.Choose; dst is then
+// returned unchanged.
 func AppendFloat32s(dst []byte, dtype string, src []float32) ([]byte, error) {
+	set, err := kernels.Choose()
+	if err != nil {
+		return dst, fmt.Errorf("safetensors: %w", err)
+	}
 	switch dtype {
 	case "F32":
 		for _, v := range src {
 			dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
 		}
 	case "BF16":
-		for _, v := range src {
-			dst = binary.LittleEndian.AppendUint16(dst, bf16FromFloat32(v))
-		}
+		return appendHalves(dst, src, set.ToBF16), nil
 	case "F16":
-		for _, v := range src {
-			dst = binary.LittleEndian.AppendUint16(dst, f16FromFloat32(v))
-		}
+		return appendHalves(dst, src, set.ToF16), nil
 	case "F64":
 		for _, v := range src {
 			dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(float64(v)))
@@ -39,21 +43,22 @@ func AppendFloat32s(dst []byte, dtype string, src []float32) ([]byte, error) {
 }
 
 // decodeFloat32s sets dst to the elements of src, which holds exactly len(dst)
-// of them. BF16 and F16 are exact; F64 is rounded to nearest, ties to even.
+// of them. BF16 and F16 are exact, but a NaN is made quiet; F64 is rounded to
+// nearest, ties to even. Errors: another dtype, those of kernels.Choose.
 func decodeFloat32s(dst []float32, dtype string, src []byte) error {
+	set, err := kernels.Choose()
+	if err != nil {
+		return err
+	}
 	switch dtype {
 	case "F32":
 		for i := range dst {
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 		}
 	case "BF16":
-		for i := range dst {
-			dst[i] = bf16ToFloat32(binary.LittleEndian.Uint16(src[2*i:]))
-		}
+		decodeHalves(dst, src, set.FromBF16)
 	case "F16":
-		for i := range dst {
-			dst[i] = f16ToFloat32(binary.LittleEndian.Uint16(src[2*i:]))
-		}
+		decodeHalves(dst, src, set.FromF16)
 	case "F64":
 		for i := range dst {
 			dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
@@ -64,54 +69,28 @@ func decodeFloat32s(dst []float32, dtype string, src []byte) error {
 	return nil
 }
 
-// bf16FromFloat32 keeps the upper half of f, rounded to nearest, ties to even.
-func bf16FromFloat32(f float32) uint16 {
-	b := math.Float32bits(f)
-	if f != f {
-		// Rounding could carry a NaN into Inf or past it; cutting alone could
-		// leave a payload of zero, which is Inf too. The quiet bit prevents both.
-		return uint16(b>>16) | 0x0040
+// block is how many halves are converted at a time: they and their floats stay
+// in L1.
+const block = 4 << 10
+
+func appendHalves[H kernels.BF16 | kernels.F16](dst []byte, src []float32, narrow func(y []H, x []float32)) []byte {
+	halves := make([]H, min(len(src), block))
+	for part := range slices.Chunk(src, block) {
+		narrow(halves[:len(part)], part)
+		for _, h := range halves[:len(part)] {
+			dst = binary.LittleEndian.AppendUint16(dst, uint16(h))
+		}
 	}
-	b += 0x7fff + b>>16&1 // half an ulp, less one if the result would be even
-	return uint16(b >> 16)
+	return dst
 }
 
-func bf16ToFloat32(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
-
-// f16FromFloat32 rounds f to binary16: 1 sign, 5 exponent (bias 15) and 10
-// fraction bits, where float32 has 8 (bias 127) and 23.
-func f16FromFloat32(f float32) uint16 {
-	const (
-		inf      = 0x7f800000
-		overflow = 0x477ff000 // 65520: half way from the largest f16, 65504, to 2^16
-		normal   = 0x38800000 // 2^-14, the smallest normal f16
-	)
-	b := math.Float32bits(f)
-	sign := uint16(b >> 16 & 0x8000)
-	switch a := b &^ (1 << 31); {
-	case a > inf:
-		return sign | 0x7e00 | uint16(a>>13&0x3ff)
-	case a >= overflow:
-		return sign | 0x7c00
-	case a >= normal:
-		a -= (127 - 15) << 23
-		a += 0xfff + a>>13&1
-		return sign | uint16(a>>13)
-	default:
-		// Subnormals of f16 are multiples of 2^-24, and 2^-24 is the ulp of
-		// float32 in [0.5, 1): adding 0.5 makes the hardware round for us.
-		return sign | uint16(math.Float32bits(math.Float32frombits(a)+0.5)-math.Float32bits(0.5))
-	}
-}
-
-func f16ToFloat32(h uint16) float32 {
-	sign, exp, frac := uint32(h&0x8000)<<16, uint32(h>>10&0x1f), uint32(h&0x3ff)
-	switch exp {
-	case 0:
-		return math.Float32frombits(math.Float32bits(float32(frac)*0x1p-24) | sign)
-	case 0x1f:
-		return math.Float32frombits(sign | 0xff<<23 | frac<<13)
-	default:
-		return math.Float32frombits(sign | (exp+127-15)<<23 | frac<<13)
+func decodeHalves[H kernels.BF16 | kernels.F16](dst []float32, src []byte, widen func(y []float32, x []H)) {
+	halves := make([]H, min(len(dst), block))
+	for part := range slices.Chunk(dst, block) {
+		for i := range part {
+			halves[i] = H(binary.LittleEndian.Uint16(src[2*i:]))
+		}
+		widen(part, halves)
+		src = src[2*len(part):]
 	}
 }

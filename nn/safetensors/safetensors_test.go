@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"fuerte/kernels"
 )
 
 // save writes the tensors to a new file and returns its path.
@@ -95,8 +97,8 @@ func TestRoundTripFloats(t *testing.T) {
 	for dtype, round := range map[string]func(float32) float32{
 		"F32":  func(v float32) float32 { return v },
 		"F64":  func(v float32) float32 { return v },
-		"BF16": func(v float32) float32 { return bf16ToFloat32(bf16FromFloat32(v)) },
-		"F16":  func(v float32) float32 { return f16ToFloat32(f16FromFloat32(v)) },
+		"BF16": func(v float32) float32 { return kernels.ToBF16(v).Float32() },
+		"F16":  func(v float32) float32 { return kernels.ToF16(v).Float32() },
 	} {
 		f := open(t, save(t, nil, FromFloat32s("w", dtype, []int{n}, src)))
 		got := make([]float32, n)

@@ -27,7 +27,7 @@ var amd64Opposite = map[string]string{
 	"VFMADD213PS": "VFNMADD213PS", "VFNMADD213PS": "VFMADD213PS", "VFMSUB213PS": "VFMADD213PS",
 	"VFMADD231PS": "VFNMADD231PS", "VFNMADD231PS": "VFMADD231PS", "VFMSUB231PS": "VFMADD231PS",
 	"VMAXPS": "VMINPS", "VMINPS": "VMAXPS", "VANDPS": "VORPS", "VORPS": "VANDPS", "VXORPS": "VORPS", "VPXORD": "VPORD",
-	"VPADDD": "VPSUBD", "VPSUBD": "VPADDD", "VPSLLD": "VPSRLD", "VPSRAD": "VPSRLD", "VSCALEFPS": "VMULPS",
+	"VPADDD": "VPSUBD", "VPSUBD": "VPADDD", "VPSLLD": "VPSRLD", "VPSRAD": "VPSRLD", "VPSRLD": "VPSLLD", "VPACKUSDW": "VPACKSSDW", "VPMOVZXWD": "VPMOVZXBD", "VSCALEFPS": "VMULPS",
 	"VUNPCKLPS": "VUNPCKHPS", "VUNPCKHPS": "VUNPCKLPS", "VUNPCKLPD": "VUNPCKHPD", "VUNPCKHPD": "VUNPCKLPD",
 	"VMOVSHDUP": "VMOVSLDUP", "ADDQ": "SUBQ", "SUBQ": "ADDQ", "KORW": "KANDW", "KXORW": "KORW", "NOTL": "NEGL",
 	"JB": "JAE", "JAE": "JB", "JZ": "JNZ", "JNZ": "JZ", "JNE": "JEQ", "JEQ": "JNE",
@@ -36,7 +36,7 @@ var amd64Opposite = map[string]string{
 // amd64Ordered are the instructions whose first two operands may not be
 // exchanged; of the fused ones only the addend matters, see swapAddend.
 var amd64Ordered = []string{"VSUBPS", "VDIVPS", "VSUBSS", "VDIVSS", "VPSUBD", "VSCALEFPS", "VMAXPS", "VMINPS",
-	"VUNPCKLPS", "VUNPCKHPS", "VUNPCKLPD", "VUNPCKHPD", "VMOVHLPS", "VBLENDVPS", "VBLENDMPS"}
+	"VUNPCKLPS", "VUNPCKHPS", "VUNPCKLPD", "VUNPCKHPD", "VMOVHLPS", "VBLENDVPS", "VBLENDMPS", "VPACKUSDW"}
 
 // kept are never touched: VZEROUPPER is checked by reading, the rest has no
 // effect on a result or is no fault of a kernel.
@@ -292,6 +292,12 @@ func amd64Widths(l line) (list []edit) {
 		add("widen", join("VMOVUPS", l.args))
 	case l.op == "VMOVSS" && store:
 		add("widen", join("VMOVLPS", l.args))
+	case l.op == "VMOVSD" && load:
+		add("widen", join("VMOVUPS", l.args))
+	case l.op == "VPBROADCASTW" && load:
+		add("widen", join("VPBROADCASTD", l.args))
+	case l.op == "VPEXTRW" && store:
+		add("widen", join("VMOVSS", l.args[1:]))
 	case l.op == "VMOVLPS" && store:
 		add("widen", join("VMOVUPS", l.args))
 	case l.op == "VMASKMOVPS" && load:
@@ -306,7 +312,7 @@ func amd64Widths(l line) (list []edit) {
 		}
 	}
 	for k, a := range l.args[1:] {
-		if maskReg.MatchString(a) && k+1 < last && strings.HasPrefix(l.op, "VMOV") {
+		if maskReg.MatchString(a) && k+1 < last && (strings.HasPrefix(l.op, "VMOV") || load || store) {
 			args := slices.Delete(slices.Clone(l.args), k+1, k+2)
 			add("unmask", join(strings.TrimSuffix(l.op, ".Z"), args))
 		}

@@ -17,20 +17,20 @@ var (
 	armIndexed   = regexp.MustCompile(`^\((R\d+)\)\((R\d+)\)$`)
 	anyARMWord   = regexp.MustCompile(`\bR(\d+)\b`)
 	anyARMBase   = regexp.MustCompile(`\(R(\d+)\)`)
-	arrangement  = regexp.MustCompile(`\.(S4|B16)\b`)
+	arrangement  = regexp.MustCompile(`\.(S4|H8|B16)\b`)
 	laneIndex    = regexp.MustCompile(`\[(\d)\]`)
 )
 
 var arm64Opposite = map[string]string{
 	"VFMLA": "VFMLS", "VFMLS": "VFMLA", "VADD": "VSUB", "VSUB": "VADD", "VAND": "VORR", "VBIT": "VBIF", "VBIF": "VBIT",
-	"VZIP1": "VZIP2", "VZIP2": "VZIP1", "VTRN1": "VTRN2", "VTRN2": "VTRN1",
+	"VZIP1": "VZIP2", "VZIP2": "VZIP1", "VTRN1": "VTRN2", "VTRN2": "VTRN1", "VUZP2": "VUZP1", "VUSHR": "VSHL", "VORR": "VAND",
 	"FADDS": "FSUBS", "FADDD": "FSUBD", "FMULD": "FADDD", "FDIVD": "FMULD", "FMADDS": "FMSUBS", "FMAXS": "FMINS",
 	"ADD": "SUB", "SUB": "ADD", "BLT": "BGE", "BGE": "BLT", "CBZ": "CBNZ",
 }
 
 // arm64Ordered are the instructions whose first two operands may not be
 // exchanged.
-var arm64Ordered = []string{"VSUB", "VZIP1", "VZIP2", "VTRN1", "VTRN2", "VBIT", "VBIF", "FDIVD", "SUB"}
+var arm64Ordered = []string{"VSUB", "VZIP1", "VZIP2", "VTRN1", "VTRN2", "VUZP2", "VBIT", "VBIF", "FDIVD", "SUB"}
 
 // arm64Edits returns a function that lists the edits of instruction i of f.
 func arm64Edits(f *function) func(i int) []edit {
@@ -110,23 +110,20 @@ func arm64Edits(f *function) func(i int) []edit {
 			list = append(list, parameterEdits(f, l, k)...)
 		}
 		if t := arrangement.ReplaceAllStringFunc(l.text, func(s string) string {
-			return map[string]string{".S4": ".S2", ".B16": ".B8"}[s]
+			return map[string]string{".S4": ".S2", ".H8": ".H4", ".B16": ".B8"}[s]
 		}); t != l.text {
 			add("narrow", t)
 		}
 		switch op, step, _ := strings.Cut(l.op, "."); op {
 		case "FMOVQ": // 8 of 16 bytes; a step stays what it is
 			add("narrow", join(strings.TrimSuffix("FMOVD."+step, "."), l.args))
-		case "FMOVD":
-			if strings.Contains(l.text, "(R") {
-				add("narrow", join("FMOVS", l.args))
-				if !f.readsOn(i) {
-					add("widen", join("FMOVQ", l.args))
-				}
+		case "FMOVS", "FMOVD", "MOVHU", "MOVH":
+			if op == "FMOVD" && strings.Contains(l.text, "(R") {
+				add("narrow", join(strings.TrimSuffix("FMOVS."+step, "."), l.args))
 			}
-		case "FMOVS":
-			if !strings.Contains(l.text, "(FP)") && !f.readsOn(i) {
-				add("widen", join(strings.TrimSuffix("FMOVD."+step, "."), l.args))
+			if strings.Contains(l.text, "(R") && !f.readsOn(i) { // neither a parameter nor a register
+				wide := map[string]string{"FMOVS": "FMOVD.", "FMOVD": "FMOVQ.", "MOVHU": "MOVWU.", "MOVH": "MOVW."}[op]
+				add("widen", join(strings.TrimSuffix(wide+step, "."), l.args))
 			}
 		}
 		return list
@@ -211,6 +208,10 @@ var encodings = map[string][]encoding{
 	"fcvtns": {{twoMisc, 0x4e21a800, 0x4e21d800, false}},
 	"scvtf":  {{twoMisc, 0x4e21d800, 0x4e21a800, false}},
 	"fsqrt":  {{twoMisc, 0x6ea1f800, 0x4ea0f800, false}},
+	"fcvtl":  {{twoMisc, 0x0e217800, 0x4e217800, false}},
+	"fcvtl2": {{twoMisc, 0x4e217800, 0x0e217800, false}},
+	"fcvtn":  {{twoMisc, 0x0e216800, 0x4e216800, false}},
+	"fcvtn2": {{twoMisc, 0x4e216800, 0x0e216800, false}},
 	"fmaxv":  {{twoMisc, 0x6e30f800, 0x6eb0f800, false}},
 	"sshr":   {{byImmediate, 0x4f000400, 0x6f000400, false}},
 }

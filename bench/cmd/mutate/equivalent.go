@@ -128,6 +128,24 @@ var equivalences = []equivalence{
 	{function: `LayerNormRow.*`, operator: "swap", original: `VSUBPS (Y5, Y[67]|Z4, Z6), .*|WORD .* // fsub v(8|9|1[01]).4s, .*`,
 		reason: "(x−mean)² does not see the sign"},
 
+	// Halves.
+	{function: `ToBF16AVX.*`, operator: "register [23]", original: `VCMPPS \$0x03, .*`,
+		reason: "the other operand has 0 in its upper 16 bits, or is a constant: it is no NaN"},
+	{function: `ToBF16.*`, operator: "constant", original: `DATA (f00000001|constantsToBF16NEON)\+\d+ \$0x00000001`,
+		reason: "it is for the lowest bit of what has 0 in its upper 16 bits, and keeps that bit"},
+	{function: `ToBF16AVX512`, operator: "constant", original: `DATA f00000040\+.*`,
+		reason: "it keeps the bit, and the upper 16 bits are not stored"},
+	{function: `ToBF16NEON`, operator: "register 1", original: `VUZP2 V5.H8, V5.H8, V3.H8`,
+		reason: "the operand gives the upper half of the result, which is not stored"},
+	{function: `ToBF16NEON`, operator: "opposite", original: `WORD .* // fcmeq .*`,
+		reason: "x ≥ x asks the same as x = x"},
+	{function: `ToBF16NEON`, operator: "constant", original: `DATA .* \$0x00400000`, mutated: `\$0x40400000 .*`,
+		reason: "it is for NaNs, which have that bit"},
+	{function: `ToBF16AVX2`, operator: "widen", nth: "1", original: `VMOVUPS X\d, (16|32)?\(AX\)\(BX\*2\)`,
+		reason: "the lanes too many lie in y, and the next store of the pass replaces them"},
+	{function: `ToBF16AVX2`, operator: "register 1", original: `VPACKUSDW X0, X0, X0`,
+		reason: "the operand gives the upper half of the result, which is not stored"},
+
 	// The exponential and its cuts.
 	{function: `(ExpSub|SiLU|SwiGLU|GELU|Tanh).*AVX2`, original: `VCMPPS \$0x1d, fc2aeac4f<>.*`, mutated: `VCMPPS \$30, .*`,
 		reason: "at the cut itself, −87.33654, the exponential is 1.1755e-38, and 0 for it within the bound, which there is an absolute one"},

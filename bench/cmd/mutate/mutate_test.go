@@ -145,6 +145,11 @@ func TestOperatorsARM64(t *testing.T) {
 	VMOV V9.B16, V24.B16
 	VMOV V9.B16, V26.B16
 	VFMLA V24.S4, V5.S4, V3.S4
+	VUZP2 V9.H8, V5.H8, V5.H8
+	MOVHU.P 2(R1), R3
+	FMOVS R3, F5
+	FMOVD.P F5, 8(R2)
+	WORD $0x4e217801 // fcvtl2 v1.4s, v0.8h
 	WORD $0x4ea5d421 // fsub v1.4s, v1.4s, v5.4s
 	WORD $0x4fb81343 // fmla v3.4s, v26.4s, v24.s[1]
 	WORD $0x4e25d421 // fsub v1.4s, v1.4s, v5.4s
@@ -160,11 +165,17 @@ done:
 		{"FMOVQ.P", []string{"drop: (none)", "offset: FMOVQ.P 20(R1), F5", "base: FMOVQ.P 16(R2), F5", "narrow: FMOVD.P 16(R1), F5"}},
 		{"FMOVS.P", []string{"drop: (none)", "register 1: FMOVS.P F6, 4(R2)", "offset: FMOVS.P F5, 8(R2)", "base: FMOVS.P F5, 4(R1)", "widen: FMOVD.P F5, 4(R2)"}},
 		{"FLDPQ.P", []string{"drop: (none)", "swap: FLDPQ.P 32(R1), (F7, F6)", "offset: FLDPQ.P 48(R1), (F6, F7)", "base: FLDPQ.P 32(R2), (F6, F7)"}},
-		{"FMOVS (", []string{"drop: (none)", "base: FMOVS (R2)(R2), F5", "index: FMOVS (R1)(R0), F5", "index: FMOVS (R1), F5", "widen: FMOVD (R1)(R2), F5"}},
+		{"FMOVS (", []string{"drop: (none)", "base: FMOVS (R2)(R2), F5", "index: FMOVS (R1)(R3), F5", "index: FMOVS (R1), F5", "widen: FMOVD (R1)(R2), F5"}},
 		{"VST1", []string{"drop: (none)", "base: VST1 V5.S[1], (R1)", "lane: VST1 V5.S[0], (R2)"}},
 		{"VFMLA", []string{"drop: (none)", "opposite: VFMLS V9.S4, V5.S4, V0.S4", "register 1: VFMLA V24.S4, V5.S4, V0.S4", "register 2: VFMLA V9.S4, V6.S4, V0.S4", "narrow: VFMLA V9.S2, V5.S2, V0.S2"}},
 		// V26 is a copy of what V24 is one of, so that the wrong register is V0.
 		{"VFMLA V24", []string{"drop: (none)", "opposite: VFMLS V24.S4, V5.S4, V3.S4", "register 1: VFMLA V0.S4, V5.S4, V3.S4", "register 2: VFMLA V24.S4, V6.S4, V3.S4", "narrow: VFMLA V24.S2, V5.S2, V3.S2"}},
+		{"VUZP2", []string{"drop: (none)", "opposite: VUZP1 V9.H8, V5.H8, V5.H8", "swap: VUZP2 V5.H8, V9.H8, V5.H8", "register 1: VUZP2 V0.H8, V5.H8, V5.H8", "register 2: VUZP2 V9.H8, V6.H8, V5.H8", "narrow: VUZP2 V9.H4, V5.H4, V5.H4"}},
+		{"MOVHU.P", []string{"drop: (none)", "offset: MOVHU.P 6(R1), R3", "base: MOVHU.P 2(R2), R3", "widen: MOVWU.P 2(R1), R3"}},
+		{"FMOVS R3", []string{"drop: (none)", "register 1: FMOVS R0, F5"}},
+		{"FMOVD.P", []string{"drop: (none)", "register 1: FMOVD.P F6, 8(R2)", "offset: FMOVD.P F5, 12(R2)", "base: FMOVD.P F5, 8(R1)", "narrow: FMOVS.P F5, 8(R2)", "widen: FMOVQ.P F5, 8(R2)"}},
+		// fcvtl, which is the narrow one too.
+		{"WORD $0x4e217801", []string{"drop: (none)", "opposite: WORD $0x0e217801", "register 1: WORD $0x4e217821"}},
 		// fadd, n+1, m+1, n and m exchanged, two lanes.
 		{"WORD $0x4ea5", []string{"drop: (none)", "opposite: WORD $0x4e25d421", "register 1: WORD $0x4ea5d461", "register 2: WORD $0x4ea6d421", "swap: WORD $0x4ea1d4a1", "narrow: WORD $0x0ea5d421"}},
 		// fmls, the register behind the last is the first and so is that behind v26,
