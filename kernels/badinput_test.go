@@ -21,7 +21,7 @@ type goodCall struct {
 	f        any
 	args     []any
 	// optional are the arguments, by index, that may be nil; loose those whose
-	// length does not matter.
+	// length, or content, does not matter.
 	optional, loose []int
 }
 
@@ -38,6 +38,8 @@ func goodCalls() []goodCall {
 		{function: "Gemm", op: "gemm", f: Gemm[float32], args: []any{s, false, false, 3, 2, 4, v(2*5 + 4), 5, v(3*2 + 2), 2, v(2*3 + 2), 3, false}},
 		{function: "Gemm", op: "gemm", f: Gemm[float32], args: []any{s, true, true, 3, 2, 4, v(3*4 + 3), 4, v(5 + 4), 5, v(2*2 + 2), 2, true}},
 		{function: "GemmBatched", op: "gemm-batched", f: GemmBatched[float32], args: []any{s, false, true, 2, 3, 2, 4, v(20 + 2*5 + 4), 5, 20, v(9 + 4 + 5), 5, 9, v(8 + 2*3 + 2), 3, 8, true}},
+		{function: "GemmMixed", op: "gemm-mixed", f: GemmMixed[BF16, float32], args: []any{s, false, true, 3, 2, 4, make([]BF16, 2*5+4), 5, v(4 + 5), 5, v(2*3 + 2), 3, true}},
+		{function: "PackMixed", op: "pack-b", f: PackMixed[BF16], args: []any{new(PackedB[float32]), s, true, 4, 2, make([]BF16, 4+5), 5}, loose: []int{0}},
 		{function: "GemmFused", op: "gemm-fused", f: GemmFused[float32], args: []any{s, false, false, 3, 2, 4, v(2*5 + 4), 5, v(3*2 + 2), 2, v(2*3 + 2), 3, &Epilogue[float32]{Bias: v(2)}}},
 		{function: "GemmPacked", op: "gemm-packed", f: GemmPacked[float32], args: []any{s, false, 3, v(2*5 + 4), 5, packed, v(2*3 + 2), 3, (*Epilogue[float32])(nil)}},
 		{function: "Attention", op: "attention", f: Attention[float32], args: []any{s, v(60), v(12), v(60), v(80), v(80), a}, optional: []int{2}},
@@ -113,8 +115,12 @@ func TestBadInput(t *testing.T) {
 				}
 			case *AttentionShape: // TestAttentionShapeErrors spoils its fields
 			case *Epilogue[float32]: // TestPackedB spoils its fields
+			case []BF16:
+				bad = append(bad, []BF16(nil), make([]BF16, len(arg)-1, len(arg)+1000))
 			case *PackedB[float32]:
-				bad = append(bad, (*PackedB[float32])(nil), &PackedB[float32]{})
+				if !slices.Contains(c.loose, i) { // it is read
+					bad = append(bad, (*PackedB[float32])(nil), &PackedB[float32]{})
+				}
 			case *AdamWStep[float32]:
 				bad = append(bad, (*AdamWStep[float32])(nil))
 			default:

@@ -37,8 +37,9 @@ func shapeCheck(ok bool, op, format string, args ...any) {
 // Cost: 2·m·n·k FLOP.
 // Source: Goto & van de Geijn 2008; Low et al. 2016 for the blocking.
 func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, accumulate bool) {
-	g := newGemm(s, "gemm", transA, m, n, k, a, lda, c, ldc)
-	g.setB("gemm", transB, b, ldb)
+	g := newGemm(s, "gemm", transA, m, n, k, len(a), lda, c, ldc)
+	g.setB("gemm", transB, len(b), ldb)
+	g.a, g.b = a, b
 	g.accumulate = accumulate
 	g.run()
 }
@@ -69,8 +70,8 @@ func GemmBatched[T Float](s *Set[T], transA, transB bool, batch, m, n, k int, a 
 		}
 		return x[(batch-1)*stride:]
 	}
-	g := newGemm(s, op, transA, m, n, k, last(a, strideA), lda, last(c, strideC), ldc)
-	g.setB(op, transB, last(b, strideB), ldb)
+	g := newGemm(s, op, transA, m, n, k, len(last(a, strideA)), lda, last(c, strideC), ldc)
+	g.setB(op, transB, len(last(b, strideB)), ldb)
 	g.a, g.b, g.c = a, b, c
 	g.batch, g.strideA, g.strideB, g.strideC = batch, strideA, strideB, strideC
 	g.accumulate = accumulate
@@ -85,9 +86,9 @@ func GemmBatched[T Float](s *Set[T], transA, transB bool, batch, m, n, k int, a 
 // Panics: as Gemm, and if an operand of the epilogue is short.
 func GemmFused[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, e *Epilogue[T]) {
 	e.check("gemm-fused", m, n)
-	g := newGemm(s, "gemm-fused", transA, m, n, k, a, lda, c, ldc)
-	g.setB("gemm-fused", transB, b, ldb)
-	g.epilogue = e
+	g := newGemm(s, "gemm-fused", transA, m, n, k, len(a), lda, c, ldc)
+	g.setB("gemm-fused", transB, len(b), ldb)
+	g.a, g.b, g.epilogue = a, b, e
 	g.run()
 }
 
@@ -102,8 +103,8 @@ func GemmPacked[T Float](s *Set[T], transA bool, m int, a []T, lda int, b *Packe
 		shapeCheck(false, "gemm-packed", "B is not packed in panels of %d columns", s.Tile.NR)
 	}
 	e.check("gemm-packed", m, b.n)
-	g := newGemm(s, "gemm-packed", transA, m, b.n, b.k, a, lda, c, ldc)
-	g.packed, g.epilogue = b.mem, e
+	g := newGemm(s, "gemm-packed", transA, m, b.n, b.k, len(a), lda, c, ldc)
+	g.a, g.packed, g.epilogue = a, b.mem, e
 	g.run()
 }
 
@@ -120,18 +121,24 @@ type PackedB[T Float] struct {
 // Shapes: op(B) [k, n], ldb the row stride of B as stored. Memory: ⌈n/NR⌉·NR·k
 // elements. Panics: as Gemm.
 func (p *PackedB[T]) Pack(s *Set[T], transB bool, k, n int, b []T, ldb int) {
-	g := newGemm(s, "pack-b", false, 0, n, k, nil, k, nil, n)
+	g := newGemm(s, "pack-b", false, 0, n, k, 0, k, nil, n)
 	g.m = 1 // B is read, whatever rows come
-	g.setB("pack-b", transB, b, ldb)
-	nr := s.Tile.NR
-	if size := roundUp(n, nr) * k; cap(p.mem) < size {
+	g.setB("pack-b", transB, len(b), ldb)
+	g.b = b
+	p.pack(g)
+}
+
+// pack takes B over from g, which it frees.
+func (p *PackedB[T]) pack(g *gemm[T]) {
+	nr := g.s.Tile.NR
+	if size := roundUp(g.n, nr) * g.k; cap(p.mem) < size {
 		p.mem = aligned[T](size)
 	} else {
 		p.mem = p.mem[:size]
 	}
-	p.k, p.n, p.nr = k, n, nr
+	p.k, p.n, p.nr = g.k, g.n, nr
 	g.packed = p.mem
-	Parallel((n+nr-1)/nr*((k+gemmKC-1)/gemmKC), g.packTask)
+	Parallel((g.n+nr-1)/nr*((g.k+gemmKC-1)/gemmKC), g.packTask)
 	g.free()
 }
 
@@ -157,6 +164,9 @@ type gemm[T Float] struct {
 	lda, ldb, ldc  int
 	accumulate     bool
 	epilogue       *Epilogue[T]
+	// wideA and wideB read an operand that is not stored as T, in place of a and b: they
+	// set dst to the elements that are stored from at on.
+	wideA, wideB func(dst []T, at int)
 
 	batch                     int // products, and from one to the next:
 	strideA, strideB, strideC int
@@ -178,16 +188,16 @@ type gemm[T Float] struct {
 // gemms are finished calls, to be used again, apart for each element type.
 var gemms32, gemms64 sync.Pool
 
-// newGemm checks the sizes of a product, A and C.
-func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k int, a []T, lda int, c []T, ldc int) *gemm[T] {
+// newGemm checks the sizes of a product, of A, which has so many elements, and of C.
+func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k, sizeA, lda int, c []T, ldc int) *gemm[T] {
 	if m < 0 || n < 0 || k < 0 {
 		shapeCheck(false, op, "negative size m=%d n=%d k=%d", m, n, k)
 	}
 	if m > 0 && n > 0 { // otherwise nothing is read
 		if transA {
-			checkMatrix(op, "A", k, m, lda, len(a))
+			checkMatrix(op, "A", k, m, lda, sizeA)
 		} else {
-			checkMatrix(op, "A", m, k, lda, len(a))
+			checkMatrix(op, "A", m, k, lda, sizeA)
 		}
 		checkMatrix(op, "C", m, n, ldc, len(c))
 	}
@@ -200,30 +210,27 @@ func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k int, a []T, lda
 		g = &gemm[T]{pool: pool}
 		g.packTask, g.stripTask, g.mulTask, g.sumTask = g.packPiece, g.packStrips, g.block, g.sum
 	}
-	g.s, g.transA, g.m, g.n, g.k, g.a, g.lda, g.c, g.ldc = s, transA, m, n, k, a, lda, c, ldc
+	g.s, g.transA, g.m, g.n, g.k, g.lda, g.c, g.ldc = s, transA, m, n, k, lda, c, ldc
 	g.batch, g.from, g.strideA, g.strideB, g.strideC = 1, 0, 0, 0, 0
 	return g
 }
 
-// setB checks and takes B as it is stored.
-func (g *gemm[T]) setB(op string, transB bool, b []T, ldb int) {
-	if g.m > 0 {
-		checkB(op, transB, g.n, g.k, b, ldb)
+// setB checks the size of B, of which there are so many elements.
+func (g *gemm[T]) setB(op string, transB bool, sizeB, ldb int) {
+	switch {
+	case g.m == 0:
+	case transB:
+		checkMatrix(op, "B", g.n, g.k, ldb, sizeB)
+	default:
+		checkMatrix(op, "B", g.k, g.n, ldb, sizeB)
 	}
-	g.transB, g.b, g.ldb = transB, b, ldb
-}
-
-func checkB[T Float](op string, transB bool, n, k int, b []T, ldb int) {
-	if transB {
-		checkMatrix(op, "B", n, k, ldb, len(b))
-	} else {
-		checkMatrix(op, "B", k, n, ldb, len(b))
-	}
+	g.transB, g.ldb = transB, ldb
 }
 
 // free keeps no operand alive.
 func (g *gemm[T]) free() {
 	g.a, g.b, g.c, g.strips, g.packed, g.partials, g.epilogue, g.accumulate = nil, nil, nil, nil, nil, nil, nil, false
+	g.wideA, g.wideB = nil, nil
 	g.pool.Put(g)
 }
 
@@ -246,7 +253,7 @@ func (g *gemm[T]) run() {
 		}
 		return
 	}
-	g.plan = planGemm(g.s, g.transA, g.transB, g.packed != nil, g.batch, g.m, g.n, g.k, g.lda, g.ldb)
+	g.plan = planGemm(g.s, gemmShape{g.transA, g.transB, g.packed != nil, g.wideA != nil, g.wideB != nil, g.batch, g.m, g.n, g.k, g.lda, g.ldb})
 	p := &g.plan
 	if p.parts == 1 && !p.packA {
 		g.ic, g.h = 0, g.m
@@ -297,7 +304,7 @@ const packRowsPerTask = 168
 func (g *gemm[T]) packStrips(t int) {
 	mr := g.s.Tile.MR
 	per := packRowsPerTask / mr * mr
-	a, lo, hi, deep := g.a[g.from*g.strideA:], t*per, min((t+1)*per, g.h), gemmKC
+	lo, hi, deep := t*per, min((t+1)*per, g.h), gemmKC
 	if g.transA {
 		deep = 8 // its rows are read whole, while these many are in L1
 	}
@@ -306,13 +313,47 @@ func (g *gemm[T]) packStrips(t int) {
 		for r := lo; r < hi; r += mr {
 			stopPoint()
 			i, w, dst := g.ic+r, min(mr, hi-r), g.strips[r*g.k+p*mr:][:mr*d]
+			at := i*g.lda + p
 			if g.transA {
-				g.s.PackRows(dst, a[p*g.lda+i:], g.lda, d, w, mr)
+				at = p*g.lda + i
+			}
+			if g.wideA == nil {
+				g.packAs(g.transA, dst, g.a[g.from*g.strideA+at:], g.lda, d, w, mr)
 			} else {
-				g.s.PackCols(dst, a[i*g.lda+p:], g.lda, d, w, mr)
+				g.packWide(g.transA, dst, g.wideA, at, g.lda, d, w, mr)
 			}
 		}
 	}
+}
+
+// packAs packs a micro-panel of a matrix whose rows are those of the panel, or else
+// its columns.
+func (g *gemm[T]) packAs(rows bool, dst, src []T, ld, d, w, width int) {
+	if rows {
+		g.s.PackRows(dst, src, ld, d, w, width)
+	} else {
+		g.s.PackCols(dst, src, ld, d, w, width)
+	}
+}
+
+// packWide is packAs for a matrix that wide reads, from its element at on.
+func (g *gemm[T]) packWide(rows bool, dst []T, wide func(dst []T, at int), at, ld, d, w, width int) {
+	if rows && w == width {
+		for p := range d {
+			wide(dst[p*width:][:width], at+p*ld)
+		}
+		return
+	}
+	high, cols := w, d
+	if rows {
+		high, cols = d, w
+	}
+	x := scratch[T](high * cols)
+	defer x.free()
+	for i := range high {
+		wide(x.mem[i*cols:][:cols], at+i*ld)
+	}
+	g.packAs(rows, dst, x.mem, cols, d, w, width)
 }
 
 // packPiece packs one panel of op(B) over one piece of k, for a PackedB.
@@ -327,11 +368,14 @@ func (g *gemm[T]) packPiece(t int) {
 // packPanel packs rows p…p+d of the panel of op(b) that begins with column j.
 func (g *gemm[T]) packPanel(dst, b []T, p, d, j int) {
 	nr := g.s.Tile.NR
-	w := min(nr, g.n-j)
+	w, at := min(nr, g.n-j), p*g.ldb+j
 	if g.transB {
-		g.s.PackCols(dst, b[j*g.ldb+p:], g.ldb, d, w, nr)
+		at = j*g.ldb + p
+	}
+	if g.wideB == nil {
+		g.packAs(!g.transB, dst, b[at:], g.ldb, d, w, nr)
 	} else {
-		g.s.PackRows(dst, b[p*g.ldb+j:], g.ldb, d, w, nr)
+		g.packWide(!g.transB, dst, g.wideB, at, g.ldb, d, w, nr)
 	}
 }
 
@@ -344,9 +388,13 @@ func (g *gemm[T]) block(t int) {
 	part := t % p.parts
 	i, j := g.ic+t/p.parts%high*p.mc, t/p.parts/high*p.nc
 	h, w := min(p.mc, g.ic+g.h-i), min(p.nc, g.n-j)
-	a, b, c, ldc := g.a[entry*g.strideA:], g.b, g.c[entry*g.strideC+i*g.ldc+j:], g.ldc
-	if g.packed == nil {
-		b = b[entry*g.strideB:]
+	c, ldc := g.c[entry*g.strideC+i*g.ldc+j:], g.ldc
+	var a, b []T // what is read in place
+	if g.wideA == nil {
+		a = g.a[entry*g.strideA:]
+	}
+	if g.packed == nil && g.wideB == nil {
+		b = g.b[entry*g.strideB:]
 	}
 	switch {
 	case p.path != byTiles:
@@ -397,9 +445,9 @@ func (g *gemm[T]) tiles(a, b []T, i, h, j, w, from, to int, c []T, ldc int, accu
 			switch {
 			case g.packed != nil:
 				y = &g.packed[q*g.k+p*nr]
-			case panel == nil || !g.transB && h <= mr:
+			case panel == nil || !g.transB && h <= mr && g.wideB == nil:
 				y, ldb = &b[p*g.ldb+q], g.ldb
-			case !g.transB && n == nr && tile.RunPack != nil:
+			case !g.transB && n == nr && tile.RunPack != nil && g.wideB == nil:
 				y = &panel[0]
 				tile.RunPack(d, x, row, col, &b[p*g.ldb+q], g.ldb, &c[0], ldc, add, y)
 				h, x, c = h-mr, offset(x, strip), c[mr*ldc:]
@@ -410,7 +458,7 @@ func (g *gemm[T]) tiles(a, b []T, i, h, j, w, from, to int, c []T, ldc int, accu
 				g.packPanel(panel[:d*nr], b, p, d, q)
 				y = &panel[0]
 			}
-			if aside = g.transB && panel != nil && tile.RunAside != nil && d%4 == 0 && h >= 4*mr && n == nr; aside {
+			if aside = g.transB && panel != nil && g.wideB == nil && tile.RunAside != nil && d%4 == 0 && h >= 4*mr && n == nr; aside {
 				np, nq := p, q+nr // what comes next, and is d deep too
 				if nq >= j+w {
 					np, nq = p+gemmKC, j
@@ -433,32 +481,68 @@ func (g *gemm[T]) tiles(a, b []T, i, h, j, w, from, to int, c []T, ldc int, accu
 // thin multiplies all rows of a, of which there are few, with w columns of b in
 // place.
 func (g *gemm[T]) thin(a, b, c []T, j, w int) {
+	lda := g.lda
+	if g.wideA != nil {
+		x := scratch[T](g.m * g.k)
+		defer x.free()
+		a, lda = x.mem, g.k
+		high, cols := g.m, g.k
+		if g.transA {
+			lda, high, cols = g.m, g.k, g.m
+		}
+		for i := range high {
+			g.wideA(a[i*cols:][:cols], i*g.lda)
+		}
+	}
 	if g.plan.path == byDots {
 		const columns = 16
+		var x *buffer[T]
+		if g.wideB != nil {
+			x = scratch[T](columns * g.k)
+			defer x.free()
+		}
 		for q := 0; q < w; q += columns {
 			stopPoint()
-			g.s.Dots(g.m, min(columns, w-q), g.k, &a[0], g.lda, &b[(j+q)*g.ldb], g.ldb, &c[q], g.ldc, g.accumulate)
+			n := min(columns, w-q)
+			var y *T
+			ldb := g.ldb
+			if x == nil {
+				y = &b[(j+q)*ldb]
+			} else {
+				for i := range n {
+					g.wideB(x.mem[i*g.k:][:g.k], (j+q+i)*ldb)
+				}
+				y, ldb = &x.mem[0], g.k
+			}
+			g.s.Dots(g.m, n, g.k, &a[0], lda, y, ldb, &c[q], g.ldc, g.accumulate)
 		}
 		return
 	}
-	sum := scratch[T](w)
-	defer sum.free()
+	rows := scratch[T](2 * w)
+	defer rows.free()
+	sum, row := rows.mem[:w], rows.mem[w:]
 	for i := range g.m {
-		y, at, step := c[i*g.ldc:][:w], i*g.lda, 1
+		y, at, step := c[i*g.ldc:][:w], i*lda, 1
 		if g.transA {
-			at, step = i, g.lda
+			at, step = i, lda
 		}
-		clear(sum.mem)
+		clear(sum)
 		for p := range g.k {
 			if p%64 == 0 {
 				stopPoint()
 			}
-			g.s.Axpy(sum.mem, b[p*g.ldb+j:], a[at+p*step])
+			x := row
+			if g.wideB == nil {
+				x = b[p*g.ldb+j:]
+			} else {
+				g.wideB(row, p*g.ldb+j)
+			}
+			g.s.Axpy(sum, x, a[at+p*step])
 		}
 		if g.accumulate {
-			g.s.Add(y, y, sum.mem)
+			g.s.Add(y, y, sum)
 		} else {
-			copy(y, sum.mem)
+			copy(y, sum)
 		}
 	}
 }

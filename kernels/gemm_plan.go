@@ -48,14 +48,23 @@ const (
 // packElements bounds the scratch memory for packed rows of A.
 var packElements = 1 << 23
 
-func planGemm[T Float](s *Set[T], transA, transB, packed bool, batch, m, n, k, lda, ldb int) gemmPlan {
-	mr, nr := s.Tile.MR, s.Tile.NR
+// gemmShape is what the plan of a product depends on.
+type gemmShape struct {
+	transA, transB bool
+	packed         bool // B, before
+	wideA, wideB   bool // stored as another type than the sums have
+	batch, m, n, k int
+	lda, ldb       int
+}
+
+func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
+	mr, nr, m, n, k := s.Tile.MR, s.Tile.NR, g.m, g.n, g.k
 	p := gemmPlan{parts: 1, rows: m}
 	switch {
-	case packed:
-	case transB && !transA && m <= dotsRows:
+	case g.packed:
+	case g.transB && !g.transA && m <= dotsRows:
 		p.path = byDots
-	case !transB && m <= axpyRows:
+	case !g.transB && m <= axpyRows:
 		p.path = byRows
 	}
 	if p.path != byTiles {
@@ -64,7 +73,7 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, batch, m, n, k, l
 		if p.path == byRows {
 			least = max(least, thinTaskColumns)
 		}
-		p.nc = roundUp(min(n, max((n*batch+gemmTasks-1)/gemmTasks, least)), 4)
+		p.nc = roundUp(min(n, max((n*g.batch+gemmTasks-1)/gemmTasks, least)), 4)
 		return p
 	}
 
@@ -74,20 +83,20 @@ func planGemm[T Float](s *Set[T], transA, transB, packed bool, batch, m, n, k, l
 	size := int(unsafe.Sizeof(T(0)))
 	crowds := func(ld int) bool { return mr*nr < 256 && crowd(16, ld*size) >= 8 }
 	switch {
-	case !s.Tile.InPlace:
+	case !s.Tile.InPlace || g.wideA:
 		p.packA = true
-	case transA:
-		p.packA = n > nr && crowds(lda)
+	case g.transA:
+		p.packA = n > nr && crowds(g.lda)
 	default:
-		p.packA = n > nr && crowd(mr, lda*size) > 8 // of the rows of a strip, side by side
+		p.packA = n > nr && crowd(mr, g.lda*size) > 8 // of the rows of a strip, side by side
 	}
-	p.packB = !packed && (transB || m > mr)
+	p.packB = !g.packed && (g.transB || g.wideB || m > mr)
 	if p.packA {
 		p.rows = min(roundUp(m, mr), wholeTiles(max(packElements/k, mr), mr))
 	}
 
 	// Columns are cut before rows: each block of rows reads, or packs, B anew.
-	enough := (min(gemmTasks, 2*batch*m*n*k/gemmTaskFLOP) + batch - 1) / batch
+	enough := (min(gemmTasks, 2*g.batch*m*n*k/gemmTaskFLOP) + g.batch - 1) / g.batch
 	tasks := func(beside, most int) int { return min((enough+beside-1)/beside, most) }
 	high := (m + blockRows - 1) / blockRows
 	wide := max(1, tasks(high, (n+nr-1)/nr))

@@ -83,7 +83,7 @@ func TestGemmRows(t *testing.T) {
 				if transA {
 					lda = m + gap
 				}
-				p := planGemm(s, transA, false, false, 1, m, n, k, lda, n)
+				p := planGemm(s, gemmShape{transA: transA, batch: 1, m: m, n: n, k: k, lda: lda, ldb: n})
 				packs = packs || p.packA && p.rows < m
 			}
 			r := rand.New(rand.NewPCG(1, 3))
@@ -353,9 +353,9 @@ func TestGemmCaches(t *testing.T) {
 		for m := 1; m < 200; m += 7 {
 			for n := 1; n < 3000; n += 61 {
 				blockRows = rowsFor(256 << 10)
-				small := planGemm(s, true, false, false, 1, m, n, 4*gemmPart, m, n).parts
+				small := planGemm(s, gemmShape{transA: true, batch: 1, m: m, n: n, k: 4 * gemmPart, lda: m, ldb: n}).parts
 				blockRows = rowsFor(4 << 20)
-				if large := planGemm(s, true, false, false, 1, m, n, 4*gemmPart, m, n).parts; small != large {
+				if large := planGemm(s, gemmShape{transA: true, batch: 1, m: m, n: n, k: 4 * gemmPart, lda: m, ldb: n}).parts; small != large {
 					t.Fatalf("%s m=%d n=%d: %d parts with a small L2, %d with a large one", s.Name, m, n, small, large)
 				}
 			}

@@ -17,7 +17,7 @@ import (
 // lines of their comments: whoever edits a comment changes what is tested. The
 // sources are embedded, for an emulated machine has none.
 
-//go:embed kernels.go gemm.go attention.go rows.go parallel.go
+//go:embed kernels.go gemm.go gemm_mixed.go attention.go rows.go parallel.go
 var embedded embed.FS
 
 var sourceFiles = sync.OnceValue(func() (files []*ast.File) {
@@ -159,6 +159,8 @@ var (
 	_            = stated("GemmFused", "as Gemm. Each step of the epilogue adds its own, see Epilogue")
 	_            = stated("GemmPacked", "as GemmFused")
 	_            = stated("GemmBatched", "as Gemm")
+	_            = stated("GemmMixed", "as Gemm")
+	_            = stated("PackMixed", "exact")
 )
 
 // roundedBound is the bound of one correct rounding, in ULP: a half, and room for
