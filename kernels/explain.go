@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 )
 
@@ -43,7 +44,7 @@ func Explain[T Float](s *Set[T], c Call) (string, error) {
 		if c.TransB {
 			ldb = c.K
 		}
-		planGemm(s, gemmShape{transA: c.TransA, transB: c.TransB, packed: c.Packed, batch: 1, m: c.M, n: c.N, k: c.K, lda: lda, ldb: ldb}).explain(say, s.Tile.MR, s.Tile.NR, c)
+		planGemm(s, gemmShape{transA: c.TransA, transB: c.TransB, packed: c.Packed, batch: 1, m: c.M, n: c.N, k: c.K, lda: lda, ldb: ldb, workers: runtime.GOMAXPROCS(0)}).explain(say, s.Tile.MR, s.Tile.NR, c)
 	case "attention", "attention_grad":
 		if c.Attention == nil || c.Attention.B < 1 || c.Attention.H < 1 || c.Attention.Tq < 1 || c.Attention.Tk < 1 || c.Attention.Dh < 1 {
 			return "", fmt.Errorf("kernels: explain %s: no shape, or one that is empty", c.Op)

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"unsafe"
 )
@@ -32,7 +33,7 @@ func shapeCheck(ok bool, op, format string, args ...any) {
 // accumulate.
 // Values: as in Set; NaN and Inf in A or B reach their row or column alone.
 // Bits: the same for any GOMAXPROCS; they follow from the level and the shape,
-// whatever the caches.
+// whatever the caches and the strides.
 // Panics: *ShapeError if a slice is short or a stride is smaller than a row.
 // Cost: 2·m·n·k FLOP.
 // Source: Goto & van de Geijn 2008; Low et al. 2016 for the blocking.
@@ -253,7 +254,7 @@ func (g *gemm[T]) run() {
 		}
 		return
 	}
-	g.plan = planGemm(g.s, gemmShape{g.transA, g.transB, g.packed != nil, g.wideA != nil, g.wideB != nil, g.batch, g.m, g.n, g.k, g.lda, g.ldb})
+	g.plan = planGemm(g.s, gemmShape{g.transA, g.transB, g.packed != nil, g.wideA != nil, g.wideB != nil, g.batch, g.m, g.n, g.k, g.lda, g.ldb, runtime.GOMAXPROCS(0)})
 	p := &g.plan
 	if p.parts == 1 && !p.packA {
 		g.ic, g.h = 0, g.m

@@ -12,7 +12,9 @@ import (
 const gemmKC = 256
 
 // gemmPlan is how a product is cut up: a function of the level, the shape, the
-// strides and the size of the caches. Of the last two the bits of C are free.
+// strides, the size of the caches and the number of workers. The bits of C follow from
+// path and parts alone, and these from the level and the shape: a block is always the
+// whole sum of its elements, so that its borders are free.
 type gemmPlan struct {
 	path   gemmPath
 	packA  bool // into strips first, by all workers, so many rows at a time:
@@ -32,17 +34,20 @@ const (
 )
 
 // The sizes that tasks are made for: enough of them that a worker which comes late
-// costs little, and each long enough that its hand-out does.
+// costs little, and each long enough that its hand-out does. A single worker gets no
+// more of them than caches ask for: each reads A anew.
 const (
-	gemmTasks    = 16
+	gemmTasks    = 4 // for each worker
 	gemmTaskFLOP = 1 << 20
 	// thinTaskElements is the least part of B that a task takes where B is read once.
 	thinTaskElements = 1 << 15
-	thinTaskColumns  = 384 // a call for each row of B should be longer than its hand-out
+	thinTaskColumns  = 384  // a call for each row of B should be longer than its hand-out
+	thinTaskMost     = 4096 // their sums stay in L1
 	// dotsRows and axpyRows are the most rows of A that are not worth packing B for.
 	dotsRows, axpyRows = 16, 1
-	// gemmPart is the least length of a part of k.
-	gemmPart = 1024
+	// A sum is cut into parts of at least gemmPart terms where C has few elements, up to
+	// gemmParts blocks in all.
+	gemmPart, gemmParts = 1024, 16
 )
 
 // packElements bounds the scratch memory for packed rows of A.
@@ -55,6 +60,7 @@ type gemmShape struct {
 	wideA, wideB   bool // stored as another type than the sums have
 	batch, m, n, k int
 	lda, ldb       int
+	workers        int
 }
 
 func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
@@ -67,13 +73,17 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	case !g.transB && m <= axpyRows:
 		p.path = byRows
 	}
+	most := 1 // tasks that are worth while
+	if g.workers > 1 {
+		most = gemmTasks * g.workers
+	}
 	if p.path != byTiles {
 		p.mc = m
 		least := 1 + thinTaskElements/k
 		if p.path == byRows {
 			least = max(least, thinTaskColumns)
 		}
-		p.nc = roundUp(min(n, max((n*g.batch+gemmTasks-1)/gemmTasks, least)), 4)
+		p.nc = roundUp(min(n, thinTaskMost, max((n*g.batch+most-1)/most, least)), 4)
 		return p
 	}
 
@@ -96,7 +106,7 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	}
 
 	// Columns are cut before rows: each block of rows reads, or packs, B anew.
-	enough := (min(gemmTasks, 2*g.batch*m*n*k/gemmTaskFLOP) + g.batch - 1) / g.batch
+	enough := (min(most, 2*g.batch*m*n*k/gemmTaskFLOP) + g.batch - 1) / g.batch
 	tasks := func(beside, most int) int { return min((enough+beside-1)/beside, most) }
 	high := (m + blockRows - 1) / blockRows
 	wide := max(1, tasks(high, (n+nr-1)/nr))
@@ -105,8 +115,8 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 
 	// The bits depend on the parts: they are counted from the least blocks, which no
 	// cache reaches.
-	if t := (m + 4*mr - 1) / (4 * mr) * ((n + 4*nr - 1) / (4 * nr)); t < gemmTasks/2 {
-		for p.parts < 8 && p.parts*t < gemmTasks && k/(2*p.parts) >= gemmPart {
+	if t := (m + 4*mr - 1) / (4 * mr) * ((n + 4*nr - 1) / (4 * nr)); t < gemmParts/2 {
+		for p.parts < 8 && p.parts*t < gemmParts && k/(2*p.parts) >= gemmPart {
 			p.parts *= 2
 		}
 	}
