@@ -87,18 +87,20 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 		return p
 	}
 
-	// Down the rows of a matrix, a large tile multiplies long enough between two lines of
-	// cache that it does not wait for them, wherever they lie; a small one does, where
-	// half of them meet in a set.
+	// A large tile multiplies long enough between two lines of cache that it waits for
+	// none of them, unless more rows of A share a set of L1 than it has ways. A small one
+	// waits down the rows of a matrix where half of the lines meet in a set, and anywhere
+	// for an A that is not in L2, which packing pays for from so many columns on.
 	size := int(unsafe.Sizeof(T(0)))
-	crowds := func(ld int) bool { return mr*nr < 256 && crowd(16, ld*size) >= 8 }
 	switch {
 	case !s.Tile.InPlace || g.wideA:
 		p.packA = true
+	case mr*nr < 256 && n >= 2*gemmKC && m*k > blockRows*gemmKC:
+		p.packA = true
 	case g.transA:
-		p.packA = n > nr && crowds(g.lda)
+		p.packA = mr*nr < 256 && n > nr && crowd(16, g.lda*size) >= 8
 	default:
-		p.packA = n > nr && crowd(mr, g.lda*size) > 8 // of the rows of a strip, side by side
+		p.packA = n > nr && crowd(mr, g.lda*size) > 8
 	}
 	p.packB = !g.packed && (g.transB || g.wideB || m > mr)
 	if p.packA {
