@@ -299,7 +299,7 @@ func (g *gemm[T]) blocks() int {
 }
 
 // packRowsPerTask is how many rows of A a task packs: whole strips of any tile.
-const packRowsPerTask = 168
+const packRowsPerTask = 56
 
 // packStrips packs some of the rows ic…ic+h of op(A).
 func (g *gemm[T]) packStrips(t int) {

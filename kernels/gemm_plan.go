@@ -38,7 +38,7 @@ const (
 // more of them than caches ask for: each reads A anew.
 const (
 	gemmTasks    = 4 // for each worker
-	gemmTaskFLOP = 1 << 20
+	gemmTaskFLOP = 1 << 18
 	// thinTaskElements is the least part of B that a task takes where B is read once.
 	thinTaskElements = 1 << 15
 	thinTaskColumns  = 384  // a call for each row of B should be longer than its hand-out
@@ -112,7 +112,7 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	tasks := func(beside, most int) int { return min((enough+beside-1)/beside, most) }
 	high := (m + blockRows - 1) / blockRows
 	wide := max(1, tasks(high, (n+nr-1)/nr))
-	high = max(high, tasks(wide, (m+4*mr-1)/(4*mr)))
+	high = max(high, tasks(wide, (m+8*mr-1)/(8*mr)))
 	p.mc, p.nc = roundUp((m+high-1)/high, mr), roundUp((n+wide-1)/wide, nr)
 
 	// The bits depend on the parts: they are counted from the least blocks, which no
