@@ -283,7 +283,8 @@ func (g *gemm[T]) product() {
 	for g.ic = 0; g.ic < g.m; g.ic += p.rows {
 		g.h = min(p.rows, g.m-g.ic)
 		if p.packA {
-			Parallel((g.h+packRowsPerTask-1)/packRowsPerTask, g.stripTask)
+			per := g.stripRows()
+			Parallel((g.h+per-1)/per, g.stripTask)
 		}
 		Parallel(g.blocks(), g.mulTask)
 	}
@@ -298,13 +299,15 @@ func (g *gemm[T]) blocks() int {
 	return (g.h + p.mc - 1) / p.mc * ((g.n + p.nc - 1) / p.nc) * p.parts
 }
 
-// packRowsPerTask is how many rows of A a task packs: whole strips of any tile.
+// packRowsPerTask is about how many rows of A a task packs.
 const packRowsPerTask = 56
+
+// stripRows are the rows of A that a task packs: whole strips.
+func (g *gemm[T]) stripRows() int { return wholeTiles(packRowsPerTask, g.s.Tile.MR) }
 
 // packStrips packs some of the rows ic…ic+h of op(A).
 func (g *gemm[T]) packStrips(t int) {
-	mr := g.s.Tile.MR
-	per := packRowsPerTask / mr * mr
+	mr, per := g.s.Tile.MR, g.stripRows()
 	lo, hi, deep := t*per, min((t+1)*per, g.h), gemmKC
 	if g.transA {
 		deep = 8 // its rows are read whole, while these many are in L1
