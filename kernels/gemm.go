@@ -449,7 +449,7 @@ func (g *gemm[T]) tiles(a, b []T, i, h, j, w, from, to int, c []T, ldc int, accu
 			switch {
 			case g.packed != nil:
 				y = &g.packed[q*g.k+p*nr]
-			case panel == nil || !g.transB && h <= mr && g.wideB == nil:
+			case panel == nil || !g.transB && g.wideB == nil && (h <= mr || n < nr):
 				y, ldb = &b[p*g.ldb+q], g.ldb
 			case !g.transB && n == nr && tile.RunPack != nil && g.wideB == nil:
 				y = &panel[0]
