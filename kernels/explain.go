@@ -44,7 +44,7 @@ func Explain[T Float](s *Set[T], c Call) (string, error) {
 		if c.TransB {
 			ldb = c.K
 		}
-		planGemm(s, gemmShape{transA: c.TransA, transB: c.TransB, packed: c.Packed, batch: 1, m: c.M, n: c.N, k: c.K, lda: lda, ldb: ldb, workers: runtime.GOMAXPROCS(0)}).explain(say, s.Tile.MR, s.Tile.NR, c)
+		planGemm(s, gemmShape{transA: c.TransA, transB: c.TransB, packed: c.Packed, batch: 1, m: c.M, n: c.N, k: c.K, lda: lda, ldb: ldb, workers: runtime.GOMAXPROCS(0)}).explain(say, s.Tile.MR, s.Tile.NR, s.Tile.RunPack != nil, s.Tile.RunAside != nil, c)
 	case "attention", "attention_grad":
 		if c.Attention == nil || c.Attention.B < 1 || c.Attention.H < 1 || c.Attention.Tq < 1 || c.Attention.Tk < 1 || c.Attention.Dh < 1 {
 			return "", fmt.Errorf("kernels: explain %s: no shape, or one that is empty", c.Op)
@@ -80,7 +80,7 @@ func Explain[T Float](s *Set[T], c Call) (string, error) {
 	return b.String(), nil
 }
 
-func (p gemmPlan) explain(say func(format string, args ...any), mr, nr int, c Call) {
+func (p gemmPlan) explain(say func(format string, args ...any), mr, nr int, onTheWay, aside bool, c Call) {
 	switch p.path {
 	case byDots:
 		say("kernel: Dots: %d rows of A (at most %d) read both operands as they lie, at the speed at which B is read", c.M, dotsRows)
@@ -93,6 +93,10 @@ func (p gemmPlan) explain(say func(format string, args ...any), mr, nr int, c Ca
 		switch {
 		case c.Packed:
 			say("B: packed before")
+		case p.packB && !c.TransB && onTheWay:
+			say("B: read in place by the first strip of A, which packs each panel on the way; a narrow panel stays in place")
+		case p.packB && c.TransB && aside && p.mc >= 4*mr && c.M >= 4*mr:
+			say("B: each task packs a panel at a time, over %d terms, and while it multiplies it the next one", min(gemmKC, c.K))
 		case p.packB:
 			say("B: each task packs a panel at a time, over %d terms, and multiplies it", min(gemmKC, c.K))
 		default:

@@ -13,14 +13,26 @@ func TestExplain(t *testing.T) {
 	for _, s := range usable() {
 		for _, c := range []Call{
 			{M: 1, N: 40, K: 30, TransB: true}, {M: 1, N: 40, K: 30}, {M: 5, N: 40, K: 30}, {M: dotsRows + 1, N: 40, K: 30, TransB: true},
-			{M: 50, N: 40, K: 300}, {M: 50, N: 40, K: 300, TransA: true}, {M: 60, N: 70, K: 20, Packed: true}, {M: 40, N: 700, K: 20},
+			{M: 50, N: 40, K: 300}, {M: 50, N: 40, K: 300, TransA: true}, {M: 60, N: 70, K: 20, Packed: true}, {M: 40, N: 700, K: 20}, {M: 60, N: 70, K: 40, TransB: true},
 		} {
 			c.Op = "gemm"
-			var tile, dots, axpy, rows, cols atomic.Int32
+			var tile, onTheWay, aside, dots, axpy, rows, cols atomic.Int32
 			w := *s
 			w.Tile.Run = func(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
 				tile.Add(1)
 				s.Tile.Run(m, n, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+			}
+			if run := s.Tile.RunPack; run != nil {
+				w.Tile.RunPack = func(k int, a *float32, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool, panel *float32) {
+					onTheWay.Add(1)
+					run(k, a, row, col, b, ldb, c, ldc, accumulate, panel)
+				}
+			}
+			if run := s.Tile.RunAside; run != nil {
+				w.Tile.RunAside = func(k int, a *float32, row, col int, b, c *float32, ldc int, accumulate bool, src *float32, ld int, panel *float32) {
+					aside.Add(1)
+					run(k, a, row, col, b, c, ldc, accumulate, src, ld, panel)
+				}
 			}
 			w.Dots = func(m, n, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
 				dots.Add(1)
@@ -57,6 +69,7 @@ func TestExplain(t *testing.T) {
 			}
 			for fact, happened := range map[string]bool{
 				"kernel: Tile": tile.Load() > 0, "kernel: Dots": dots.Load() > 0, "kernel: Axpy": axpy.Load() > 0,
+				"packs each panel on the way": onTheWay.Load() > 0, "and while it multiplies it the next one": aside.Load() > 0,
 			} {
 				if strings.Contains(text, fact) != happened {
 					t.Errorf("%s %+v: %q is told: %t; it happened: %t\n%s", s.Name, c, fact, !happened, happened, text)
