@@ -86,8 +86,9 @@ type product struct {
 	m, n, k int
 }
 
-// products lists the matrix products once each: squares in every layout, and
-// forward pass and VJPs of the models' linear maps.
+// products lists the matrix products once each: squares in every layout, forward
+// pass and VJPs of the models' linear maps, and one row of A, whose products read B
+// once, from L2, L3 and memory.
 func products() []product {
 	var out []product
 	seen := map[product]bool{}
@@ -115,6 +116,9 @@ func products() []product {
 				product{"TN", l.out, l.in, l.tokens}, // gW = gyᵀ·x
 			)
 		}
+	}
+	for _, n := range []int{256, 1024, 4096} {
+		add(product{"NN", 1, n, n}, product{"NT", 1, n, n})
 	}
 	return out
 }

@@ -328,12 +328,7 @@ func (f *attention[T]) forwardRows(b, h, first, last int) {
 			}
 			top := maxVector(s, x)
 			sum := expSubVector(s, x, x, top)
-			for j, p := range x {
-				if j%64 == 0 {
-					stopPoint()
-				}
-				s.Axpy(o, f.v[vAt+j*a.LdV:], p)
-			}
+			gemv(s, o, x, f.v[vAt:], a.LdV)
 			s.Scale(o, o, 1/sum)
 			lse = float64(top) + math.Log(float64(sum))
 		}
@@ -482,9 +477,12 @@ func (f *attention[T]) backwardRows(b, h int) {
 		qAt, oAt := b*a.BatchQ+i*a.LdQ+h*dh, b*a.BatchO+i*a.LdO+h*dh
 		q, gq, gO := f.q[qAt:][:dh], f.gq[qAt:][:dh], f.gO[oAt:][:dh]
 		clear(gq)
+		p := sc[:a.limit(b, i)]
+		if len(p) == 0 {
+			continue
+		}
 		d := s.Dot(gO, f.o[oAt:])
 		s.Scale(scaled, q, T(a.Scale))
-		p := sc[:a.limit(b, i)]
 		for j := range p {
 			if j%64 == 0 {
 				stopPoint()
@@ -496,12 +494,12 @@ func (f *attention[T]) backwardRows(b, h int) {
 			if j%64 == 0 {
 				stopPoint()
 			}
-			kj, vj := f.k[kAt+j*a.LdK:], f.v[vAt+j*a.LdV:]
-			ds := pj * (s.Dot(gO, vj) - d) * T(a.Scale)
+			ds := pj * (s.Dot(gO, f.v[vAt+j*a.LdV:]) - d) * T(a.Scale)
 			s.Axpy(f.gv[vAt+j*a.LdV:][:dh], gO, pj)
 			s.Axpy(f.gk[kAt+j*a.LdK:][:dh], q, ds)
-			s.Axpy(gq, kj, ds)
+			p[j] = ds
 		}
+		gemv(s, gq, p, f.k[kAt:], a.LdK)
 	}
 }
 

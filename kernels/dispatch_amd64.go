@@ -33,6 +33,7 @@ func archSets() []*Set[float32] {
 	avx2.Div = amd64.DivAVX2
 	avx2.Scale = amd64.ScaleAVX2
 	avx2.Axpy = amd64.AxpyAVX2
+	avx2.Gemv = amd64.GemvAVX2
 	avx2.Exp = amd64.ExpAVX2
 	avx2.Log = amd64.LogAVX2
 	avx2.Sqrt = amd64.SqrtAVX2
@@ -64,6 +65,7 @@ func archSets() []*Set[float32] {
 	avx512.Div = amd64.DivAVX512
 	avx512.Scale = amd64.ScaleAVX512
 	avx512.Axpy = amd64.AxpyAVX512
+	avx512.Gemv = amd64.GemvAVX512
 	avx512.Exp = amd64.ExpAVX512
 	avx512.Log = amd64.LogAVX512
 	avx512.Sqrt = amd64.SqrtAVX512

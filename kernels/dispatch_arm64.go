@@ -25,7 +25,7 @@ func archSets() []*Set[float32] {
 	neon.PackRows, neon.PackCols = arm64.PackRowsNEON, arm64.PackColsNEON
 
 	neon.Add, neon.Sub, neon.Mul, neon.Div = arm64.AddNEON, arm64.SubNEON, arm64.MulNEON, arm64.DivNEON
-	neon.Scale, neon.Axpy = arm64.ScaleNEON, arm64.AxpyNEON
+	neon.Scale, neon.Axpy, neon.Gemv = arm64.ScaleNEON, arm64.AxpyNEON, arm64.GemvNEON
 	neon.Sqrt, neon.Exp = arm64.SqrtNEON, arm64.ExpNEON
 	neon.Log, neon.Tanh = arm64.LogNEON, arm64.TanhNEON
 	neon.SiLU, neon.SiLUGrad = arm64.SiLUNEON, arm64.SiLUGradNEON

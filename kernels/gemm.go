@@ -434,24 +434,39 @@ func (g *gemm[T]) thin(a, b, c []T, j, w int) {
 		}
 		return
 	}
-	sum := scratch[T](w)
+	sum, row := scratch[T](w), scratch[T](g.k)
 	defer sum.free()
+	defer row.free()
 	for i := range g.m {
-		y, at, step := c[i*g.ldc:][:w], i*g.lda, 1
+		y, x := c[i*g.ldc:][:w], row.mem
 		if g.transA {
-			at, step = i, g.lda
+			for p := range x {
+				x[p] = a[p*g.lda+i]
+			}
+		} else {
+			x = a[i*g.lda:][:g.k]
 		}
 		clear(sum.mem)
-		for p := range g.k {
-			if p%64 == 0 {
-				stopPoint()
-			}
-			g.s.Axpy(sum.mem, b[p*g.ldb+j:], a[at+p*step])
-		}
+		gemv(g.s, sum.mem, x, b[j:], g.ldb)
 		if g.accumulate {
 			g.s.Add(y, y, sum.mem)
 		} else {
 			copy(y, sum.mem)
+		}
+	}
+}
+
+// gemv is Set.Gemv in pieces: few enough columns that y stays in L1, and few enough
+// elements of b to bound the call, but rows by the dozen, for at the beginning of each
+// piece the caches have yet to learn where it lies.
+func gemv[T Float](s *Set[T], y, a, b []T, ldb int) {
+	const columns, elements = 4096, 1 << 17
+	for j := 0; j < len(y); j += columns {
+		to := y[j:min(j+columns, len(y))]
+		rows := wholeTiles(elements/len(to), 8)
+		for p := 0; p < len(a); p += rows {
+			stopPoint()
+			s.Gemv(to, a[p:min(p+rows, len(a))], b[p*ldb+j:], ldb)
 		}
 	}
 }

@@ -109,6 +109,11 @@ type Set[T Float] struct {
 	Scale func(y, x []T, alpha T)
 	// Axpy sets y += alpha·x. Error: correctly rounded (fused).
 	Axpy func(y, x []T, alpha T)
+	// Gemv sets y[j] += Σ_p a[p]·b[p·ldb+j], p over the length of a: one row of A times
+	// B as it lies. Shapes: ldb ≥ len(y) ≥ 1. Memory: y overlaps neither a nor b.
+	// Error: ≤ k·u·(|y| + Σ|a||b|) + 1.5e-45·k, k = len(a).
+	// Bits: those of Axpy with each row of B in order of p.
+	Gemv func(y, a, b []T, ldb int)
 
 	// Exp sets y = eˣ. Error: ≤ 1.7 ULP; a result below the smallest normal
 	// number may be 0; +Inf above overflow; NaN stays NaN.

@@ -20,6 +20,7 @@ func Reference[T Float]() *Set[T] {
 		Div:              refDiv[T],
 		Scale:            refScale[T],
 		Axpy:             refAxpy[T],
+		Gemv:             refGemv[T],
 		Exp:              refMap[T](math.Exp),
 		Log:              refMap[T](math.Log),
 		Sqrt:             refMap[T](math.Sqrt),

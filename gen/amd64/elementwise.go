@@ -9,6 +9,7 @@ func elementwiseFamily(e *emitter) {
 	e.binary("Div", "a/b", (*lanes).div)
 	e.scale()
 	e.axpy()
+	e.gemv()
 	e.sqrt()
 }
 
@@ -52,6 +53,43 @@ func (e *emitter) axpy() {
 			m.VFMADD231PS(at.load(p[1]), alpha, y)
 			at.store(y, p[0])
 		})
+		m.ret()
+	})
+}
+
+// gemv emits y += a·B; the model is kernels.refGemv.
+//
+// Contract:  kernels.Set.Gemv. Needs: FMA3, or AVX512F.
+// Registers: 8 elements of a, each in all lanes of a vector, and one vector of y.
+// Loop:      8 rows of B at a time, then one; in it a vector of y a pass, loaded and
+// stored once for all of these rows. Nothing is prefetched: of the rows to come that
+// helps from memory, but costs more from the caches.
+func (e *emitter) gemv() {
+	e.both(func(m *lanes) {
+		m.begin("Gemv", "func(y, a, b []float32, ldb int)", "sets y[j] += Σ_p a[p]·b[p·ldb+j], fused, in order of p.")
+		left, next := m.length("a"), m.base("b")
+		for _, rows := range []int{8, 1} {
+			m.repeat(left, rows, func() {
+				a, past, stride := m.base("a"), m.length("a"), m.gp("ldb")
+				m.SUBQ(left, past) // rows done, and these
+				m.SHLQ(op.Imm(2), stride)
+				alpha, row := make([]vec, rows), make([]ptr, rows)
+				for i := range rows {
+					alpha[i], row[i] = m.new(), m.GP64()
+					m.VBROADCASTSS(op.Mem{Base: a, Index: past, Scale: 4, Disp: 4 * (i - rows)}, alpha[i])
+					m.MOVQ(next, row[i])
+					m.ADDQ(stride, next)
+				}
+				y := m.base("y")
+				m.sweep(m.length("y"), 1, func(_ int, at access) {
+					sum := at.load(y)
+					for i := range rows {
+						m.VFMADD231PS(at.source(row[i]), alpha[i], sum)
+					}
+					at.store(sum, y)
+				})
+			})
+		}
 		m.ret()
 	})
 }

@@ -223,6 +223,14 @@ func (a access) load(base ptr) vec {
 	return r
 }
 
+// source is load as the source of an instruction, which may be memory.
+func (a access) source(base ptr) op.Op {
+	if a.rest == nil {
+		return a.mem(base)
+	}
+	return a.load(base)
+}
+
 // store writes x, in pieces on the tail of AVX2: VMASKMOVPS as a store takes
 // some 20 cycles on Zen. It may leave x undefined.
 func (a access) store(x vec, base ptr) {

@@ -904,6 +904,332 @@ end5:
 	VZEROUPPER
 	RET
 
+// func GemvAVX2(y []float32, a []float32, b []float32, ldb int)
+// Requires: AVX, FMA3
+TEXT ·GemvAVX2(SB), NOSPLIT, $8-80
+	MOVQ    a_len+32(FP), AX
+	MOVQ    b_base+48(FP), CX
+	SUBQ    $0x00000008, AX
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	MOVQ         a_base+24(FP), DX
+	MOVQ         a_len+32(FP), BX
+	MOVQ         ldb+72(FP), SI
+	SUBQ         AX, BX
+	SHLQ         $0x02, SI
+	VBROADCASTSS -32(DX)(BX*4), Y0
+	MOVQ         CX, DI
+	ADDQ         SI, CX
+	VBROADCASTSS -28(DX)(BX*4), Y1
+	MOVQ         CX, R8
+	ADDQ         SI, CX
+	VBROADCASTSS -24(DX)(BX*4), Y2
+	MOVQ         CX, R9
+	ADDQ         SI, CX
+	VBROADCASTSS -20(DX)(BX*4), Y3
+	MOVQ         CX, R10
+	ADDQ         SI, CX
+	VBROADCASTSS -16(DX)(BX*4), Y4
+	MOVQ         CX, R11
+	ADDQ         SI, CX
+	VBROADCASTSS -12(DX)(BX*4), Y5
+	MOVQ         CX, R12
+	ADDQ         SI, CX
+	VBROADCASTSS -8(DX)(BX*4), Y6
+	MOVQ         CX, R13
+	ADDQ         SI, CX
+	VBROADCASTSS -4(DX)(BX*4), Y7
+	MOVQ         CX, DX
+	ADDQ         SI, CX
+	MOVQ         y_base+0(FP), BX
+	MOVQ         y_len+8(FP), SI
+	XORQ         R14, R14
+	SUBQ         $0x00000008, SI
+	JB           done4
+	PCALIGN      $0x20
+
+loop3:
+	VMOVUPS     (BX)(R14*4), Y8
+	VFMADD231PS (DI)(R14*4), Y0, Y8
+	VFMADD231PS (R8)(R14*4), Y1, Y8
+	VFMADD231PS (R9)(R14*4), Y2, Y8
+	VFMADD231PS (R10)(R14*4), Y3, Y8
+	VFMADD231PS (R11)(R14*4), Y4, Y8
+	VFMADD231PS (R12)(R14*4), Y5, Y8
+	VFMADD231PS (R13)(R14*4), Y6, Y8
+	VFMADD231PS (DX)(R14*4), Y7, Y8
+	VMOVUPS     Y8, (BX)(R14*4)
+	ADDQ        $0x00000008, R14
+	SUBQ        $0x00000008, SI
+	JAE         loop3
+
+done4:
+	ADDQ         $0x00000008, SI
+	TESTQ        SI, SI
+	JZ           end5
+	LEAQ         prefix<>+0(SB), R15
+	MOVQ         SI, BP
+	NEGQ         BP
+	VMOVUPS      32(R15)(BP*4), Y8
+	VMASKMOVPS   (BX)(R14*4), Y8, Y9
+	VMASKMOVPS   (DI)(R14*4), Y8, Y10
+	VFMADD231PS  Y10, Y0, Y9
+	VMASKMOVPS   (R8)(R14*4), Y8, Y0
+	VFMADD231PS  Y0, Y1, Y9
+	VMASKMOVPS   (R9)(R14*4), Y8, Y0
+	VFMADD231PS  Y0, Y2, Y9
+	VMASKMOVPS   (R10)(R14*4), Y8, Y0
+	VFMADD231PS  Y0, Y3, Y9
+	VMASKMOVPS   (R11)(R14*4), Y8, Y0
+	VFMADD231PS  Y0, Y4, Y9
+	VMASKMOVPS   (R12)(R14*4), Y8, Y0
+	VFMADD231PS  Y0, Y5, Y9
+	VMASKMOVPS   (R13)(R14*4), Y8, Y0
+	VFMADD231PS  Y0, Y6, Y9
+	VMASKMOVPS   (DX)(R14*4), Y8, Y0
+	VFMADD231PS  Y0, Y7, Y9
+	LEAQ         (BX)(R14*4), DX
+	VMOVAPS      X9, X0
+	TESTQ        $0x00000004, SI
+	JZ           skip6
+	VMOVUPS      X0, (DX)
+	VEXTRACTF128 $0x01, Y9, X0
+	ADDQ         $0x10, DX
+
+skip6:
+	TESTQ    $0x00000002, SI
+	JZ       skip7
+	VMOVLPS  X0, (DX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, DX
+
+skip7:
+	TESTQ  $0x00000001, SI
+	JZ     skip8
+	VMOVSS X0, (DX)
+
+skip8:
+end5:
+	SUBQ $0x00000008, AX
+	JAE  loop1
+
+done2:
+	ADDQ    $0x00000008, AX
+	SUBQ    $0x00000001, AX
+	JB      done10
+	PCALIGN $0x20
+
+loop9:
+	MOVQ         a_base+24(FP), DX
+	MOVQ         a_len+32(FP), BX
+	MOVQ         ldb+72(FP), SI
+	SUBQ         AX, BX
+	SHLQ         $0x02, SI
+	VBROADCASTSS -4(DX)(BX*4), Y0
+	MOVQ         CX, DX
+	ADDQ         SI, CX
+	MOVQ         y_base+0(FP), BX
+	MOVQ         y_len+8(FP), SI
+	XORQ         DI, DI
+	SUBQ         $0x00000008, SI
+	JB           done12
+	PCALIGN      $0x20
+
+loop11:
+	VMOVUPS     (BX)(DI*4), Y1
+	VFMADD231PS (DX)(DI*4), Y0, Y1
+	VMOVUPS     Y1, (BX)(DI*4)
+	ADDQ        $0x00000008, DI
+	SUBQ        $0x00000008, SI
+	JAE         loop11
+
+done12:
+	ADDQ         $0x00000008, SI
+	TESTQ        SI, SI
+	JZ           end13
+	LEAQ         prefix<>+0(SB), R8
+	MOVQ         SI, R9
+	NEGQ         R9
+	VMOVUPS      32(R8)(R9*4), Y1
+	VMASKMOVPS   (BX)(DI*4), Y1, Y2
+	VMASKMOVPS   (DX)(DI*4), Y1, Y1
+	VFMADD231PS  Y1, Y0, Y2
+	LEAQ         (BX)(DI*4), DX
+	VMOVAPS      X2, X0
+	TESTQ        $0x00000004, SI
+	JZ           skip14
+	VMOVUPS      X0, (DX)
+	VEXTRACTF128 $0x01, Y2, X0
+	ADDQ         $0x10, DX
+
+skip14:
+	TESTQ    $0x00000002, SI
+	JZ       skip15
+	VMOVLPS  X0, (DX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, DX
+
+skip15:
+	TESTQ  $0x00000001, SI
+	JZ     skip16
+	VMOVSS X0, (DX)
+
+skip16:
+end13:
+	SUBQ $0x00000001, AX
+	JAE  loop9
+
+done10:
+	ADDQ $0x00000001, AX
+	VZEROUPPER
+	RET
+
+// func GemvAVX512(y []float32, a []float32, b []float32, ldb int)
+// Requires: AVX, AVX512F
+TEXT ·GemvAVX512(SB), NOSPLIT, $0-80
+	MOVQ    a_len+32(FP), AX
+	MOVQ    b_base+48(FP), DX
+	SUBQ    $0x00000008, AX
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	MOVQ         a_base+24(FP), R12
+	MOVQ         a_len+32(FP), R13
+	MOVQ         ldb+72(FP), CX
+	SUBQ         AX, R13
+	SHLQ         $0x02, CX
+	VBROADCASTSS -32(R12)(R13*4), Z0
+	MOVQ         DX, BX
+	ADDQ         CX, DX
+	VBROADCASTSS -28(R12)(R13*4), Z1
+	MOVQ         DX, SI
+	ADDQ         CX, DX
+	VBROADCASTSS -24(R12)(R13*4), Z2
+	MOVQ         DX, DI
+	ADDQ         CX, DX
+	VBROADCASTSS -20(R12)(R13*4), Z3
+	MOVQ         DX, R8
+	ADDQ         CX, DX
+	VBROADCASTSS -16(R12)(R13*4), Z4
+	MOVQ         DX, R9
+	ADDQ         CX, DX
+	VBROADCASTSS -12(R12)(R13*4), Z5
+	MOVQ         DX, R10
+	ADDQ         CX, DX
+	VBROADCASTSS -8(R12)(R13*4), Z6
+	MOVQ         DX, R11
+	ADDQ         CX, DX
+	VBROADCASTSS -4(R12)(R13*4), Z7
+	MOVQ         DX, R12
+	ADDQ         CX, DX
+	MOVQ         y_base+0(FP), R13
+	MOVQ         y_len+8(FP), CX
+	XORQ         R14, R14
+	SUBQ         $0x00000010, CX
+	JB           done4
+	PCALIGN      $0x20
+
+loop3:
+	VMOVUPS     (R13)(R14*4), Z8
+	VFMADD231PS (BX)(R14*4), Z0, Z8
+	VFMADD231PS (SI)(R14*4), Z1, Z8
+	VFMADD231PS (DI)(R14*4), Z2, Z8
+	VFMADD231PS (R8)(R14*4), Z3, Z8
+	VFMADD231PS (R9)(R14*4), Z4, Z8
+	VFMADD231PS (R10)(R14*4), Z5, Z8
+	VFMADD231PS (R11)(R14*4), Z6, Z8
+	VFMADD231PS (R12)(R14*4), Z7, Z8
+	VMOVUPS     Z8, (R13)(R14*4)
+	ADDQ        $0x00000010, R14
+	SUBQ        $0x00000010, CX
+	JAE         loop3
+
+done4:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end5
+	MOVL        $-1, R15
+	SHLL        CL, R15
+	NOTL        R15
+	KMOVW       R15, K1
+	VMOVUPS.Z   (R13)(R14*4), K1, Z8
+	VMOVUPS.Z   (BX)(R14*4), K1, Z9
+	VFMADD231PS Z9, Z0, Z8
+	VMOVUPS.Z   (SI)(R14*4), K1, Z0
+	VFMADD231PS Z0, Z1, Z8
+	VMOVUPS.Z   (DI)(R14*4), K1, Z0
+	VFMADD231PS Z0, Z2, Z8
+	VMOVUPS.Z   (R8)(R14*4), K1, Z0
+	VFMADD231PS Z0, Z3, Z8
+	VMOVUPS.Z   (R9)(R14*4), K1, Z0
+	VFMADD231PS Z0, Z4, Z8
+	VMOVUPS.Z   (R10)(R14*4), K1, Z0
+	VFMADD231PS Z0, Z5, Z8
+	VMOVUPS.Z   (R11)(R14*4), K1, Z0
+	VFMADD231PS Z0, Z6, Z8
+	VMOVUPS.Z   (R12)(R14*4), K1, Z0
+	VFMADD231PS Z0, Z7, Z8
+	VMOVUPS     Z8, K1, (R13)(R14*4)
+
+end5:
+	SUBQ $0x00000008, AX
+	JAE  loop1
+
+done2:
+	ADDQ    $0x00000008, AX
+	SUBQ    $0x00000001, AX
+	JB      done7
+	PCALIGN $0x20
+
+loop6:
+	MOVQ         a_base+24(FP), BX
+	MOVQ         a_len+32(FP), SI
+	MOVQ         ldb+72(FP), CX
+	SUBQ         AX, SI
+	SHLQ         $0x02, CX
+	VBROADCASTSS -4(BX)(SI*4), Z0
+	MOVQ         DX, BX
+	ADDQ         CX, DX
+	MOVQ         y_base+0(FP), SI
+	MOVQ         y_len+8(FP), CX
+	XORQ         DI, DI
+	SUBQ         $0x00000010, CX
+	JB           done9
+	PCALIGN      $0x20
+
+loop8:
+	VMOVUPS     (SI)(DI*4), Z1
+	VFMADD231PS (BX)(DI*4), Z0, Z1
+	VMOVUPS     Z1, (SI)(DI*4)
+	ADDQ        $0x00000010, DI
+	SUBQ        $0x00000010, CX
+	JAE         loop8
+
+done9:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end10
+	MOVL        $-1, R8
+	SHLL        CL, R8
+	NOTL        R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (SI)(DI*4), K1, Z1
+	VMOVUPS.Z   (BX)(DI*4), K1, Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, K1, (SI)(DI*4)
+
+end10:
+	SUBQ $0x00000001, AX
+	JAE  loop6
+
+done7:
+	ADDQ $0x00000001, AX
+	VZEROUPPER
+	RET
+
 // func SqrtAVX2(y []float32, x []float32)
 // Requires: AVX
 TEXT ·SqrtAVX2(SB), NOSPLIT, $0-48
