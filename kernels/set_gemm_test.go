@@ -268,7 +268,7 @@ func testGemv(t *testing.T, s *Set[float32]) {
 	for _, n := range lengths {
 		for _, k := range []int{0, 1, 2, 7, 8, 9, 16 + n%8, rows} {
 			for variant := range 2 * valueKinds {
-				end, kind, ldb := variant&1 == 0, variant/2, n+(n+k)%(gaps+1)
+				end, kind, ldb := variant&1 == 0, variant/2, n+int(variant)%3*gaps/2
 				y, okY := fy.place(n, end)
 				a, okA := fa.place(k, end)
 				b, okB := fb.place(max((k-1)*ldb+n, 0), end)
@@ -289,6 +289,12 @@ func testGemv(t *testing.T, s *Set[float32]) {
 				}
 				if !same(y, chain) {
 					t.Fatalf("%s: %g, and %g by Axpy", label, y, chain)
+				}
+				// Room behind y and a: their lengths tell n and k.
+				longY, longA := slices.Concat(before, []float32{3.25, 3.25}), slices.Concat(beforeA, []float32{2.25, 2.25})
+				s.Gemv(longY[:n], longA[:k], b, ldb)
+				if !same(longY, append(chain, 3.25, 3.25)) {
+					t.Fatalf("%s: %g with room behind y and a, %g without", label, longY, chain)
 				}
 				for j, got := range y {
 					want, size := float64(before[j]), math.Abs(float64(before[j]))

