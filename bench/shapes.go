@@ -129,6 +129,9 @@ var attentions = []struct{ b, h, t int }{{64, 2, 36}, {64, 2, 60}, {1, 8, 256}}
 
 var headSizes = []int{64, 128}
 
+// decoded are lengths of a key/value cache.
+var decoded = []int{64, 256, 2048}
+
 // matrix is n rows of d elements.
 type matrix struct{ n, d int }
 

@@ -50,7 +50,7 @@ func Explain[T Float](s *Set[T], c Call) (string, error) {
 		}
 		a := c.Attention
 		if a.Tq <= attentionFew {
-			say("kernel: Dot, ExpSub and Gemv, row by row: %d queries are not worth packing keys for", a.Tq)
+			say("kernel: Dots, ExpSub and Gemv, row by row: %d queries are not worth packing keys for", a.Tq)
 			say("tasks: %d, a head of a batch entry each", a.B*a.H)
 			break
 		}
