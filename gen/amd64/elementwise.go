@@ -74,23 +74,48 @@ func (e *emitter) gemv() {
 				loop = m.passes // nobody asks what it leaves
 			}
 			loop(left, rows, func() {
-				a, past, stride := m.base("a"), m.length("a"), m.gp("ldb")
+				a, past, stride, stride3 := m.base("a"), m.length("a"), m.gp("ldb"), m.GP64()
 				m.SUBQ(left, past) // rows done, and these
-				m.SHLQ(op.Imm(2), stride)
-				alpha, row := make([]vec, rows), make([]ptr, rows)
-				for i := range rows {
-					alpha[i], row[i] = m.new(), m.GP64()
+				alpha := make([]vec, rows)
+				for i := range alpha {
+					alpha[i] = m.new()
 					m.VBROADCASTSS(op.Mem{Base: a, Index: past, Scale: 4, Disp: 4 * (i - rows)}, alpha[i])
-					m.MOVQ(next, row[i])
-					m.ADDQ(stride, next)
+				}
+				m.SHLQ(op.Imm(2), stride)
+				row := []ptr{m.GP64()} // and every fourth after it
+				m.MOVQ(next, row[0])
+				if rows == 8 {
+					row = append(row, m.GP64())
+					m.LEAQ(op.Mem{Base: next, Index: stride, Scale: 4}, row[1])
+					m.LEAQ(op.Mem{Base: stride, Index: stride, Scale: 2}, stride3)
+				}
+				m.LEAQ(op.Mem{Base: next, Index: stride, Scale: uint8(rows)}, next)
+				b := func(i int) op.Mem {
+					switch p := row[i/4]; i % 4 {
+					case 0:
+						return op.Mem{Base: p}
+					case 3:
+						return op.Mem{Base: p, Index: stride3, Scale: 1}
+					default:
+						return op.Mem{Base: p, Index: stride, Scale: uint8(i % 4)}
+					}
 				}
 				y := m.base("y")
 				m.sweep(m.length("y"), 1, func(_ int, at access) {
 					sum := at.load(y)
-					for i := range rows {
-						m.VFMADD231PS(at.source(row[i]), alpha[i], sum)
+					for i := range alpha {
+						if at.rest == nil {
+							m.VFMADD231PS(b(i), alpha[i], sum)
+						} else {
+							m.VFMADD231PS(at.loadFrom(b(i)), alpha[i], sum)
+						}
 					}
 					at.store(sum, y)
+					if at.rest == nil {
+						for _, p := range row {
+							m.ADDQ(op.U32(uint32(4*m.lanes)), p)
+						}
+					}
 				})
 			})
 		}

@@ -210,25 +210,20 @@ func (a access) mem(base ptr) op.Mem {
 }
 
 // load returns the elements of a slice; lanes beyond the tail are 0.
-func (a access) load(base ptr) vec {
+func (a access) load(base ptr) vec { return a.loadFrom(a.mem(base)) }
+
+// loadFrom is load where the elements do not lie at the offset of all slices.
+func (a access) loadFrom(mem op.Mem) vec {
 	r := a.m.new()
 	switch {
 	case a.rest == nil:
-		a.m.VMOVUPS(a.mem(base), r)
+		a.m.VMOVUPS(mem, r)
 	case a.m.lanes == 16:
-		a.m.VMOVUPS_Z(a.mem(base), a.mask, r)
+		a.m.VMOVUPS_Z(mem, a.mask, r)
 	default:
-		a.m.VMASKMOVPS(a.mem(base), a.mask, r)
+		a.m.VMASKMOVPS(mem, a.mask, r)
 	}
 	return r
-}
-
-// source is load as the source of an instruction, which may be memory.
-func (a access) source(base ptr) op.Op {
-	if a.rest == nil {
-		return a.mem(base)
-	}
-	return a.load(base)
 }
 
 // store writes x, in pieces on the tail of AVX2: VMASKMOVPS as a store takes

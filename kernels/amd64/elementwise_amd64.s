@@ -906,7 +906,7 @@ end5:
 
 // func GemvAVX2(y []float32, a []float32, b []float32, ldb int)
 // Requires: AVX, FMA3
-TEXT ·GemvAVX2(SB), NOSPLIT, $8-80
+TEXT ·GemvAVX2(SB), NOSPLIT, $0-80
 	MOVQ    a_len+32(FP), AX
 	MOVQ    b_base+48(FP), CX
 	SUBQ    $0x00000008, AX
@@ -918,95 +918,85 @@ loop1:
 	MOVQ         a_len+32(FP), BX
 	MOVQ         ldb+72(FP), SI
 	SUBQ         AX, BX
-	SHLQ         $0x02, SI
 	VBROADCASTSS -32(DX)(BX*4), Y0
-	MOVQ         CX, DI
-	ADDQ         SI, CX
 	VBROADCASTSS -28(DX)(BX*4), Y1
-	MOVQ         CX, R8
-	ADDQ         SI, CX
 	VBROADCASTSS -24(DX)(BX*4), Y2
-	MOVQ         CX, R9
-	ADDQ         SI, CX
 	VBROADCASTSS -20(DX)(BX*4), Y3
-	MOVQ         CX, R10
-	ADDQ         SI, CX
 	VBROADCASTSS -16(DX)(BX*4), Y4
-	MOVQ         CX, R11
-	ADDQ         SI, CX
 	VBROADCASTSS -12(DX)(BX*4), Y5
-	MOVQ         CX, R12
-	ADDQ         SI, CX
 	VBROADCASTSS -8(DX)(BX*4), Y6
-	MOVQ         CX, R13
-	ADDQ         SI, CX
 	VBROADCASTSS -4(DX)(BX*4), Y7
-	MOVQ         CX, DX
-	ADDQ         SI, CX
-	MOVQ         y_base+0(FP), BX
-	MOVQ         y_len+8(FP), SI
-	XORQ         R14, R14
-	SUBQ         $0x00000008, SI
+	SHLQ         $0x02, SI
+	MOVQ         CX, BX
+	LEAQ         (CX)(SI*4), DI
+	LEAQ         (SI)(SI*2), DX
+	LEAQ         (CX)(SI*8), CX
+	MOVQ         y_base+0(FP), R8
+	MOVQ         y_len+8(FP), R9
+	XORQ         R10, R10
+	SUBQ         $0x00000008, R9
 	JB           done4
 	PCALIGN      $0x20
 
 loop3:
-	VMOVUPS     (BX)(R14*4), Y8
-	VFMADD231PS (DI)(R14*4), Y0, Y8
-	VFMADD231PS (R8)(R14*4), Y1, Y8
-	VFMADD231PS (R9)(R14*4), Y2, Y8
-	VFMADD231PS (R10)(R14*4), Y3, Y8
-	VFMADD231PS (R11)(R14*4), Y4, Y8
-	VFMADD231PS (R12)(R14*4), Y5, Y8
-	VFMADD231PS (R13)(R14*4), Y6, Y8
-	VFMADD231PS (DX)(R14*4), Y7, Y8
-	VMOVUPS     Y8, (BX)(R14*4)
-	ADDQ        $0x00000008, R14
-	SUBQ        $0x00000008, SI
+	VMOVUPS     (R8)(R10*4), Y8
+	VFMADD231PS (BX), Y0, Y8
+	VFMADD231PS (BX)(SI*1), Y1, Y8
+	VFMADD231PS (BX)(SI*2), Y2, Y8
+	VFMADD231PS (BX)(DX*1), Y3, Y8
+	VFMADD231PS (DI), Y4, Y8
+	VFMADD231PS (DI)(SI*1), Y5, Y8
+	VFMADD231PS (DI)(SI*2), Y6, Y8
+	VFMADD231PS (DI)(DX*1), Y7, Y8
+	VMOVUPS     Y8, (R8)(R10*4)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000008, R10
+	SUBQ        $0x00000008, R9
 	JAE         loop3
 
 done4:
-	ADDQ         $0x00000008, SI
-	TESTQ        SI, SI
+	ADDQ         $0x00000008, R9
+	TESTQ        R9, R9
 	JZ           end5
-	LEAQ         prefix<>+0(SB), R15
-	MOVQ         SI, BP
-	NEGQ         BP
-	VMOVUPS      32(R15)(BP*4), Y8
-	VMASKMOVPS   (BX)(R14*4), Y8, Y9
-	VMASKMOVPS   (DI)(R14*4), Y8, Y10
+	LEAQ         prefix<>+0(SB), R11
+	MOVQ         R9, R12
+	NEGQ         R12
+	VMOVUPS      32(R11)(R12*4), Y8
+	VMASKMOVPS   (R8)(R10*4), Y8, Y9
+	VMASKMOVPS   (BX), Y8, Y10
 	VFMADD231PS  Y10, Y0, Y9
-	VMASKMOVPS   (R8)(R14*4), Y8, Y0
+	VMASKMOVPS   (BX)(SI*1), Y8, Y0
 	VFMADD231PS  Y0, Y1, Y9
-	VMASKMOVPS   (R9)(R14*4), Y8, Y0
+	VMASKMOVPS   (BX)(SI*2), Y8, Y0
 	VFMADD231PS  Y0, Y2, Y9
-	VMASKMOVPS   (R10)(R14*4), Y8, Y0
+	VMASKMOVPS   (BX)(DX*1), Y8, Y0
 	VFMADD231PS  Y0, Y3, Y9
-	VMASKMOVPS   (R11)(R14*4), Y8, Y0
+	VMASKMOVPS   (DI), Y8, Y0
 	VFMADD231PS  Y0, Y4, Y9
-	VMASKMOVPS   (R12)(R14*4), Y8, Y0
+	VMASKMOVPS   (DI)(SI*1), Y8, Y0
 	VFMADD231PS  Y0, Y5, Y9
-	VMASKMOVPS   (R13)(R14*4), Y8, Y0
+	VMASKMOVPS   (DI)(SI*2), Y8, Y0
 	VFMADD231PS  Y0, Y6, Y9
-	VMASKMOVPS   (DX)(R14*4), Y8, Y0
+	VMASKMOVPS   (DI)(DX*1), Y8, Y0
 	VFMADD231PS  Y0, Y7, Y9
-	LEAQ         (BX)(R14*4), DX
+	LEAQ         (R8)(R10*4), DX
 	VMOVAPS      X9, X0
-	TESTQ        $0x00000004, SI
+	TESTQ        $0x00000004, R9
 	JZ           skip6
 	VMOVUPS      X0, (DX)
 	VEXTRACTF128 $0x01, Y9, X0
 	ADDQ         $0x10, DX
 
 skip6:
-	TESTQ    $0x00000002, SI
+	TESTQ    $0x00000002, R9
 	JZ       skip7
 	VMOVLPS  X0, (DX)
 	VMOVHLPS X0, X0, X0
 	ADDQ     $0x08, DX
 
 skip7:
-	TESTQ  $0x00000001, SI
+	TESTQ  $0x00000001, R9
 	JZ     skip8
 	VMOVSS X0, (DX)
 
@@ -1026,10 +1016,10 @@ loop9:
 	MOVQ         a_len+32(FP), BX
 	MOVQ         ldb+72(FP), SI
 	SUBQ         AX, BX
-	SHLQ         $0x02, SI
 	VBROADCASTSS -4(DX)(BX*4), Y0
+	SHLQ         $0x02, SI
 	MOVQ         CX, DX
-	ADDQ         SI, CX
+	LEAQ         (CX)(SI*1), CX
 	MOVQ         y_base+0(FP), BX
 	MOVQ         y_len+8(FP), SI
 	XORQ         DI, DI
@@ -1039,8 +1029,9 @@ loop9:
 
 loop11:
 	VMOVUPS     (BX)(DI*4), Y1
-	VFMADD231PS (DX)(DI*4), Y0, Y1
+	VFMADD231PS (DX), Y0, Y1
 	VMOVUPS     Y1, (BX)(DI*4)
+	ADDQ        $0x00000020, DX
 	ADDQ        $0x00000008, DI
 	SUBQ        $0x00000008, SI
 	JAE         loop11
@@ -1054,7 +1045,7 @@ done12:
 	NEGQ         R9
 	VMOVUPS      32(R8)(R9*4), Y1
 	VMASKMOVPS   (BX)(DI*4), Y1, Y2
-	VMASKMOVPS   (DX)(DI*4), Y1, Y1
+	VMASKMOVPS   (DX), Y1, Y1
 	VFMADD231PS  Y1, Y0, Y2
 	LEAQ         (BX)(DI*4), DX
 	VMOVAPS      X2, X0
@@ -1095,54 +1086,44 @@ TEXT ·GemvAVX512(SB), NOSPLIT, $0-80
 	PCALIGN $0x20
 
 loop1:
-	MOVQ         a_base+24(FP), R12
-	MOVQ         a_len+32(FP), R13
-	MOVQ         ldb+72(FP), CX
-	SUBQ         AX, R13
-	SHLQ         $0x02, CX
-	VBROADCASTSS -32(R12)(R13*4), Z0
-	MOVQ         DX, BX
-	ADDQ         CX, DX
-	VBROADCASTSS -28(R12)(R13*4), Z1
-	MOVQ         DX, SI
-	ADDQ         CX, DX
-	VBROADCASTSS -24(R12)(R13*4), Z2
+	MOVQ         a_base+24(FP), CX
+	MOVQ         a_len+32(FP), SI
+	MOVQ         ldb+72(FP), BX
+	SUBQ         AX, SI
+	VBROADCASTSS -32(CX)(SI*4), Z0
+	VBROADCASTSS -28(CX)(SI*4), Z1
+	VBROADCASTSS -24(CX)(SI*4), Z2
+	VBROADCASTSS -20(CX)(SI*4), Z3
+	VBROADCASTSS -16(CX)(SI*4), Z4
+	VBROADCASTSS -12(CX)(SI*4), Z5
+	VBROADCASTSS -8(CX)(SI*4), Z6
+	VBROADCASTSS -4(CX)(SI*4), Z7
+	SHLQ         $0x02, BX
 	MOVQ         DX, DI
-	ADDQ         CX, DX
-	VBROADCASTSS -20(R12)(R13*4), Z3
-	MOVQ         DX, R8
-	ADDQ         CX, DX
-	VBROADCASTSS -16(R12)(R13*4), Z4
-	MOVQ         DX, R9
-	ADDQ         CX, DX
-	VBROADCASTSS -12(R12)(R13*4), Z5
-	MOVQ         DX, R10
-	ADDQ         CX, DX
-	VBROADCASTSS -8(R12)(R13*4), Z6
-	MOVQ         DX, R11
-	ADDQ         CX, DX
-	VBROADCASTSS -4(R12)(R13*4), Z7
-	MOVQ         DX, R12
-	ADDQ         CX, DX
-	MOVQ         y_base+0(FP), R13
+	LEAQ         (DX)(BX*4), R8
+	LEAQ         (BX)(BX*2), SI
+	LEAQ         (DX)(BX*8), DX
+	MOVQ         y_base+0(FP), R9
 	MOVQ         y_len+8(FP), CX
-	XORQ         R14, R14
+	XORQ         R10, R10
 	SUBQ         $0x00000010, CX
 	JB           done4
 	PCALIGN      $0x20
 
 loop3:
-	VMOVUPS     (R13)(R14*4), Z8
-	VFMADD231PS (BX)(R14*4), Z0, Z8
-	VFMADD231PS (SI)(R14*4), Z1, Z8
-	VFMADD231PS (DI)(R14*4), Z2, Z8
-	VFMADD231PS (R8)(R14*4), Z3, Z8
-	VFMADD231PS (R9)(R14*4), Z4, Z8
-	VFMADD231PS (R10)(R14*4), Z5, Z8
-	VFMADD231PS (R11)(R14*4), Z6, Z8
-	VFMADD231PS (R12)(R14*4), Z7, Z8
-	VMOVUPS     Z8, (R13)(R14*4)
-	ADDQ        $0x00000010, R14
+	VMOVUPS     (R9)(R10*4), Z8
+	VFMADD231PS (DI), Z0, Z8
+	VFMADD231PS (DI)(BX*1), Z1, Z8
+	VFMADD231PS (DI)(BX*2), Z2, Z8
+	VFMADD231PS (DI)(SI*1), Z3, Z8
+	VFMADD231PS (R8), Z4, Z8
+	VFMADD231PS (R8)(BX*1), Z5, Z8
+	VFMADD231PS (R8)(BX*2), Z6, Z8
+	VFMADD231PS (R8)(SI*1), Z7, Z8
+	VMOVUPS     Z8, (R9)(R10*4)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000010, R10
 	SUBQ        $0x00000010, CX
 	JAE         loop3
 
@@ -1150,28 +1131,28 @@ done4:
 	ADDQ        $0x00000010, CX
 	TESTQ       CX, CX
 	JZ          end5
-	MOVL        $-1, R15
-	SHLL        CL, R15
-	NOTL        R15
-	KMOVW       R15, K1
-	VMOVUPS.Z   (R13)(R14*4), K1, Z8
-	VMOVUPS.Z   (BX)(R14*4), K1, Z9
+	MOVL        $-1, R11
+	SHLL        CL, R11
+	NOTL        R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R9)(R10*4), K1, Z8
+	VMOVUPS.Z   (DI), K1, Z9
 	VFMADD231PS Z9, Z0, Z8
-	VMOVUPS.Z   (SI)(R14*4), K1, Z0
+	VMOVUPS.Z   (DI)(BX*1), K1, Z0
 	VFMADD231PS Z0, Z1, Z8
-	VMOVUPS.Z   (DI)(R14*4), K1, Z0
+	VMOVUPS.Z   (DI)(BX*2), K1, Z0
 	VFMADD231PS Z0, Z2, Z8
-	VMOVUPS.Z   (R8)(R14*4), K1, Z0
+	VMOVUPS.Z   (DI)(SI*1), K1, Z0
 	VFMADD231PS Z0, Z3, Z8
-	VMOVUPS.Z   (R9)(R14*4), K1, Z0
+	VMOVUPS.Z   (R8), K1, Z0
 	VFMADD231PS Z0, Z4, Z8
-	VMOVUPS.Z   (R10)(R14*4), K1, Z0
+	VMOVUPS.Z   (R8)(BX*1), K1, Z0
 	VFMADD231PS Z0, Z5, Z8
-	VMOVUPS.Z   (R11)(R14*4), K1, Z0
+	VMOVUPS.Z   (R8)(BX*2), K1, Z0
 	VFMADD231PS Z0, Z6, Z8
-	VMOVUPS.Z   (R12)(R14*4), K1, Z0
+	VMOVUPS.Z   (R8)(SI*1), K1, Z0
 	VFMADD231PS Z0, Z7, Z8
-	VMOVUPS     Z8, K1, (R13)(R14*4)
+	VMOVUPS     Z8, K1, (R9)(R10*4)
 
 end5:
 	SUBQ $0x00000008, AX
@@ -1188,10 +1169,10 @@ loop6:
 	MOVQ         a_len+32(FP), SI
 	MOVQ         ldb+72(FP), CX
 	SUBQ         AX, SI
-	SHLQ         $0x02, CX
 	VBROADCASTSS -4(BX)(SI*4), Z0
+	SHLQ         $0x02, CX
 	MOVQ         DX, BX
-	ADDQ         CX, DX
+	LEAQ         (DX)(CX*1), DX
 	MOVQ         y_base+0(FP), SI
 	MOVQ         y_len+8(FP), CX
 	XORQ         DI, DI
@@ -1201,8 +1182,9 @@ loop6:
 
 loop8:
 	VMOVUPS     (SI)(DI*4), Z1
-	VFMADD231PS (BX)(DI*4), Z0, Z1
+	VFMADD231PS (BX), Z0, Z1
 	VMOVUPS     Z1, (SI)(DI*4)
+	ADDQ        $0x00000040, BX
 	ADDQ        $0x00000010, DI
 	SUBQ        $0x00000010, CX
 	JAE         loop8
@@ -1216,7 +1198,7 @@ done9:
 	NOTL        R8
 	KMOVW       R8, K1
 	VMOVUPS.Z   (SI)(DI*4), K1, Z1
-	VMOVUPS.Z   (BX)(DI*4), K1, Z2
+	VMOVUPS.Z   (BX), K1, Z2
 	VFMADD231PS Z2, Z0, Z1
 	VMOVUPS     Z1, K1, (SI)(DI*4)
 
