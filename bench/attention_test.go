@@ -66,3 +66,22 @@ func attention(b *testing.B, pass string, batch, h, t, dh int, mask string) {
 		return func() { kernels.AttentionGrad(s, g, g[d:], g[2*d:], x, x[d:], x[2*d:], o, lse, gO, a) }
 	})
 }
+
+// BenchmarkAttentionDecode times one query of a batch entry, as in decoding with a
+// key/value cache.
+//
+// Counts: for every key 4·dh FLOP; reads k and v.
+func BenchmarkAttentionDecode(b *testing.B) {
+	const h, dh = 12, 64
+	for _, keys := range decoded {
+		d := h * dh
+		a := &kernels.AttentionShape{
+			B: 1, H: h, Tq: 1, Tk: keys, Dh: dh, LdQ: d, LdK: d, LdV: d, LdO: d, Scale: 1 / math.Sqrt(float64(dh)),
+		}
+		w := work{flop: 4 * float64(keys*d), bytes: 4 * 2 * float64(keys*d)}
+		w.levels(b, fmt.Sprintf("h=%d/keys=%d/dh=%d", h, keys, dh), func(s *kernels.Set[float32]) func() {
+			q, k, v, o := filled(d), filled(keys*d), filled(keys*d), filled(d)
+			return func() { kernels.Attention(s, o, nil, q, k, v, a) }
+		})
+	}
+}

@@ -86,8 +86,9 @@ type product struct {
 	m, n, k int
 }
 
-// products lists the matrix products once each: squares in every layout, and
-// forward pass and VJPs of the models' linear maps.
+// products lists the matrix products once each: squares in every layout, forward
+// pass and VJPs of the models' linear maps, and one row of A, whose products read B
+// once, from L2, L3 and memory.
 func products() []product {
 	var out []product
 	seen := map[product]bool{}
@@ -116,6 +117,9 @@ func products() []product {
 			)
 		}
 	}
+	for _, n := range []int{256, 1024, 4096} {
+		add(product{"NN", 1, n, n}, product{"NT", 1, n, n})
+	}
 	return out
 }
 
@@ -124,6 +128,9 @@ func products() []product {
 var attentions = []struct{ b, h, t int }{{64, 2, 36}, {64, 2, 60}, {1, 8, 256}}
 
 var headSizes = []int{64, 128}
+
+// decoded are lengths of a key/value cache.
+var decoded = []int{64, 256, 2048}
 
 // matrix is n rows of d elements.
 type matrix struct{ n, d int }

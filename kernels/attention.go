@@ -320,20 +320,10 @@ func (f *attention[T]) forwardRows(b, h, first, last int) {
 		if sees := a.limit(b, i); sees > 0 {
 			s.Scale(q, f.q[b*a.BatchQ+i*a.LdQ+h*dh:], T(a.Scale))
 			x := sc[:sees]
-			for j := range x {
-				if j%64 == 0 {
-					stopPoint()
-				}
-				x[j] = s.Dot(q, f.k[kAt+j*a.LdK:])
-			}
+			rowDots(s, x, q, f.k[kAt:], a.LdK)
 			top := maxVector(s, x)
 			sum := expSubVector(s, x, x, top)
-			for j, p := range x {
-				if j%64 == 0 {
-					stopPoint()
-				}
-				s.Axpy(o, f.v[vAt+j*a.LdV:], p)
-			}
+			gemv(s, o, x, f.v[vAt:], a.LdV)
 			s.Scale(o, o, 1/sum)
 			lse = float64(top) + math.Log(float64(sum))
 		}
@@ -475,33 +465,42 @@ func (f *attention[T]) backwardRows(b, h int) {
 		clear(f.gk[kAt+j*a.LdK:][:dh])
 		clear(f.gv[vAt+j*a.LdV:][:dh])
 	}
-	m := cut[T](dh, a.Tk)
+	m := cut[T](dh, a.Tk, a.Tk)
 	defer m.free()
-	scaled, sc := m.take(), m.take()
+	scaled, sc, gp := m.take(), m.take(), m.take()
 	for i := range a.Tq {
 		qAt, oAt := b*a.BatchQ+i*a.LdQ+h*dh, b*a.BatchO+i*a.LdO+h*dh
 		q, gq, gO := f.q[qAt:][:dh], f.gq[qAt:][:dh], f.gO[oAt:][:dh]
 		clear(gq)
+		p := sc[:a.limit(b, i)]
+		if len(p) == 0 {
+			continue
+		}
 		d := s.Dot(gO, f.o[oAt:])
 		s.Scale(scaled, q, T(a.Scale))
-		p := sc[:a.limit(b, i)]
-		for j := range p {
-			if j%64 == 0 {
-				stopPoint()
-			}
-			p[j] = s.Dot(scaled, f.k[kAt+j*a.LdK:])
-		}
+		rowDots(s, p, scaled, f.k[kAt:], a.LdK)
 		expSubVector(s, p, p, f.lse[(b*a.H+h)*a.Tq+i])
+		rowDots(s, gp[:len(p)], gO, f.v[vAt:], a.LdV)
 		for j, pj := range p {
 			if j%64 == 0 {
 				stopPoint()
 			}
-			kj, vj := f.k[kAt+j*a.LdK:], f.v[vAt+j*a.LdV:]
-			ds := pj * (s.Dot(gO, vj) - d) * T(a.Scale)
+			ds := pj * (gp[j] - d) * T(a.Scale)
 			s.Axpy(f.gv[vAt+j*a.LdV:][:dh], gO, pj)
 			s.Axpy(f.gk[kAt+j*a.LdK:][:dh], q, ds)
-			s.Axpy(gq, kj, ds)
+			p[j] = ds
 		}
+		gemv(s, gq, p, f.k[kAt:], a.LdK)
+	}
+}
+
+// rowDots sets y[j] = Σ_p a[p]·b[j·ldb+p] by Dots, in calls of bounded length.
+func rowDots[T Float](s *Set[T], y, a, b []T, ldb int) {
+	const elements = 1 << 16
+	step := wholeTiles(elements/len(a), 4)
+	for j := 0; j < len(y); j += step {
+		stopPoint()
+		s.Dots(1, min(step, len(y)-j), len(a), &a[0], len(a), &b[j*ldb], ldb, &y[j], len(y), false)
 	}
 }
 

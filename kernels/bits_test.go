@@ -235,8 +235,8 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 	}
 
 	// Several blocks of A, several packing tasks and several blocks of k; a wide
-	// product; sums in parts.
-	for _, shape := range [][3]int{{61, 301, 515}, {30, 3100, 20}, {3, 20, 4 * gemmPart}} {
+	// product; sums in parts; one row of A.
+	for _, shape := range [][3]int{{61, 301, 515}, {30, 3100, 20}, {3, 20, 4 * gemmPart}, {1, 5000, 300}} {
 		m, n, k := shape[0], shape[1], shape[2]
 		a, b, c := normal(m*k), normal(k*n), normal(m*n)
 		for variant := range 8 {
@@ -371,7 +371,7 @@ var bitsExempt = map[string]string{
 
 // bitsFields says which function runs the kernels that Chunks does not.
 var bitsFields = map[string]string{
-	"Tile": "Gemm", "PackRows": "Gemm", "PackCols": "Gemm", "Dots": "Gemm",
+	"Tile": "Gemm", "PackRows": "Gemm", "PackCols": "Gemm", "Dots": "Gemm", "Gemv": "Gemm",
 	"Sum": "ReduceSum", "Dot": "SumSquares", "Max": "ReduceMax", "ExpSub": "Softmax",
 	"RMSNormRow": "RMSNorm", "RMSNormGradRow": "RMSNormGrad", "LayerNormRow": "LayerNorm", "LayerNormGradRow": "LayerNormGrad",
 	"AdamW": "AdamW", "FMALoop": "Peak",

@@ -33,6 +33,7 @@ func archSets() []*Set[float32] {
 	avx2.Div = amd64.DivAVX2
 	avx2.Scale = amd64.ScaleAVX2
 	avx2.Axpy = amd64.AxpyAVX2
+	avx2.Gemv = amd64.GemvAVX2
 	avx2.FromBF16 = ofHalves[BF16](amd64.FromBF16AVX2)
 	avx2.ToBF16 = toHalves[BF16](amd64.ToBF16AVX2)
 	avx2.FromF16 = ofHalves[F16](amd64.FromF16AVX2)
@@ -68,6 +69,7 @@ func archSets() []*Set[float32] {
 	avx512.Div = amd64.DivAVX512
 	avx512.Scale = amd64.ScaleAVX512
 	avx512.Axpy = amd64.AxpyAVX512
+	avx512.Gemv = amd64.GemvAVX512
 	avx512.FromBF16 = ofHalves[BF16](amd64.FromBF16AVX512)
 	avx512.ToBF16 = toHalves[BF16](amd64.ToBF16AVX512)
 	avx512.FromF16 = ofHalves[F16](amd64.FromF16AVX512)

@@ -25,7 +25,7 @@ func archSets() []*Set[float32] {
 	neon.PackRows, neon.PackCols = arm64.PackRowsNEON, arm64.PackColsNEON
 
 	neon.Add, neon.Sub, neon.Mul, neon.Div = arm64.AddNEON, arm64.SubNEON, arm64.MulNEON, arm64.DivNEON
-	neon.Scale, neon.Axpy = arm64.ScaleNEON, arm64.AxpyNEON
+	neon.Scale, neon.Axpy, neon.Gemv = arm64.ScaleNEON, arm64.AxpyNEON, arm64.GemvNEON
 	neon.FromBF16, neon.ToBF16 = ofHalves[BF16](arm64.FromBF16NEON), toHalves[BF16](arm64.ToBF16NEON)
 	neon.FromF16, neon.ToF16 = ofHalves[F16](arm64.FromF16NEON), toHalves[F16](arm64.ToF16NEON)
 	neon.Sqrt, neon.Exp = arm64.SqrtNEON, arm64.ExpNEON

@@ -51,7 +51,7 @@ func Explain[T Float](s *Set[T], c Call) (string, error) {
 		}
 		a := c.Attention
 		if a.Tq <= attentionFew {
-			say("kernel: Dot, ExpSub and Axpy, row by row: %d queries are not worth packing keys for", a.Tq)
+			say("kernel: Dots, ExpSub and Gemv, row by row: %d queries are not worth packing keys for", a.Tq)
 			say("tasks: %d, a head of a batch entry each", a.B*a.H)
 			break
 		}
@@ -85,7 +85,7 @@ func (p gemmPlan) explain(say func(format string, args ...any), mr, nr int, onTh
 	case byDots:
 		say("kernel: Dots: %d rows of A (at most %d) read both operands as they lie, at the speed at which B is read", c.M, dotsRows)
 	case byRows:
-		say("kernel: Axpy: one row of A adds up the rows of B as they lie")
+		say("kernel: Gemv: one row of A adds up the rows of B as they lie, at the speed at which B is read")
 	default:
 		say("kernel: Tile, %d×%d, sums in registers over %d terms at a time", mr, nr, min(gemmKC, c.K))
 	}

@@ -16,7 +16,7 @@ func TestExplain(t *testing.T) {
 			{M: 50, N: 40, K: 300}, {M: 50, N: 40, K: 300, TransA: true}, {M: 60, N: 70, K: 20, Packed: true}, {M: 40, N: 700, K: 20}, {M: 60, N: 70, K: 40, TransB: true},
 		} {
 			c.Op = "gemm"
-			var tile, onTheWay, aside, dots, axpy, rows, cols atomic.Int32
+			var tile, onTheWay, aside, dots, gemv, rows, cols atomic.Int32
 			w := *s
 			w.Tile.Run = func(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
 				tile.Add(1)
@@ -38,7 +38,7 @@ func TestExplain(t *testing.T) {
 				dots.Add(1)
 				s.Dots(m, n, k, a, lda, b, ldb, c, ldc, accumulate)
 			}
-			w.Axpy = func(y, x []float32, alpha float32) { axpy.Add(1); s.Axpy(y, x, alpha) }
+			w.Gemv = func(y, a, b []float32, ldb int) { gemv.Add(1); s.Gemv(y, a, b, ldb) }
 			w.PackRows = func(dst, src []float32, ld, k, w, width int) { rows.Add(1); s.PackRows(dst, src, ld, k, w, width) }
 			w.PackCols = func(dst, src []float32, ld, k, w, width int) { cols.Add(1); s.PackCols(dst, src, ld, k, w, width) }
 			text, err := Explain(&w, c)
@@ -68,7 +68,7 @@ func TestExplain(t *testing.T) {
 				packsB = cols.Load()
 			}
 			for fact, happened := range map[string]bool{
-				"kernel: Tile": tile.Load() > 0, "kernel: Dots": dots.Load() > 0, "kernel: Axpy": axpy.Load() > 0,
+				"kernel: Tile": tile.Load() > 0, "kernel: Dots": dots.Load() > 0, "kernel: Gemv": gemv.Load() > 0,
 				"packs each panel on the way": onTheWay.Load() > 0, "and while it multiplies it the next one": aside.Load() > 0,
 			} {
 				if strings.Contains(text, fact) != happened {

@@ -522,31 +522,58 @@ func (g *gemm[T]) thin(a, b, c []T, j, w int) {
 		}
 		return
 	}
-	rows := scratch[T](2 * w)
-	defer rows.free()
-	sum, row := rows.mem[:w], rows.mem[w:]
+	row := scratch[T](w + g.k)
+	defer row.free()
+	sum, x := row.mem[:w], row.mem[w:]
 	for i := range g.m {
-		y, at, step := c[i*g.ldc:][:w], i*lda, 1
+		y := c[i*g.ldc:][:w]
 		if g.transA {
-			at, step = i, lda
+			for p := range x {
+				x[p] = a[p*lda+i]
+			}
+		} else {
+			x = a[i*lda:][:g.k]
 		}
 		clear(sum)
-		for p := range g.k {
-			if p%64 == 0 {
-				stopPoint()
-			}
-			x := row
-			if g.wideB == nil {
-				x = b[p*g.ldb+j:]
-			} else {
-				g.wideB(row, p*g.ldb+j)
-			}
-			g.s.Axpy(sum, x, a[at+p*step])
+		if g.wideB == nil {
+			gemv(g.s, sum, x, b[j:], g.ldb)
+		} else {
+			g.gemvWide(sum, x, j)
 		}
 		if g.accumulate {
 			g.s.Add(y, y, sum)
 		} else {
 			copy(y, sum)
+		}
+	}
+}
+
+// gemvWide adds a·B to the sums of columns j… of a B that wideB reads, eight rows at a
+// time.
+func (g *gemm[T]) gemvWide(sum, a []T, j int) {
+	const rows = 8
+	wide := scratch[T](rows * len(sum))
+	defer wide.free()
+	for p := 0; p < len(a); p += rows {
+		h := min(rows, len(a)-p)
+		for i := range h {
+			g.wideB(wide.mem[i*len(sum):][:len(sum)], (p+i)*g.ldb+j)
+		}
+		gemv(g.s, sum, a[p:p+h], wide.mem, len(sum))
+	}
+}
+
+// gemv is Set.Gemv in pieces: few enough columns that y stays in L1, and few enough
+// elements of b to bound the call, but rows by the dozen, for at the beginning of each
+// piece the caches have yet to learn where it lies.
+func gemv[T Float](s *Set[T], y, a, b []T, ldb int) {
+	const columns, elements = 4096, 1 << 17
+	for j := 0; j < len(y); j += columns {
+		to := y[j:min(j+columns, len(y))]
+		rows := wholeTiles(elements/len(to), 8)
+		for p := 0; p < len(a); p += rows {
+			stopPoint()
+			s.Gemv(to, a[p:min(p+rows, len(a))], b[p*ldb+j:], ldb)
 		}
 	}
 }

@@ -30,7 +30,7 @@ type gemmPath uint8
 const (
 	byTiles gemmPath = iota // Tile
 	byDots                  // Dots: few rows of A with Bᵀ as it lies, at the speed at which B is read
-	byRows                  // Axpy: one row of A with the rows of B as they lie
+	byRows                  // Gemv: one row of A with the rows of B as they lie
 )
 
 // The sizes that tasks are made for: enough of them that a worker which comes late
@@ -41,10 +41,10 @@ const (
 	gemmTaskFLOP = 1 << 18
 	// thinTaskElements is the least part of B that a task takes where B is read once.
 	thinTaskElements = 1 << 15
-	thinTaskColumns  = 384  // a call for each row of B should be longer than its hand-out
+	thinTaskColumns  = 1024 // each row of B should go on for longer than the caches take to see it
 	thinTaskMost     = 4096 // their sums stay in L1
-	// dotsRows and axpyRows are the most rows of A that are not worth packing B for.
-	dotsRows, axpyRows = 16, 1
+	// dotsRows and gemvRows are the most rows of A that are not worth packing B for.
+	dotsRows, gemvRows = 16, 1
 	// A sum is cut into parts of at least gemmPart terms where C has few elements, up to
 	// gemmParts blocks in all.
 	gemmPart, gemmParts = 1024, 16
@@ -70,7 +70,7 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	case g.packed:
 	case g.transB && !g.transA && m <= dotsRows:
 		p.path = byDots
-	case !g.transB && m <= axpyRows:
+	case !g.transB && m <= gemvRows:
 		p.path = byRows
 	}
 	most := 1 // tasks that are worth while

@@ -605,3 +605,39 @@ func TestPackedB(t *testing.T) {
 		}()
 	}
 }
+
+// TestOneRowPieces: Gemv and Dots cut into bounded calls give the bits of one call,
+// and read no gap.
+func TestOneRowPieces(t *testing.T) {
+	const gap = 3
+	for _, s := range usable() {
+		for _, shape := range [][2]int{{1, 5}, {40, 3000}, {9000, 70}, {4096, 40}, {4097, 33}, {1000, 300}} {
+			n, k := shape[0], shape[1]
+			r := rand.New(rand.NewPCG(5, 9))
+			a, b, y := make([]float32, k), make([]float32, (n-1)*(k+gap)+k), make([]float32, n)
+			normal := func(x []float32, rows, columns, ld int) {
+				fill(x, float32(math.NaN()))
+				for i := range rows {
+					fractions.fill(r, x[i*ld:i*ld+columns])
+				}
+			}
+			normal(a, 1, k, k)
+			normal(y, 1, n, n)
+			normal(b, n, k, k+gap)
+			want, got := slices.Clone(y), slices.Clone(y)
+			s.Dots(1, n, k, &a[0], k, &b[0], k+gap, &want[0], n, false)
+			rowDots(s, got, a, b, k+gap)
+			if !same(got, want) {
+				t.Errorf("%s: rowDots n=%d k=%d: other bits than Dots", s.Name, n, k)
+			}
+			b = make([]float32, (k-1)*(n+gap)+n)
+			normal(b, k, n, n+gap)
+			want, got = slices.Clone(y), slices.Clone(y)
+			s.Gemv(want, a, b, n+gap)
+			gemv(s, got, a, b, n+gap)
+			if !same(got, want) {
+				t.Errorf("%s: gemv n=%d k=%d: other bits than Gemv", s.Name, n, k)
+			}
+		}
+	}
+}

@@ -109,6 +109,11 @@ type Set[T Float] struct {
 	Scale func(y, x []T, alpha T)
 	// Axpy sets y += alpha·x. Error: correctly rounded (fused).
 	Axpy func(y, x []T, alpha T)
+	// Gemv sets y[j] += Σ_p a[p]·b[p·ldb+j], p over the length of a: one row of A times
+	// B as it lies. Shapes: ldb ≥ len(y) ≥ 1. Memory: y overlaps neither a nor b.
+	// Error: ≤ k·u·(|y| + Σ|a||b|) + 1.5e-45·k, k = len(a).
+	// Bits: those of Axpy with each row of B in order of p.
+	Gemv func(y, a, b []T, ldb int)
 
 	// FromBF16 sets y = x. Of this and the next three y and x lie apart: one is
 	// wider than the other. Error: exact; a NaN is made quiet and keeps its sign and

@@ -38,6 +38,12 @@ func refAxpy[T Float](y, x []T, alpha T) {
 	}
 }
 
+func refGemv[T Float](y, a, b []T, ldb int) {
+	for p, v := range a {
+		refAxpy(y, b[p*ldb:], v)
+	}
+}
+
 // refMap lifts a scalar function to vectors; float32 is rounded once, from the
 // float64 value.
 func refMap[T Float](f func(float64) float64) func(y, x []T) {

@@ -20,6 +20,7 @@ func Reference[T Float]() *Set[T] {
 		Div:              refDiv[T],
 		Scale:            refScale[T],
 		Axpy:             refAxpy[T],
+		Gemv:             refGemv[T],
 		FromBF16:         refFromBF16[T],
 		ToBF16:           refToBF16[T],
 		FromF16:          refFromF16[T],

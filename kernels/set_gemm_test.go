@@ -253,6 +253,70 @@ func testDots(t *testing.T, s *Set[float32]) {
 	}
 }
 
+// testGemv runs every number of rows and columns up to past the blocks: within the
+// bound, and with the bits of Axpy.
+func testGemv(t *testing.T, s *Set[float32]) {
+	defer fault(t)
+	r := rand.New(rand.NewPCG(1, 3))
+	const rows, columns, gaps = 40, 1030, 3
+	fy, fa, fb := newFence(t, columns), newFence(t, rows), newFence(t, rows*(columns+gaps))
+	gap := math.Float32frombits(canaryBits)
+	lengths := []int{100, 130, columns}
+	for n := 1; n < 70; n++ {
+		lengths = append(lengths, n)
+	}
+	for _, n := range lengths {
+		for _, k := range []int{0, 1, 2, 7, 8, 9, 16 + n%8, rows} {
+			for variant := range 2 * valueKinds {
+				end, kind, ldb := variant&1 == 0, variant/2, n+int(variant)%3*gaps/2
+				y, okY := fy.place(n, end)
+				a, okA := fa.place(k, end)
+				b, okB := fb.place(max((k-1)*ldb+n, 0), end)
+				kind.fill(r, y)
+				kind.fill(r, a)
+				fill(b, gap)
+				for p := range k {
+					kind.fill(r, b[p*ldb:p*ldb+n])
+				}
+				before, beforeA, beforeB, chain := slices.Clone(y), slices.Clone(a), slices.Clone(b), slices.Clone(y)
+				s.Gemv(y, a, b, ldb)
+				label := fmt.Sprintf("n=%d k=%d ldb=%d values %d", n, k, ldb, kind)
+				if !okY() || !okA() || !okB() || !same(a, beforeA) || !same(b, beforeB) {
+					t.Fatalf("%s: wrote beside y", label)
+				}
+				for p := range k {
+					s.Axpy(chain, b[p*ldb:p*ldb+n], a[p])
+				}
+				if !same(y, chain) {
+					t.Fatalf("%s: %g, and %g by Axpy", label, y, chain)
+				}
+				// Room behind y and a: their lengths tell n and k.
+				longY, longA := slices.Concat(before, []float32{3.25, 3.25}), slices.Concat(beforeA, []float32{2.25, 2.25})
+				s.Gemv(longY[:n], longA[:k], b, ldb)
+				if !same(longY, append(chain, 3.25, 3.25)) {
+					t.Fatalf("%s: %g with room behind y and a, %g without", label, longY, chain)
+				}
+				for j, got := range y {
+					want, size := float64(before[j]), math.Abs(float64(before[j]))
+					for p := range k {
+						v := float64(a[p]) * float64(b[p*ldb+j])
+						want, size = want+v, size+math.Abs(v)
+					}
+					tol := float64(k)*ulp1*size + gemvBound*float64(k)
+					if kind == wholeNumbers {
+						tol = 0
+					}
+					tol = classBound(want, tol)
+					observe("Gemv", s.Name, float64(got), want, tol, func() string { return fmt.Sprintf("%s y[%d]", label, j) })
+					if !within(got, want, tol) {
+						t.Fatalf("%s: y[%d] = %g, want %g ± %g", label, j, got, want, tol)
+					}
+				}
+			}
+		}
+	}
+}
+
 func fill(x []float32, v float32) {
 	for i := range x {
 		x[i] = v

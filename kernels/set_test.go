@@ -65,6 +65,7 @@ var contracts = map[string]func(*testing.T, *Set[float32]){
 	"PackRows": testPackRows,
 	"PackCols": testPackCols,
 	"Dots":     testDots,
+	"Gemv":     testGemv,
 	"FMALoop": func(_ *testing.T, s *Set[float32]) {
 		for _, n := range []int{1, 2, 1000} {
 			s.FMALoop(n) // it has no result: that it ends is all there is to see

@@ -132,6 +132,7 @@ var (
 	adamBound    = stated("Set.AdamW", "with a = Beta1·|m|+(1−Beta1)·|g|, m without cancellation, of p ≤ # ULP + # ULP of Rate·a/(√v·RSqrtC2 + Eps), of m ≤ # ULP of a, of v ≤ # ULP")
 	tileBound    = stated("Tile", "≤ k·u·Σ|a||b| + #·k per element, u the unit round-off (and # ULP more if accumulate)")
 	dotsBound    = stated("Set.Dots", "≤ (k/#+#)·u·Σ|a||b| + #·k, and # ULP more if accumulate")
+	gemvBound    = one("Set.Gemv", "≤ k·u·(|y| + Σ|a||b|) + #·k, k = len(a)")
 	gemmBound    = stated("Gemm", "≤ (k+⌈k/#⌉)·u·Σ|a·b| + #·k per element, and ⌈k/#⌉·u·|C| more if accumulate")
 	rmsGradTree  = one("RMSNormGrad", "gx as Set.RMSNormGradRow; gw ≤ (p+#)·u·Σ_i|gy·x̂|")
 	layerTree    = stated("LayerNormGrad", "gx as Set.LayerNormGradRow; gw ≤ (p+#)·u·Σ_i|gy·x̂|, gb ≤ (p+#)·u·Σ_i|gy|")

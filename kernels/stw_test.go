@@ -59,6 +59,7 @@ func largeRows() []largeRow {
 	return []largeRow{
 		{"Gemm 1024×4096×1024", func(s *Set[float32]) { Gemm(s, false, true, 1024, 4096, 1024, x, 1024, z, 1024, y, 4096, false) }},
 		{"Gemm 32×4×262144", func(s *Set[float32]) { Gemm(s, true, false, 32, 4, 1<<18, x, 32, z, 4, y, 4, false) }},
+		{"Gemm 1×16384×512", func(s *Set[float32]) { Gemm(s, false, false, 1, 1<<14, 512, z, 512, x, 1<<14, y, 1<<14, false) }},
 		{"Attention T=2048", func(s *Set[float32]) { Attention(s, o, lse, x, z, u, long) }},
 		{"AttentionGrad T=2048", func(s *Set[float32]) { AttentionGrad(s, gq, gk, gv, x, z, u, o, lse, y, long) }},
 		{"Attention Dh=4096", func(s *Set[float32]) { Attention(s, o, lse, x, z, u, wide) }},
@@ -310,8 +311,8 @@ func (c *longestCall) add(size int, took time.Duration) {
 }
 
 // watched is a copy of s that keeps the size and time of the longest call of each
-// kernel. The size is that of its first slice, what a packing call writes, or
-// m·n·k of a tile.
+// kernel. The size is that of its first slice, what a packing call writes, what Gemv
+// reads of B, or m·n·k of a tile.
 func watched(s *Set[float32], calls map[string]*longestCall) *Set[float32] {
 	w := *s
 	v := reflect.ValueOf(&w).Elem()
@@ -326,6 +327,9 @@ func watched(s *Set[float32], calls map[string]*longestCall) *Set[float32] {
 			size := args[0].Len()
 			if name == "PackRows" || name == "PackCols" { // dst, src, ld, k, w, width
 				size = int(args[3].Int() * args[5].Int())
+			}
+			if name == "Gemv" { // y, a, b, ldb
+				size *= args[1].Len()
 			}
 			begin := time.Now()
 			results := kernel.Call(args)

@@ -210,15 +210,18 @@ func (a access) mem(base ptr) op.Mem {
 }
 
 // load returns the elements of a slice; lanes beyond the tail are 0.
-func (a access) load(base ptr) vec {
+func (a access) load(base ptr) vec { return a.loadFrom(a.mem(base)) }
+
+// loadFrom is load where the elements do not lie at the offset of all slices.
+func (a access) loadFrom(mem op.Mem) vec {
 	r := a.m.new()
 	switch {
 	case a.rest == nil:
-		a.m.VMOVUPS(a.mem(base), r)
+		a.m.VMOVUPS(mem, r)
 	case a.m.lanes == 16:
-		a.m.VMOVUPS_Z(a.mem(base), a.mask, r)
+		a.m.VMOVUPS_Z(mem, a.mask, r)
 	default:
-		a.m.VMASKMOVPS(a.mem(base), a.mask, r)
+		a.m.VMASKMOVPS(mem, a.mask, r)
 	}
 	return r
 }

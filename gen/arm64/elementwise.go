@@ -22,6 +22,29 @@ func elementwiseFamily(file *File) {
 	})
 	f.RET()
 
+	f = file.Func("GemvNEON", "func(y, a, b []float32, ldb int)",
+		"GemvNEON sets y[j] += Σ_p a[p]·b[p·ldb+j], fused, in order of p.",
+		"Contract: kernels.Set.Gemv.")
+	left, a, next, ldb := f.Len("a"), f.Ptr("a"), f.Ptr("b"), f.Bytes(f.Int("ldb"))
+	for _, rows := range []int{8, 1} { // y is loaded and stored once for all of them
+		f.Loop(left, rows, func() {
+			alpha, row := make([][]V, rows), make([]R, rows)
+			for i := range rows {
+				alpha[i], row[i] = []V{f.LoadDup(a)}, f.Copy(next)
+				f.Add(next, ldb)
+			}
+			y := f.Ptr("y")
+			f.blocks(f.Len("y"), 2, func(b block) {
+				s := b.peek(y)
+				for i := range rows {
+					f.eachTo((*Func).FMLA, s, b.load(row[i]), alpha[i])
+				}
+				b.store(y, s)
+			})
+		})
+	}
+	f.RET()
+
 	f = file.Func("SqrtNEON", "func(y, x []float32)",
 		"SqrtNEON sets y = √x. Contract: kernels.Set.Sqrt.")
 	y, x, n = f.Ptr("y"), f.Ptr("x"), f.Len("y")

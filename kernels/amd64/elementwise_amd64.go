@@ -76,6 +76,18 @@ func AxpyAVX2(y []float32, x []float32, alpha float32)
 //go:noescape
 func AxpyAVX512(y []float32, x []float32, alpha float32)
 
+// GemvAVX2 sets y[j] += Σ_p a[p]·b[p·ldb+j], fused, in order of p.
+// It works like kernels.refGemv, see kernels.Set.
+//
+//go:noescape
+func GemvAVX2(y []float32, a []float32, b []float32, ldb int)
+
+// GemvAVX512 sets y[j] += Σ_p a[p]·b[p·ldb+j], fused, in order of p.
+// It works like kernels.refGemv, see kernels.Set.
+//
+//go:noescape
+func GemvAVX512(y []float32, a []float32, b []float32, ldb int)
+
 // SqrtAVX2 sets y = √x.
 // It works like math.Sqrt, see kernels.Set.
 //

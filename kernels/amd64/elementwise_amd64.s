@@ -904,6 +904,312 @@ end5:
 	VZEROUPPER
 	RET
 
+// func GemvAVX2(y []float32, a []float32, b []float32, ldb int)
+// Requires: AVX, FMA3
+TEXT ·GemvAVX2(SB), NOSPLIT, $0-80
+	MOVQ    a_len+32(FP), AX
+	MOVQ    b_base+48(FP), CX
+	SUBQ    $0x00000008, AX
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	MOVQ         a_base+24(FP), DX
+	MOVQ         a_len+32(FP), BX
+	MOVQ         ldb+72(FP), SI
+	SUBQ         AX, BX
+	VBROADCASTSS -32(DX)(BX*4), Y0
+	VBROADCASTSS -28(DX)(BX*4), Y1
+	VBROADCASTSS -24(DX)(BX*4), Y2
+	VBROADCASTSS -20(DX)(BX*4), Y3
+	VBROADCASTSS -16(DX)(BX*4), Y4
+	VBROADCASTSS -12(DX)(BX*4), Y5
+	VBROADCASTSS -8(DX)(BX*4), Y6
+	VBROADCASTSS -4(DX)(BX*4), Y7
+	SHLQ         $0x02, SI
+	MOVQ         CX, BX
+	LEAQ         (CX)(SI*4), DI
+	LEAQ         (SI)(SI*2), DX
+	LEAQ         (CX)(SI*8), CX
+	MOVQ         y_base+0(FP), R8
+	MOVQ         y_len+8(FP), R9
+	XORQ         R10, R10
+	SUBQ         $0x00000008, R9
+	JB           done4
+	PCALIGN      $0x20
+
+loop3:
+	VMOVUPS     (R8)(R10*4), Y8
+	VFMADD231PS (BX), Y0, Y8
+	VFMADD231PS (BX)(SI*1), Y1, Y8
+	VFMADD231PS (BX)(SI*2), Y2, Y8
+	VFMADD231PS (BX)(DX*1), Y3, Y8
+	VFMADD231PS (DI), Y4, Y8
+	VFMADD231PS (DI)(SI*1), Y5, Y8
+	VFMADD231PS (DI)(SI*2), Y6, Y8
+	VFMADD231PS (DI)(DX*1), Y7, Y8
+	VMOVUPS     Y8, (R8)(R10*4)
+	ADDQ        $0x00000020, BX
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000008, R10
+	SUBQ        $0x00000008, R9
+	JAE         loop3
+
+done4:
+	ADDQ         $0x00000008, R9
+	TESTQ        R9, R9
+	JZ           end5
+	LEAQ         prefix<>+0(SB), R11
+	MOVQ         R9, R12
+	NEGQ         R12
+	VMOVUPS      32(R11)(R12*4), Y8
+	VMASKMOVPS   (R8)(R10*4), Y8, Y9
+	VMASKMOVPS   (BX), Y8, Y10
+	VFMADD231PS  Y10, Y0, Y9
+	VMASKMOVPS   (BX)(SI*1), Y8, Y0
+	VFMADD231PS  Y0, Y1, Y9
+	VMASKMOVPS   (BX)(SI*2), Y8, Y0
+	VFMADD231PS  Y0, Y2, Y9
+	VMASKMOVPS   (BX)(DX*1), Y8, Y0
+	VFMADD231PS  Y0, Y3, Y9
+	VMASKMOVPS   (DI), Y8, Y0
+	VFMADD231PS  Y0, Y4, Y9
+	VMASKMOVPS   (DI)(SI*1), Y8, Y0
+	VFMADD231PS  Y0, Y5, Y9
+	VMASKMOVPS   (DI)(SI*2), Y8, Y0
+	VFMADD231PS  Y0, Y6, Y9
+	VMASKMOVPS   (DI)(DX*1), Y8, Y0
+	VFMADD231PS  Y0, Y7, Y9
+	LEAQ         (R8)(R10*4), DX
+	VMOVAPS      X9, X0
+	TESTQ        $0x00000004, R9
+	JZ           skip6
+	VMOVUPS      X0, (DX)
+	VEXTRACTF128 $0x01, Y9, X0
+	ADDQ         $0x10, DX
+
+skip6:
+	TESTQ    $0x00000002, R9
+	JZ       skip7
+	VMOVLPS  X0, (DX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, DX
+
+skip7:
+	TESTQ  $0x00000001, R9
+	JZ     skip8
+	VMOVSS X0, (DX)
+
+skip8:
+end5:
+	SUBQ $0x00000008, AX
+	JAE  loop1
+
+done2:
+	ADDQ    $0x00000008, AX
+	SUBQ    $0x00000001, AX
+	JB      done10
+	PCALIGN $0x20
+
+loop9:
+	MOVQ         a_base+24(FP), DX
+	MOVQ         a_len+32(FP), BX
+	MOVQ         ldb+72(FP), SI
+	SUBQ         AX, BX
+	VBROADCASTSS -4(DX)(BX*4), Y0
+	SHLQ         $0x02, SI
+	MOVQ         CX, DX
+	LEAQ         (CX)(SI*1), CX
+	MOVQ         y_base+0(FP), BX
+	MOVQ         y_len+8(FP), SI
+	XORQ         DI, DI
+	SUBQ         $0x00000008, SI
+	JB           done12
+	PCALIGN      $0x20
+
+loop11:
+	VMOVUPS     (BX)(DI*4), Y1
+	VFMADD231PS (DX), Y0, Y1
+	VMOVUPS     Y1, (BX)(DI*4)
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000008, DI
+	SUBQ        $0x00000008, SI
+	JAE         loop11
+
+done12:
+	ADDQ         $0x00000008, SI
+	TESTQ        SI, SI
+	JZ           end13
+	LEAQ         prefix<>+0(SB), R8
+	MOVQ         SI, R9
+	NEGQ         R9
+	VMOVUPS      32(R8)(R9*4), Y1
+	VMASKMOVPS   (BX)(DI*4), Y1, Y2
+	VMASKMOVPS   (DX), Y1, Y1
+	VFMADD231PS  Y1, Y0, Y2
+	LEAQ         (BX)(DI*4), DX
+	VMOVAPS      X2, X0
+	TESTQ        $0x00000004, SI
+	JZ           skip14
+	VMOVUPS      X0, (DX)
+	VEXTRACTF128 $0x01, Y2, X0
+	ADDQ         $0x10, DX
+
+skip14:
+	TESTQ    $0x00000002, SI
+	JZ       skip15
+	VMOVLPS  X0, (DX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, DX
+
+skip15:
+	TESTQ  $0x00000001, SI
+	JZ     skip16
+	VMOVSS X0, (DX)
+
+skip16:
+end13:
+	SUBQ $0x00000001, AX
+	JAE  loop9
+
+done10:
+	VZEROUPPER
+	RET
+
+// func GemvAVX512(y []float32, a []float32, b []float32, ldb int)
+// Requires: AVX, AVX512F
+TEXT ·GemvAVX512(SB), NOSPLIT, $0-80
+	MOVQ    a_len+32(FP), AX
+	MOVQ    b_base+48(FP), DX
+	SUBQ    $0x00000008, AX
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	MOVQ         a_base+24(FP), CX
+	MOVQ         a_len+32(FP), SI
+	MOVQ         ldb+72(FP), BX
+	SUBQ         AX, SI
+	VBROADCASTSS -32(CX)(SI*4), Z0
+	VBROADCASTSS -28(CX)(SI*4), Z1
+	VBROADCASTSS -24(CX)(SI*4), Z2
+	VBROADCASTSS -20(CX)(SI*4), Z3
+	VBROADCASTSS -16(CX)(SI*4), Z4
+	VBROADCASTSS -12(CX)(SI*4), Z5
+	VBROADCASTSS -8(CX)(SI*4), Z6
+	VBROADCASTSS -4(CX)(SI*4), Z7
+	SHLQ         $0x02, BX
+	MOVQ         DX, DI
+	LEAQ         (DX)(BX*4), R8
+	LEAQ         (BX)(BX*2), SI
+	LEAQ         (DX)(BX*8), DX
+	MOVQ         y_base+0(FP), R9
+	MOVQ         y_len+8(FP), CX
+	XORQ         R10, R10
+	SUBQ         $0x00000010, CX
+	JB           done4
+	PCALIGN      $0x20
+
+loop3:
+	VMOVUPS     (R9)(R10*4), Z8
+	VFMADD231PS (DI), Z0, Z8
+	VFMADD231PS (DI)(BX*1), Z1, Z8
+	VFMADD231PS (DI)(BX*2), Z2, Z8
+	VFMADD231PS (DI)(SI*1), Z3, Z8
+	VFMADD231PS (R8), Z4, Z8
+	VFMADD231PS (R8)(BX*1), Z5, Z8
+	VFMADD231PS (R8)(BX*2), Z6, Z8
+	VFMADD231PS (R8)(SI*1), Z7, Z8
+	VMOVUPS     Z8, (R9)(R10*4)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, R8
+	ADDQ        $0x00000010, R10
+	SUBQ        $0x00000010, CX
+	JAE         loop3
+
+done4:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end5
+	MOVL        $-1, R11
+	SHLL        CL, R11
+	NOTL        R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R9)(R10*4), K1, Z8
+	VMOVUPS.Z   (DI), K1, Z9
+	VFMADD231PS Z9, Z0, Z8
+	VMOVUPS.Z   (DI)(BX*1), K1, Z0
+	VFMADD231PS Z0, Z1, Z8
+	VMOVUPS.Z   (DI)(BX*2), K1, Z0
+	VFMADD231PS Z0, Z2, Z8
+	VMOVUPS.Z   (DI)(SI*1), K1, Z0
+	VFMADD231PS Z0, Z3, Z8
+	VMOVUPS.Z   (R8), K1, Z0
+	VFMADD231PS Z0, Z4, Z8
+	VMOVUPS.Z   (R8)(BX*1), K1, Z0
+	VFMADD231PS Z0, Z5, Z8
+	VMOVUPS.Z   (R8)(BX*2), K1, Z0
+	VFMADD231PS Z0, Z6, Z8
+	VMOVUPS.Z   (R8)(SI*1), K1, Z0
+	VFMADD231PS Z0, Z7, Z8
+	VMOVUPS     Z8, K1, (R9)(R10*4)
+
+end5:
+	SUBQ $0x00000008, AX
+	JAE  loop1
+
+done2:
+	ADDQ    $0x00000008, AX
+	SUBQ    $0x00000001, AX
+	JB      done7
+	PCALIGN $0x20
+
+loop6:
+	MOVQ         a_base+24(FP), BX
+	MOVQ         a_len+32(FP), SI
+	MOVQ         ldb+72(FP), CX
+	SUBQ         AX, SI
+	VBROADCASTSS -4(BX)(SI*4), Z0
+	SHLQ         $0x02, CX
+	MOVQ         DX, BX
+	LEAQ         (DX)(CX*1), DX
+	MOVQ         y_base+0(FP), SI
+	MOVQ         y_len+8(FP), CX
+	XORQ         DI, DI
+	SUBQ         $0x00000010, CX
+	JB           done9
+	PCALIGN      $0x20
+
+loop8:
+	VMOVUPS     (SI)(DI*4), Z1
+	VFMADD231PS (BX), Z0, Z1
+	VMOVUPS     Z1, (SI)(DI*4)
+	ADDQ        $0x00000040, BX
+	ADDQ        $0x00000010, DI
+	SUBQ        $0x00000010, CX
+	JAE         loop8
+
+done9:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end10
+	MOVL        $-1, R8
+	SHLL        CL, R8
+	NOTL        R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (SI)(DI*4), K1, Z1
+	VMOVUPS.Z   (BX), K1, Z2
+	VFMADD231PS Z2, Z0, Z1
+	VMOVUPS     Z1, K1, (SI)(DI*4)
+
+end10:
+	SUBQ $0x00000001, AX
+	JAE  loop6
+
+done7:
+	VZEROUPPER
+	RET
+
 // func SqrtAVX2(y []float32, x []float32)
 // Requires: AVX
 TEXT ·SqrtAVX2(SB), NOSPLIT, $0-48

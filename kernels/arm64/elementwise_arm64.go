@@ -34,6 +34,12 @@ func ScaleNEON(y, x []float32, alpha float32)
 //go:noescape
 func AxpyNEON(y, x []float32, alpha float32)
 
+// GemvNEON sets y[j] += Σ_p a[p]·b[p·ldb+j], fused, in order of p.
+// Contract: kernels.Set.Gemv.
+//
+//go:noescape
+func GemvNEON(y, a, b []float32, ldb int)
+
 // SqrtNEON sets y = √x. Contract: kernels.Set.Sqrt.
 //
 //go:noescape

@@ -73,6 +73,9 @@ var equivalences = []equivalence{
 	{function: `GemmTile14x.*Tail.*`, operator: "unmask", nth: notLast(14), original: `VMOVUPS\.Z .*\(DX\), .*`,
 		reason: "the lanes too many lie in the next row of C, or in front of it, and are not stored"},
 
+	{function: `GemvAVX2`, operator: "unmask", original: `VMASKMOVPS \(BX\), .*`,
+		reason: "seven rows of B lie behind the first of eight, and the lanes too many are not stored"},
+
 	// Lanes that nobody reads.
 	{operator: "register 2", original: `VMOVHLPS .*`,
 		reason: "the operand gives the upper half of the result, which is not read"},
