@@ -1,10 +1,6 @@
 package kernels
 
-import (
-	"unsafe"
-
-	"github.com/klauspost/cpuid/v2"
-)
+import "unsafe"
 
 // gemmKC is how many terms of a sum are added up in registers: the panel of B, NR
 // of these, stays in L2 and mostly in L1. It is a constant, because the bits depend
@@ -12,7 +8,7 @@ import (
 const gemmKC = 256
 
 // gemmPlan is how a product is cut up: a function of the level, the shape, the
-// strides and the size of the caches. Of the last two the bits of C are free.
+// strides and the Tuning. Of the last two the bits of C are free.
 type gemmPlan struct {
 	path   gemmPath
 	packA  bool // into strips first, by all workers, so many rows at a time:
@@ -31,18 +27,14 @@ const (
 	byRows                  // Axpy: one row of A with the rows of B as they lie
 )
 
-// The sizes that tasks are made for: enough of them that a worker which comes late
-// costs little, and each long enough that its hand-out does.
+// What no Tuning reaches: the bits depend on it, but for thinTaskColumns.
 const (
-	gemmTasks    = 16
-	gemmTaskFLOP = 1 << 20
-	// thinTaskElements is the least part of B that a task takes where B is read once.
-	thinTaskElements = 1 << 15
-	thinTaskColumns  = 384 // a call for each row of B should be longer than its hand-out
+	thinTaskColumns = 384 // a call for each row of B should be longer than its hand-out
 	// dotsRows and axpyRows are the most rows of A that are not worth packing B for.
 	dotsRows, axpyRows = 16, 1
-	// gemmPart is the least length of a part of k.
-	gemmPart = 1024
+	// gemmPart is the least length of a part of k, and gemmPartTasks how many tasks the
+	// parts are to make.
+	gemmPart, gemmPartTasks = 1024, 16
 )
 
 // packElements bounds the scratch memory for packed rows of A.
@@ -59,7 +51,7 @@ type gemmShape struct {
 
 func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	mr, nr, m, n, k := s.Tile.MR, s.Tile.NR, g.m, g.n, g.k
-	p := gemmPlan{parts: 1, rows: m}
+	p, tuned := gemmPlan{parts: 1, rows: m}, CurrentTuning()
 	switch {
 	case g.packed:
 	case g.transB && !g.transA && m <= dotsRows:
@@ -69,11 +61,11 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	}
 	if p.path != byTiles {
 		p.mc = m
-		least := 1 + thinTaskElements/k
+		least := 1 + tuned.ThinElements/k
 		if p.path == byRows {
 			least = max(least, thinTaskColumns)
 		}
-		p.nc = roundUp(min(n, max((n*g.batch+gemmTasks-1)/gemmTasks, least)), 4)
+		p.nc = roundUp(min(n, max((n*g.batch+tuned.Tasks-1)/tuned.Tasks, least)), 4)
 		return p
 	}
 
@@ -96,17 +88,17 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	}
 
 	// Columns are cut before rows: each block of rows reads, or packs, B anew.
-	enough := (min(gemmTasks, 2*g.batch*m*n*k/gemmTaskFLOP) + g.batch - 1) / g.batch
+	enough := (min(tuned.Tasks, 2*g.batch*m*n*k/tuned.TaskFLOP) + g.batch - 1) / g.batch
 	tasks := func(beside, most int) int { return min((enough+beside-1)/beside, most) }
-	high := (m + blockRows - 1) / blockRows
+	high := (m + tuned.BlockRows - 1) / tuned.BlockRows
 	wide := max(1, tasks(high, (n+nr-1)/nr))
 	high = max(high, tasks(wide, (m+4*mr-1)/(4*mr)))
 	p.mc, p.nc = roundUp((m+high-1)/high, mr), roundUp((n+wide-1)/wide, nr)
 
 	// The bits depend on the parts: they are counted from the least blocks, which no
-	// cache reaches.
-	if t := (m + 4*mr - 1) / (4 * mr) * ((n + 4*nr - 1) / (4 * nr)); t < gemmTasks/2 {
-		for p.parts < 8 && p.parts*t < gemmTasks && k/(2*p.parts) >= gemmPart {
+	// Tuning reaches.
+	if t := (m + 4*mr - 1) / (4 * mr) * ((n + 4*nr - 1) / (4 * nr)); t < gemmPartTasks/2 {
+		for p.parts < 8 && p.parts*t < gemmPartTasks && k/(2*p.parts) >= gemmPart {
 			p.parts *= 2
 		}
 	}
@@ -125,14 +117,4 @@ func crowd(n, stride int) int {
 		most = max(most, in[set])
 	}
 	return most
-}
-
-// blockRows are the rows of C of a task: with gemmKC columns, half of L2.
-var blockRows = rowsFor(cpuid.CPU.Cache.L2)
-
-func rowsFor(l2 int) int {
-	if l2 <= 0 {
-		l2 = 512 << 10
-	}
-	return max(l2/2/4/gemmKC, 128)
 }
