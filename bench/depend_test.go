@@ -23,11 +23,11 @@ var layers = [][]string{
 }
 
 // leaves import nothing of this module, but for sideways.
-var leaves = []string{"kernels/amd64", "kernels/arm64", "kernels/opengl", "nn/safetensors", "nn/atomicfile", "nn/npy"}
+var leaves = []string{"kernels/amd64", "kernels/arm64", "kernels/opengl", "nn/safetensors", "nn/atomicfile", "nn/npy", "nn/tuning"}
 
 // sideways are the imports of leaves that are meant: of another leaf, to write
-// files, and of kernels, to convert numbers.
-var sideways = map[string][]string{"nn/safetensors": {"nn/atomicfile", "kernels"}}
+// files, and of kernels, to convert numbers and to tune products.
+var sideways = map[string][]string{"nn/safetensors": {"nn/atomicfile", "kernels"}, "nn/tuning": {"nn/atomicfile", "kernels"}}
 
 // layer returns the number of the layer of an import path, less the module, or
 // −1. Packages below a folder belong to its layer: aimv2/dataset to aimv2.

@@ -13,16 +13,21 @@ import (
 	"github.com/klauspost/cpuid/v2"
 
 	"fuerte/kernels"
+	"fuerte/nn/tuning"
 )
 
 // TestMain heads the output of a benchmark run with what the numbers depend on.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if _, err := kernels.Choose(); err != nil {
+	set, err := kernels.Choose()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
 	if flag.Lookup("test.bench").Value.String() != "" {
+		if err := tuning.Apply(set.Name); err != nil {
+			fmt.Fprintln(os.Stderr, "ignored:", err)
+		}
 		describe(os.Stdout)
 	}
 	os.Exit(m.Run())
@@ -46,6 +51,10 @@ func describe(w io.Writer) {
 		}
 		return fmt.Sprintf("%d KiB", bytes>>10)
 	}
+	tuned := "" // is the default, of which the lines of older files say nothing
+	if t := kernels.CurrentTuning(); t != kernels.DefaultTuning() {
+		tuned = fmt.Sprintf("%+v", t)
+	}
 	fmt.Fprintf(w, "# %s%s\n", time.Now().Format(time.DateOnly), flags())
 	for _, l := range [][2]string{
 		{"cpu-model", c.BrandName},
@@ -54,6 +63,7 @@ func describe(w io.Writer) {
 		{"isa", strings.Join(usable, " ")},
 		{"isa-missing", strings.Join(missing, ", ")},
 		{"isa-chosen", kernels.F32().Name},
+		{"gemm-tuning", tuned},
 		{"go", runtime.Version()},
 	} {
 		if l[1] != "" {

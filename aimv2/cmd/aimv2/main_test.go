@@ -22,8 +22,10 @@ import (
 
 	"fuerte/aimv2"
 	"fuerte/aimv2/report"
+	"fuerte/kernels"
 	"fuerte/nn/npy"
 	"fuerte/nn/safetensors"
+	"fuerte/nn/tuning"
 	"fuerte/tensor"
 )
 
@@ -549,6 +551,46 @@ func TestISA(t *testing.T) {
 		}
 		if status != 0 && (strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, "FUERTE_ISA="+level)) {
 			t.Errorf("FUERTE_ISA=%s: %q", level, r.stderr)
+		}
+	}
+}
+
+// TestTuning: a stored Tuning is applied and changes no output; one that is broken is
+// reported in a line and ignored.
+func TestTuning(t *testing.T) {
+	dir := t.TempDir()
+	pictures(t, dir)
+	set, err := kernels.Choose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "tuning.json")
+	t.Setenv("FUERTE_TUNING", file)
+	if _, err := tuning.Store(set.Name, kernels.Tuning{BlockRows: 64, Tasks: 64, TaskFLOP: 1 << 14, ThinElements: 1 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	broken := filepath.Join(dir, "broken.json")
+	if err := os.WriteFile(broken, []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	first := ""
+	for _, name := range []string{"off", file, broken} {
+		c := program(t, dir, "embed", "-out", "out.npy", "p0.png")
+		c.Env = append(c.Env, "FUERTE_TUNING="+name)
+		var out, diagnostics bytes.Buffer
+		c.Stdout, c.Stderr = &out, &diagnostics
+		r := finished(t, c, &out, &diagnostics, c.Run())
+		features, err := os.ReadFile(filepath.Join(dir, "out.npy"))
+		if r.status != 0 || err != nil {
+			t.Fatalf("FUERTE_TUNING=%s: status %d, %q, %v", name, r.status, r.stderr, err)
+		}
+		if strings.Contains(r.stderr, "aimv2: ignored: tuning: "+broken) != (name == broken) {
+			t.Errorf("FUERTE_TUNING=%s: %q", name, r.stderr)
+		}
+		if first == "" {
+			first = string(features)
+		} else if string(features) != first {
+			t.Errorf("FUERTE_TUNING=%s: other features", name)
 		}
 	}
 }

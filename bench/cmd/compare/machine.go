@@ -43,6 +43,7 @@ func machine() []fact {
 		{"cores", fmt.Sprintf("%d physical, %d logical, %d usable", c.PhysicalCores, c.LogicalCores, runtime.NumCPU())},
 		{"caches", fmt.Sprintf("L1d %s, L2 %s, L3 %s, line %d", size(c.Cache.L1D), size(c.Cache.L2), size(c.Cache.L3), c.CacheLine)},
 		{"levels", strings.Join(usable, " ") + ", in use " + kernels.F32().Name},
+		{"GEMM tuning", fmt.Sprintf("%+v", kernels.CurrentTuning())},
 		{"governor", firstLine("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")},
 		{"huge pages", firstLine("/sys/kernel/mm/transparent_hugepage/enabled")},
 		{"load before", firstLine("/proc/loadavg")},

@@ -36,6 +36,7 @@ import (
 	"time"
 
 	"fuerte/kernels"
+	"fuerte/nn/tuning"
 )
 
 // ours is the name of our program.
@@ -75,9 +76,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if flags.NArg() > 0 {
 		return usage(fmt.Errorf("unexpected argument %q", flags.Arg(0)))
 	}
-	_, err := kernels.Choose()
+	set, err := kernels.Choose()
 	if err != nil {
 		return usage(err)
+	}
+	if err := tuning.Apply(set.Name); err != nil {
+		complain("ignored: %v", err)
 	}
 	if *serving {
 		if err := serve(stdin, stdout); err != nil {

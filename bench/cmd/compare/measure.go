@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"fuerte/bench/internal/stats"
 )
 
 // comparison is how programs are measured. The first of them is ours.
@@ -293,7 +295,7 @@ func (m *measurement) summarize(programs []program, peak float64) {
 		if t.Lost != "" || len(t.Seconds) == 0 {
 			continue
 		}
-		t.Median = median(t.Seconds)
+		t.Median = stats.Median(t.Seconds)
 		t.GFLOPs = m.FLOP / t.Median / 1e9
 	}
 	ours := m.Timings[programs[0].name]
@@ -316,8 +318,8 @@ func (m *measurement) summarize(programs []program, peak float64) {
 	for r := range ratios {
 		ratios[r] = best.Seconds[r] / ours.Seconds[r]
 	}
-	m.Ratio = median(ratios)
-	m.Low, m.High, m.Coverage = medianInterval(ratios)
+	m.Ratio = stats.Median(ratios)
+	m.Low, m.High, m.Coverage = stats.MedianInterval(ratios)
 }
 
 // line is the row for the log.

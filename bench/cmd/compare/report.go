@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"fuerte/bench/internal/stats"
 )
 
 // wantMean and wantLeast are what is asked of the ratios of a table: their
@@ -84,7 +86,7 @@ func (r *report) add(threads int, res passResult) {
 		}
 	}
 	if s.Rows = len(ratios); s.Rows > 0 {
-		s.Mean, s.Percent = geomean(ratios), geomean(percents)
+		s.Mean, s.Percent = stats.Geomean(ratios), stats.Geomean(percents)
 		r.Summary = append(r.Summary, s)
 	}
 }
