@@ -132,7 +132,11 @@ func (e *emitter) dots(cols int, t dotsType) {
 			e.groups(scale, pass)
 		} else {
 			n = e.gp("k")
-			e.passes(n, 8, pass)
+			if whole {
+				e.somePasses(n, 8, pass)
+			} else {
+				e.passes(n, 8, pass)
+			}
 		}
 		if !whole {
 			end := e.label("end")
@@ -166,7 +170,7 @@ func (e *emitter) dots(cols int, t dotsType) {
 			e.VEXTRACTF128(op.Imm(1), s[0], b0.AsX())
 			e.VADDPS(b0.AsX(), s[0].AsX(), s[0].AsX())
 		}
-		if scaled {
+		if scaled && (rows > 1 || !last) {
 			ldc = e.gp("ldc")
 			e.SHLQ(op.Imm(2), ldc)
 		}
@@ -217,10 +221,9 @@ func (e *emitter) dots(cols int, t dotsType) {
 // its scales.
 func (e *emitter) groups(scale []vec, pass func()) {
 	from, n := e.gp("scale"), e.gp("groups")
-	e.passes(n, 1, func() {
+	e.somePasses(n, 1, func() {
 		terms, whole := e.gp("group"), e.label("whole")
-		e.CMPQ(n, op.Imm(0))
-		e.JNZ(op.LabelRef(whole))
+		e.JNZ(op.LabelRef(whole)) // the flags are those of the count of groups
 		e.Load(e.Param("last"), terms)
 		e.Label(whole)
 		ld := e.gp("ldScale")
@@ -235,6 +238,6 @@ func (e *emitter) groups(scale []vec, pass func()) {
 			e.VBROADCASTSS(op.Mem{Base: from, Index: ld, Scale: []uint8{0, 4, 8, 4}[j]}, s)
 		}
 		e.ADDQ(op.Imm(4), from)
-		e.passes(terms, 8, pass)
+		e.somePasses(terms, 8, pass)
 	})
 }

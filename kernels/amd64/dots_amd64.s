@@ -552,39 +552,36 @@ strip1:
 	MOVQ    CX, R9
 	MOVQ    k+8(FP), R11
 	SUBQ    $0x00000008, R11
-	JB      done4
 	PCALIGN $0x20
 
 loop3:
-	VMOVUPS     (R9), Y12
-	VMOVUPS     (R9)(BX*1), Y13
-	VMOVUPS     (R9)(BX*2), Y14
-	VPMOVZXWD   (R10), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y0
-	VFMADD231PS Y15, Y13, Y4
-	VFMADD231PS Y15, Y14, Y8
-	VPMOVZXWD   (R10)(DI*1), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y1
-	VFMADD231PS Y15, Y13, Y5
-	VFMADD231PS Y15, Y14, Y9
-	VPMOVZXWD   (R10)(DI*2), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y2
-	VFMADD231PS Y15, Y13, Y6
-	VFMADD231PS Y15, Y14, Y10
-	VPMOVZXWD   (R10)(R8*1), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y3
-	VFMADD231PS Y15, Y13, Y7
-	VFMADD231PS Y15, Y14, Y11
-	ADDQ        $0x20, R9
-	ADDQ        $0x10, R10
-	SUBQ        $0x00000008, R11
-	JAE         loop3
-
-done4:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      (R9)(BX*1), Y13
+	VMOVUPS      (R9)(BX*2), Y14
+	VPMOVZXWD    (R10), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y8
+	VPMOVZXWD    (R10)(DI*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VFMADD231PS  Y15, Y14, Y9
+	VPMOVZXWD    (R10)(DI*2), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VFMADD231PS  Y15, Y14, Y10
+	VPMOVZXWD    (R10)(R8*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $0x20, R9
+	ADDQ         $0x10, R10
+	SUBQ         $0x00000008, R11
+	JAE          loop3
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -602,7 +599,7 @@ done4:
 	VADDPS       X15, X8, X8
 	MOVB         accumulate+64(FP), R9
 	TESTB        R9, R9
-	JZ           set5
+	JZ           set4
 	VADDPS       (DX), X0, X0
 	VMOVUPS      X0, (DX)
 	ADDQ         SI, DX
@@ -612,9 +609,9 @@ done4:
 	VADDPS       (DX), X8, X8
 	VMOVUPS      X8, (DX)
 	ADDQ         SI, DX
-	JMP          stored6
+	JMP          stored5
 
-set5:
+set4:
 	VMOVUPS X0, (DX)
 	ADDQ    SI, DX
 	VMOVUPS X4, (DX)
@@ -622,7 +619,7 @@ set5:
 	VMOVUPS X8, (DX)
 	ADDQ    SI, DX
 
-stored6:
+stored5:
 	LEAQ (CX)(BX*2), CX
 	ADDQ BX, CX
 	SUBQ $0x03, AX
@@ -630,7 +627,7 @@ stored6:
 
 rest2:
 	CMPQ    AX, $0x02
-	JNZ     fewer7
+	JNZ     fewer6
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -642,34 +639,31 @@ rest2:
 	MOVQ    b+32(FP), AX
 	MOVQ    k+8(FP), R9
 	SUBQ    $0x00000008, R9
-	JB      done9
 	PCALIGN $0x20
 
-loop8:
-	VMOVUPS     (CX), Y12
-	VMOVUPS     (CX)(BX*1), Y13
-	VPMOVZXWD   (AX), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y0
-	VFMADD231PS Y15, Y13, Y4
-	VPMOVZXWD   (AX)(DI*1), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y1
-	VFMADD231PS Y15, Y13, Y5
-	VPMOVZXWD   (AX)(DI*2), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y2
-	VFMADD231PS Y15, Y13, Y6
-	VPMOVZXWD   (AX)(R8*1), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y3
-	VFMADD231PS Y15, Y13, Y7
-	ADDQ        $0x20, CX
-	ADDQ        $0x10, AX
-	SUBQ        $0x00000008, R9
-	JAE         loop8
-
-done9:
+loop7:
+	VMOVUPS      (CX), Y12
+	VMOVUPS      (CX)(BX*1), Y13
+	VPMOVZXWD    (AX), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VPMOVZXWD    (AX)(DI*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VPMOVZXWD    (AX)(DI*2), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VPMOVZXWD    (AX)(R8*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x00000008, R9
+	JAE          loop7
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -682,7 +676,7 @@ done9:
 	VADDPS       X15, X4, X4
 	MOVB         accumulate+64(FP), AL
 	TESTB        AL, AL
-	JZ           set10
+	JZ           set8
 	VADDPS       (DX), X0, X0
 	VMOVUPS      X0, (DX)
 	ADDQ         SI, DX
@@ -691,16 +685,16 @@ done9:
 	VZEROUPPER
 	RET
 
-set10:
+set8:
 	VMOVUPS X0, (DX)
 	ADDQ    SI, DX
 	VMOVUPS X4, (DX)
 	VZEROUPPER
 	RET
 
-fewer7:
+fewer6:
 	CMPQ    AX, $0x01
-	JNZ     fewer12
+	JNZ     fewer10
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -708,29 +702,26 @@ fewer7:
 	MOVQ    b+32(FP), AX
 	MOVQ    k+8(FP), BX
 	SUBQ    $0x00000008, BX
-	JB      done14
 	PCALIGN $0x20
 
-loop13:
-	VMOVUPS     (CX), Y12
-	VPMOVZXWD   (AX), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y0
-	VPMOVZXWD   (AX)(DI*1), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y1
-	VPMOVZXWD   (AX)(DI*2), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y2
-	VPMOVZXWD   (AX)(R8*1), Y15
-	VPSLLD      $0x10, Y15, Y15
-	VFMADD231PS Y15, Y12, Y3
-	ADDQ        $0x20, CX
-	ADDQ        $0x10, AX
-	SUBQ        $0x00000008, BX
-	JAE         loop13
-
-done14:
+loop11:
+	VMOVUPS      (CX), Y12
+	VPMOVZXWD    (AX), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VPMOVZXWD    (AX)(DI*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VPMOVZXWD    (AX)(DI*2), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VPMOVZXWD    (AX)(R8*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y3
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x00000008, BX
+	JAE          loop11
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -738,18 +729,18 @@ done14:
 	VADDPS       X15, X0, X0
 	MOVB         accumulate+64(FP), AL
 	TESTB        AL, AL
-	JZ           set15
+	JZ           set12
 	VADDPS       (DX), X0, X0
 	VMOVUPS      X0, (DX)
 	VZEROUPPER
 	RET
 
-set15:
+set12:
 	VMOVUPS X0, (DX)
 	VZEROUPPER
 	RET
 
-fewer12:
+fewer10:
 	VZEROUPPER
 	RET
 
@@ -786,35 +777,32 @@ strip1:
 	MOVQ    CX, R9
 	MOVQ    k+8(FP), R11
 	SUBQ    $0x00000008, R11
-	JB      done4
 	PCALIGN $0x20
 
 loop3:
-	VMOVUPS     (R9), Y12
-	VMOVUPS     (R9)(BX*1), Y13
-	VMOVUPS     (R9)(BX*2), Y14
-	VCVTPH2PS   (R10), Y15
-	VFMADD231PS Y15, Y12, Y0
-	VFMADD231PS Y15, Y13, Y4
-	VFMADD231PS Y15, Y14, Y8
-	VCVTPH2PS   (R10)(DI*1), Y15
-	VFMADD231PS Y15, Y12, Y1
-	VFMADD231PS Y15, Y13, Y5
-	VFMADD231PS Y15, Y14, Y9
-	VCVTPH2PS   (R10)(DI*2), Y15
-	VFMADD231PS Y15, Y12, Y2
-	VFMADD231PS Y15, Y13, Y6
-	VFMADD231PS Y15, Y14, Y10
-	VCVTPH2PS   (R10)(R8*1), Y15
-	VFMADD231PS Y15, Y12, Y3
-	VFMADD231PS Y15, Y13, Y7
-	VFMADD231PS Y15, Y14, Y11
-	ADDQ        $0x20, R9
-	ADDQ        $0x10, R10
-	SUBQ        $0x00000008, R11
-	JAE         loop3
-
-done4:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      (R9)(BX*1), Y13
+	VMOVUPS      (R9)(BX*2), Y14
+	VCVTPH2PS    (R10), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y8
+	VCVTPH2PS    (R10)(DI*1), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VFMADD231PS  Y15, Y14, Y9
+	VCVTPH2PS    (R10)(DI*2), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VFMADD231PS  Y15, Y14, Y10
+	VCVTPH2PS    (R10)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $0x20, R9
+	ADDQ         $0x10, R10
+	SUBQ         $0x00000008, R11
+	JAE          loop3
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -832,7 +820,7 @@ done4:
 	VADDPS       X15, X8, X8
 	MOVB         accumulate+64(FP), R9
 	TESTB        R9, R9
-	JZ           set5
+	JZ           set4
 	VADDPS       (DX), X0, X0
 	VMOVUPS      X0, (DX)
 	ADDQ         SI, DX
@@ -842,9 +830,9 @@ done4:
 	VADDPS       (DX), X8, X8
 	VMOVUPS      X8, (DX)
 	ADDQ         SI, DX
-	JMP          stored6
+	JMP          stored5
 
-set5:
+set4:
 	VMOVUPS X0, (DX)
 	ADDQ    SI, DX
 	VMOVUPS X4, (DX)
@@ -852,7 +840,7 @@ set5:
 	VMOVUPS X8, (DX)
 	ADDQ    SI, DX
 
-stored6:
+stored5:
 	LEAQ (CX)(BX*2), CX
 	ADDQ BX, CX
 	SUBQ $0x03, AX
@@ -860,7 +848,7 @@ stored6:
 
 rest2:
 	CMPQ    AX, $0x02
-	JNZ     fewer7
+	JNZ     fewer6
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -872,30 +860,27 @@ rest2:
 	MOVQ    b+32(FP), AX
 	MOVQ    k+8(FP), R9
 	SUBQ    $0x00000008, R9
-	JB      done9
 	PCALIGN $0x20
 
-loop8:
-	VMOVUPS     (CX), Y12
-	VMOVUPS     (CX)(BX*1), Y13
-	VCVTPH2PS   (AX), Y15
-	VFMADD231PS Y15, Y12, Y0
-	VFMADD231PS Y15, Y13, Y4
-	VCVTPH2PS   (AX)(DI*1), Y15
-	VFMADD231PS Y15, Y12, Y1
-	VFMADD231PS Y15, Y13, Y5
-	VCVTPH2PS   (AX)(DI*2), Y15
-	VFMADD231PS Y15, Y12, Y2
-	VFMADD231PS Y15, Y13, Y6
-	VCVTPH2PS   (AX)(R8*1), Y15
-	VFMADD231PS Y15, Y12, Y3
-	VFMADD231PS Y15, Y13, Y7
-	ADDQ        $0x20, CX
-	ADDQ        $0x10, AX
-	SUBQ        $0x00000008, R9
-	JAE         loop8
-
-done9:
+loop7:
+	VMOVUPS      (CX), Y12
+	VMOVUPS      (CX)(BX*1), Y13
+	VCVTPH2PS    (AX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VCVTPH2PS    (AX)(DI*1), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VCVTPH2PS    (AX)(DI*2), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VCVTPH2PS    (AX)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x00000008, R9
+	JAE          loop7
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -908,7 +893,7 @@ done9:
 	VADDPS       X15, X4, X4
 	MOVB         accumulate+64(FP), AL
 	TESTB        AL, AL
-	JZ           set10
+	JZ           set8
 	VADDPS       (DX), X0, X0
 	VMOVUPS      X0, (DX)
 	ADDQ         SI, DX
@@ -917,16 +902,16 @@ done9:
 	VZEROUPPER
 	RET
 
-set10:
+set8:
 	VMOVUPS X0, (DX)
 	ADDQ    SI, DX
 	VMOVUPS X4, (DX)
 	VZEROUPPER
 	RET
 
-fewer7:
+fewer6:
 	CMPQ    AX, $0x01
-	JNZ     fewer12
+	JNZ     fewer10
 	VXORPS  Y0, Y0, Y0
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
@@ -934,25 +919,22 @@ fewer7:
 	MOVQ    b+32(FP), AX
 	MOVQ    k+8(FP), BX
 	SUBQ    $0x00000008, BX
-	JB      done14
 	PCALIGN $0x20
 
-loop13:
-	VMOVUPS     (CX), Y12
-	VCVTPH2PS   (AX), Y15
-	VFMADD231PS Y15, Y12, Y0
-	VCVTPH2PS   (AX)(DI*1), Y15
-	VFMADD231PS Y15, Y12, Y1
-	VCVTPH2PS   (AX)(DI*2), Y15
-	VFMADD231PS Y15, Y12, Y2
-	VCVTPH2PS   (AX)(R8*1), Y15
-	VFMADD231PS Y15, Y12, Y3
-	ADDQ        $0x20, CX
-	ADDQ        $0x10, AX
-	SUBQ        $0x00000008, BX
-	JAE         loop13
-
-done14:
+loop11:
+	VMOVUPS      (CX), Y12
+	VCVTPH2PS    (AX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VCVTPH2PS    (AX)(DI*1), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VCVTPH2PS    (AX)(DI*2), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VCVTPH2PS    (AX)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x00000008, BX
+	JAE          loop11
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -960,18 +942,18 @@ done14:
 	VADDPS       X15, X0, X0
 	MOVB         accumulate+64(FP), AL
 	TESTB        AL, AL
-	JZ           set15
+	JZ           set12
 	VADDPS       (DX), X0, X0
 	VMOVUPS      X0, (DX)
 	VZEROUPPER
 	RET
 
-set15:
+set12:
 	VMOVUPS X0, (DX)
 	VZEROUPPER
 	RET
 
-fewer12:
+fewer10:
 	VZEROUPPER
 	RET
 
@@ -1002,16 +984,14 @@ strip1:
 	MOVQ    scale+40(FP), R10
 	MOVQ    groups+64(FP), R11
 	SUBQ    $0x00000001, R11
-	JB      done4
 	PCALIGN $0x20
 
 loop3:
 	MOVQ group+56(FP), R12
-	CMPQ R11, $0x00
-	JNZ  whole5
+	JNZ  whole4
 	MOVQ last+72(FP), R12
 
-whole5:
+whole4:
 	MOVQ         ldScale+48(FP), R13
 	VBROADCASTSS (R10), Y0
 	VBROADCASTSS (R10)(R13*4), Y1
@@ -1020,42 +1000,37 @@ whole5:
 	VBROADCASTSS (R10)(R13*4), Y3
 	ADDQ         $0x04, R10
 	SUBQ         $0x00000008, R12
-	JB           done7
 	PCALIGN      $0x20
 
-loop6:
-	VMOVUPS     (R8), Y12
-	VMOVUPS     (R8)(BX*1), Y13
-	VPMOVSXBD   (R9), Y14
-	VCVTDQ2PS   Y14, Y14
-	VMULPS      Y0, Y14, Y14
-	VFMADD231PS Y14, Y12, Y4
-	VFMADD231PS Y14, Y13, Y8
-	VPMOVSXBD   (R9)(SI*1), Y14
-	VCVTDQ2PS   Y14, Y14
-	VMULPS      Y1, Y14, Y14
-	VFMADD231PS Y14, Y12, Y5
-	VFMADD231PS Y14, Y13, Y9
-	VPMOVSXBD   (R9)(SI*2), Y14
-	VCVTDQ2PS   Y14, Y14
-	VMULPS      Y2, Y14, Y14
-	VFMADD231PS Y14, Y12, Y6
-	VFMADD231PS Y14, Y13, Y10
-	VPMOVSXBD   (R9)(DI*1), Y14
-	VCVTDQ2PS   Y14, Y14
-	VMULPS      Y3, Y14, Y14
-	VFMADD231PS Y14, Y12, Y7
-	VFMADD231PS Y14, Y13, Y11
-	ADDQ        $0x20, R8
-	ADDQ        $0x08, R9
-	SUBQ        $0x00000008, R12
-	JAE         loop6
-
-done7:
-	SUBQ $0x00000001, R11
-	JAE  loop3
-
-done4:
+loop5:
+	VMOVUPS      (R8), Y12
+	VMOVUPS      (R8)(BX*1), Y13
+	VPMOVSXBD    (R9), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y8
+	VPMOVSXBD    (R9)(SI*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y1, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y5
+	VFMADD231PS  Y14, Y13, Y9
+	VPMOVSXBD    (R9)(SI*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y2, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y10
+	VPMOVSXBD    (R9)(DI*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y3, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y7
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x20, R8
+	ADDQ         $0x08, R9
+	SUBQ         $0x00000008, R12
+	JAE          loop5
+	SUBQ         $0x00000001, R11
+	JAE          loop3
 	VHADDPS      Y5, Y4, Y4
 	VHADDPS      Y7, Y6, Y6
 	VHADDPS      Y6, Y4, Y4
@@ -1070,29 +1045,29 @@ done4:
 	SHLQ         $0x02, R8
 	MOVB         accumulate+96(FP), R9
 	TESTB        R9, R9
-	JZ           set8
+	JZ           set6
 	VADDPS       (DX), X4, X4
 	VMOVUPS      X4, (DX)
 	ADDQ         R8, DX
 	VADDPS       (DX), X8, X8
 	VMOVUPS      X8, (DX)
 	ADDQ         R8, DX
-	JMP          stored9
+	JMP          stored7
 
-set8:
+set6:
 	VMOVUPS X4, (DX)
 	ADDQ    R8, DX
 	VMOVUPS X8, (DX)
 	ADDQ    R8, DX
 
-stored9:
+stored7:
 	LEAQ (CX)(BX*2), CX
 	SUBQ $0x02, AX
 	JMP  strip1
 
 rest2:
 	CMPQ    AX, $0x01
-	JNZ     fewer10
+	JNZ     fewer8
 	VXORPS  Y4, Y4, Y4
 	VXORPS  Y5, Y5, Y5
 	VXORPS  Y6, Y6, Y6
@@ -1101,16 +1076,14 @@ rest2:
 	MOVQ    scale+40(FP), BX
 	MOVQ    groups+64(FP), R8
 	SUBQ    $0x00000001, R8
-	JB      done12
 	PCALIGN $0x20
 
-loop11:
+loop9:
 	MOVQ group+56(FP), R9
-	CMPQ R8, $0x00
-	JNZ  whole13
+	JNZ  whole10
 	MOVQ last+72(FP), R9
 
-whole13:
+whole10:
 	MOVQ         ldScale+48(FP), R10
 	VBROADCASTSS (BX), Y0
 	VBROADCASTSS (BX)(R10*4), Y1
@@ -1119,57 +1092,50 @@ whole13:
 	VBROADCASTSS (BX)(R10*4), Y3
 	ADDQ         $0x04, BX
 	SUBQ         $0x00000008, R9
-	JB           done15
 	PCALIGN      $0x20
 
-loop14:
-	VMOVUPS     (CX), Y12
-	VPMOVSXBD   (AX), Y14
-	VCVTDQ2PS   Y14, Y14
-	VMULPS      Y0, Y14, Y14
-	VFMADD231PS Y14, Y12, Y4
-	VPMOVSXBD   (AX)(SI*1), Y14
-	VCVTDQ2PS   Y14, Y14
-	VMULPS      Y1, Y14, Y14
-	VFMADD231PS Y14, Y12, Y5
-	VPMOVSXBD   (AX)(SI*2), Y14
-	VCVTDQ2PS   Y14, Y14
-	VMULPS      Y2, Y14, Y14
-	VFMADD231PS Y14, Y12, Y6
-	VPMOVSXBD   (AX)(DI*1), Y14
-	VCVTDQ2PS   Y14, Y14
-	VMULPS      Y3, Y14, Y14
-	VFMADD231PS Y14, Y12, Y7
-	ADDQ        $0x20, CX
-	ADDQ        $0x08, AX
-	SUBQ        $0x00000008, R9
-	JAE         loop14
-
-done15:
-	SUBQ $0x00000001, R8
-	JAE  loop11
-
-done12:
+loop11:
+	VMOVUPS      (CX), Y12
+	VPMOVSXBD    (AX), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VPMOVSXBD    (AX)(SI*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y1, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y5
+	VPMOVSXBD    (AX)(SI*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y2, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VPMOVSXBD    (AX)(DI*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y3, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y7
+	ADDQ         $0x20, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x00000008, R9
+	JAE          loop11
+	SUBQ         $0x00000001, R8
+	JAE          loop9
 	VHADDPS      Y5, Y4, Y4
 	VHADDPS      Y7, Y6, Y6
 	VHADDPS      Y6, Y4, Y4
 	VEXTRACTF128 $0x01, Y4, X14
 	VADDPS       X14, X4, X4
-	MOVQ         ldc+88(FP), AX
-	SHLQ         $0x02, AX
 	MOVB         accumulate+96(FP), AL
 	TESTB        AL, AL
-	JZ           set16
+	JZ           set12
 	VADDPS       (DX), X4, X4
 	VMOVUPS      X4, (DX)
 	VZEROUPPER
 	RET
 
-set16:
+set12:
 	VMOVUPS X4, (DX)
 	VZEROUPPER
 	RET
 
-fewer10:
+fewer8:
 	VZEROUPPER
 	RET
