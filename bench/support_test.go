@@ -68,12 +68,19 @@ func kernelTable(t *testing.T) string {
 	var b strings.Builder
 	b.WriteString("| kernel | reference | AVX2 | AVX-512 | NEON |\n|---|---|---|---|---|\n")
 	set := reflect.TypeFor[kernels.Set[float32]]()
+	reference := reflect.ValueOf(kernels.Reference[float32]()).Elem()
 	for i := range set.NumField() {
 		f := set.Field(i)
 		if f.Type.Kind() != reflect.Func && f.Type.Kind() != reflect.Struct {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s | ✓ |", f.Name)
+		without := "Go" // assembly
+		if f.Type.Kind() == reflect.Func && reference.Field(i).IsNil() {
+			without = "–"
+			fmt.Fprintf(&b, "| %s | – |", f.Name)
+		} else {
+			fmt.Fprintf(&b, "| %s | ✓ |", f.Name)
+		}
 		for _, l := range levels {
 			switch {
 			case has[l][f.Name]:
@@ -81,7 +88,7 @@ func kernelTable(t *testing.T) string {
 			case l == "avx512" && has["avx2"][f.Name]:
 				b.WriteString(" AVX2 |")
 			default:
-				b.WriteString(" Go |")
+				fmt.Fprintf(&b, " %s |", without)
 			}
 		}
 		b.WriteString("\n")

@@ -40,6 +40,10 @@ func goodCalls() []goodCall {
 		{function: "GemmBatched", op: "gemm-batched", f: GemmBatched[float32], args: []any{s, false, true, 2, 3, 2, 4, v(20 + 2*5 + 4), 5, 20, v(9 + 4 + 5), 5, 9, v(8 + 2*3 + 2), 3, 8, true}},
 		{function: "GemmMixed", op: "gemm-mixed", f: GemmMixed[BF16, float32], args: []any{s, false, true, 3, 2, 4, make([]BF16, 2*5+4), 5, v(4 + 5), 5, v(2*3 + 2), 3, true}},
 		{function: "PackMixed", op: "pack-b", f: PackMixed[BF16], args: []any{new(PackedB[float32]), s, true, 4, 2, make([]BF16, 4+5), 5}, loose: []int{0}},
+		{function: "GemmInt8", op: "gemm-int8", f: GemmInt8, args: []any{s, 3, v(2*5 + 4), 5, &Int8Matrix{2, 4, 2, make([]int8, 8), v(4)}, v(2*3 + 2), 3, &Epilogue[float32]{Bias: v(2)}}},
+		{function: "PackInt8", op: "pack-b", f: PackInt8, args: []any{new(PackedB[float32]), s, &Int8Matrix{2, 4, 4, make([]int8, 8), v(2)}}, loose: []int{0}},
+		{function: "Dequantize", op: "dequantize", f: (*Int8Matrix).Dequantize, args: []any{&Int8Matrix{2, 4, 3, make([]int8, 8), v(4)}, s, v(5 + 4), 5}},
+		{function: "Quantize", op: "quantize", f: Quantize, args: []any{v(5 + 4), 2, 4, 5, 3}},
 		{function: "GemmFused", op: "gemm-fused", f: GemmFused[float32], args: []any{s, false, false, 3, 2, 4, v(2*5 + 4), 5, v(3*2 + 2), 2, v(2*3 + 2), 3, &Epilogue[float32]{Bias: v(2)}}},
 		{function: "GemmPacked", op: "gemm-packed", f: GemmPacked[float32], args: []any{s, false, 3, v(2*5 + 4), 5, packed, v(2*3 + 2), 3, (*Epilogue[float32])(nil)}},
 		{function: "Attention", op: "attention", f: Attention[float32], args: []any{s, v(60), v(12), v(60), v(80), v(80), a}, optional: []int{2}},
@@ -117,6 +121,18 @@ func TestBadInput(t *testing.T) {
 			case *Epilogue[float32]: // TestPackedB spoils its fields
 			case []BF16:
 				bad = append(bad, []BF16(nil), make([]BF16, len(arg)-1, len(arg)+1000))
+			case *Int8Matrix:
+				bad = append(bad, (*Int8Matrix)(nil), &Int8Matrix{})
+				for _, spoil := range []func(w *Int8Matrix){
+					func(w *Int8Matrix) { w.N++ }, func(w *Int8Matrix) { w.N = -1 }, func(w *Int8Matrix) { w.N = math.MaxInt },
+					func(w *Int8Matrix) { w.K++ }, func(w *Int8Matrix) { w.K = -1 }, func(w *Int8Matrix) { w.K = math.MaxInt/4 + 2 },
+					func(w *Int8Matrix) { w.Group = 0 }, func(w *Int8Matrix) { w.Group = -4 }, func(w *Int8Matrix) { w.Group = 1 },
+					func(w *Int8Matrix) { w.Data = w.Data[:len(w.Data)-1] }, func(w *Int8Matrix) { w.Scale = w.Scale[:len(w.Scale)-1] },
+				} {
+					w := *arg
+					spoil(&w)
+					bad = append(bad, &w)
+				}
 			case *PackedB[float32]:
 				if !slices.Contains(c.loose, i) { // it is read
 					bad = append(bad, (*PackedB[float32])(nil), &PackedB[float32]{})

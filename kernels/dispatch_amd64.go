@@ -27,6 +27,9 @@ func archSets() []*Set[float32] {
 	avx2.FMALoop, avx2.FMALoopFLOP = amd64.FMAPeakAVX2, 192
 	avx2.PackRows, avx2.PackCols = packRows, packCols
 	avx2.Dots = dots
+	avx2.DotsBF16 = dotsHalves[BF16](amd64.Dots4BF16AVX2)
+	avx2.DotsF16 = dotsHalves[F16](amd64.Dots4F16AVX2)
+	avx2.DotsInt8 = dotsInt8
 	avx2.Add = amd64.AddAVX2
 	avx2.Sub = amd64.SubAVX2
 	avx2.Mul = amd64.MulAVX2
@@ -38,6 +41,7 @@ func archSets() []*Set[float32] {
 	avx2.ToBF16 = toHalves[BF16](amd64.ToBF16AVX2)
 	avx2.FromF16 = ofHalves[F16](amd64.FromF16AVX2)
 	avx2.ToF16 = toHalves[F16](amd64.ToF16AVX2)
+	avx2.FromInt8 = amd64.FromInt8AVX2
 	avx2.Exp = amd64.ExpAVX2
 	avx2.Log = amd64.LogAVX2
 	avx2.Sqrt = amd64.SqrtAVX2
@@ -74,6 +78,7 @@ func archSets() []*Set[float32] {
 	avx512.ToBF16 = toHalves[BF16](amd64.ToBF16AVX512)
 	avx512.FromF16 = ofHalves[F16](amd64.FromF16AVX512)
 	avx512.ToF16 = toHalves[F16](amd64.ToF16AVX512)
+	avx512.FromInt8 = amd64.FromInt8AVX512
 	avx512.Exp = amd64.ExpAVX512
 	avx512.Log = amd64.LogAVX512
 	avx512.Sqrt = amd64.SqrtAVX512
@@ -139,6 +144,24 @@ func dots(m, n, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc
 	}
 	for ; j < n; j++ {
 		amd64.Dots1AVX2(m, k, a, lda, offset(b, j*ldb), ldb, offset(c, j), ldc, accumulate)
+	}
+}
+
+// dotsHalves takes four columns at a time, and hands their bits over.
+func dotsHalves[H BF16 | F16](run func(m, k int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, accumulate bool)) func(m, n, k int, a *float32, lda int, b *H, ldb int, c *float32, ldc int, accumulate bool) {
+	return func(m, n, k int, a *float32, lda int, b *H, ldb int, c *float32, ldc int, accumulate bool) {
+		for j := 0; j < n; j += 4 {
+			run(m, k, a, lda, (*uint16)(unsafe.Pointer(offset(b, j*ldb))), ldb, offset(c, j), ldc, accumulate)
+		}
+	}
+}
+
+// dotsInt8 takes four columns at a time.
+func dotsInt8(m, n, k int, a *float32, lda int, b *int8, ldb int, scale *float32, ldScale, group int, c *float32, ldc int, accumulate bool) {
+	groups := (k-1)/group + 1
+	last := k - (groups-1)*group
+	for j := 0; j < n; j += 4 {
+		amd64.Dots4Int8AVX2(m, a, lda, offset(b, j*ldb), ldb, offset(scale, j*ldScale), ldScale, group, groups, last, offset(c, j), ldc, accumulate)
 	}
 }
 

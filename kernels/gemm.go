@@ -168,6 +168,9 @@ type gemm[T Float] struct {
 	// wideA and wideB read an operand that is not stored as T, in place of a and b: they
 	// set dst to the elements that are stored from at on.
 	wideA, wideB func(dst []T, at int)
+	// narrowDots is Set.Dots for B as it is stored, from its row j on, with the limits of
+	// Set.DotsBF16; nil where there is none.
+	narrowDots func(m, n int, a *T, lda, j int, c *T, ldc int)
 
 	batch                     int // products, and from one to the next:
 	strideA, strideB, strideC int
@@ -231,7 +234,7 @@ func (g *gemm[T]) setB(op string, transB bool, sizeB, ldb int) {
 // free keeps no operand alive.
 func (g *gemm[T]) free() {
 	g.a, g.b, g.c, g.strips, g.packed, g.partials, g.epilogue, g.accumulate = nil, nil, nil, nil, nil, nil, nil, false
-	g.wideA, g.wideB = nil, nil
+	g.wideA, g.wideB, g.narrowDots = nil, nil, nil
 	g.pool.Put(g)
 }
 
@@ -505,7 +508,14 @@ func (g *gemm[T]) thin(a, b, c []T, j, w int) {
 			x = scratch[T](columns * g.k)
 			defer x.free()
 		}
-		for q := 0; q < w; q += columns {
+		q := 0
+		if g.narrowDots != nil && g.k%8 == 0 {
+			for four := w &^ 3; q < four; q += min(columns, four-q) {
+				stopPoint()
+				g.narrowDots(g.m, min(columns, four-q), &a[0], lda, j+q, &c[q], g.ldc)
+			}
+		}
+		for ; q < w; q += columns {
 			stopPoint()
 			n := min(columns, w-q)
 			var y *T

@@ -15,6 +15,7 @@ func GemmMixed[A, B Storage](s *Set[float32], transA, transB bool, m, n, k int, 
 	g.setB("gemm-mixed", transB, len(b), ldb)
 	g.a, g.wideA = widening(s, a)
 	g.b, g.wideB = widening(s, b)
+	g.narrowDots = dotting(s, k, b, ldb, accumulate)
 	g.accumulate = accumulate
 	g.run()
 }
@@ -39,4 +40,23 @@ func widening[E Storage](s *Set[float32], x []E) ([]float32, func(dst []float32,
 		return nil, func(dst []float32, at int) { s.FromF16(dst, x[at:]) }
 	}
 	return any(x).([]float32), nil
+}
+
+// dotting returns gemm.narrowDots for b of 16 bits.
+func dotting[E Storage](s *Set[float32], k int, b []E, ldb int, accumulate bool) func(m, n int, a *float32, lda, j int, c *float32, ldc int) {
+	switch b := any(b).(type) {
+	case []BF16:
+		if s.DotsBF16 != nil {
+			return func(m, n int, a *float32, lda, j int, c *float32, ldc int) {
+				s.DotsBF16(m, n, k, a, lda, &b[j*ldb], ldb, c, ldc, accumulate)
+			}
+		}
+	case []F16:
+		if s.DotsF16 != nil {
+			return func(m, n int, a *float32, lda, j int, c *float32, ldc int) {
+				s.DotsF16(m, n, k, a, lda, &b[j*ldb], ldb, c, ldc, accumulate)
+			}
+		}
+	}
+	return nil
 }

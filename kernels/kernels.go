@@ -96,6 +96,15 @@ type Set[T Float] struct {
 	// m, n, k ≥ 1; memory as Tile.Run.
 	// Error: ≤ (k/8+8)·u·Σ|a||b| + 1.5e-45·k, and 1 ULP more if accumulate.
 	Dots func(m, n, k int, a *T, lda int, b *T, ldb int, c *T, ldc int, accumulate bool)
+	// DotsBF16 is Dots of B widened, which it reads once as it lies; n is a multiple of 4
+	// and k of 8. Of this and the next two: it may be nil, Dots of rows widened before
+	// does the same. Error: as Dots. Bits: those of Dots.
+	DotsBF16 func(m, n, k int, a *T, lda int, b *BF16, ldb int, c *T, ldc int, accumulate bool)
+	// DotsF16 is Dots of B widened, as DotsBF16. Error: as Dots. Bits: those of Dots.
+	DotsF16 func(m, n, k int, a *T, lda int, b *F16, ldb int, c *T, ldc int, accumulate bool)
+	// DotsInt8 is Dots, as DotsBF16, of scale[j·ldScale+⌊p/group⌋]·b[j·ldb+p], rounded
+	// as by FromInt8; group ≥ 8 is a multiple of 8. Error: as Dots. Bits: those of Dots.
+	DotsInt8 func(m, n, k int, a *T, lda int, b *int8, ldb int, scale *T, ldScale, group int, c *T, ldc int, accumulate bool)
 
 	// Add sets y = a + b. Error: correctly rounded.
 	Add func(y, a, b []T)
@@ -130,6 +139,8 @@ type Set[T Float] struct {
 	// and to ±Inf from 65520 on; a NaN is made quiet and keeps its sign and the upper
 	// bits of its payload.
 	ToF16 func(y []F16, x []T)
+	// FromInt8 sets y = scale·x; they lie apart. Error: correctly rounded.
+	FromInt8 func(y []T, x []int8, scale T)
 
 	// Exp sets y = eˣ. Error: ≤ 1.7 ULP; a result below the smallest normal
 	// number may be 0; +Inf above overflow; NaN stays NaN.

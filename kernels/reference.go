@@ -25,6 +25,7 @@ func Reference[T Float]() *Set[T] {
 		ToBF16:           refToBF16[T],
 		FromF16:          refFromF16[T],
 		ToF16:            refToF16[T],
+		FromInt8:         refFromInt8[T],
 		Exp:              refMap[T](math.Exp),
 		Log:              refMap[T](math.Log),
 		Sqrt:             refMap[T](math.Sqrt),

@@ -63,7 +63,7 @@ func halfEdges(h halfFormat) (x []float32) {
 // testConversion compares y = x with the scalar conversion, bit for bit: all of x
 // at once; then in short calls, of which most are tails; then fenced, for every
 // length about the widths of vectors.
-func testConversion[Y, X float32 | BF16 | F16](t *testing.T, run func(y []Y, x []X), scalar func(X) Y, all []X) {
+func testConversion[Y, X float32 | BF16 | F16 | int8](t *testing.T, run func(y []Y, x []X), scalar func(X) Y, all []X) {
 	want := make([]Y, len(all))
 	for i, x := range all {
 		want[i] = scalar(x)
@@ -130,7 +130,7 @@ func testConversion[Y, X float32 | BF16 | F16](t *testing.T, run func(y []Y, x [
 }
 
 // bitsOf returns what takes the bits of an E.
-func bitsOf[E float32 | BF16 | F16]() func(E) uint32 {
+func bitsOf[E float32 | BF16 | F16 | int8]() func(E) uint32 {
 	if unsafe.Sizeof(*new(E)) == 4 {
 		return func(x E) uint32 { return math.Float32bits(float32(x)) }
 	}

@@ -17,7 +17,7 @@ import (
 // lines of their comments: whoever edits a comment changes what is tested. The
 // sources are embedded, for an emulated machine has none.
 
-//go:embed kernels.go gemm.go gemm_mixed.go attention.go rows.go parallel.go
+//go:embed kernels.go gemm.go gemm_mixed.go int8.go attention.go rows.go parallel.go
 var embedded embed.FS
 
 var sourceFiles = sync.OnceValue(func() (files []*ast.File) {
@@ -133,6 +133,7 @@ var (
 	tileBound    = stated("Tile", "≤ k·u·Σ|a||b| + #·k per element, u the unit round-off (and # ULP more if accumulate)")
 	dotsBound    = stated("Set.Dots", "≤ (k/#+#)·u·Σ|a||b| + #·k, and # ULP more if accumulate")
 	gemvBound    = one("Set.Gemv", "≤ k·u·(|y| + Σ|a||b|) + #·k, k = len(a)")
+	int8Bound    = stated("Quantize", "|ŵ−w| ≤ #·Scale + # per element")
 	gemmBound    = stated("Gemm", "≤ (k+⌈k/#⌉)·u·Σ|a·b| + #·k per element, and ⌈k/#⌉·u·|C| more if accumulate")
 	rmsGradTree  = one("RMSNormGrad", "gx as Set.RMSNormGradRow; gw ≤ (p+#)·u·Σ_i|gy·x̂|")
 	layerTree    = stated("LayerNormGrad", "gx as Set.LayerNormGradRow; gw ≤ (p+#)·u·Σ_i|gy·x̂|, gb ≤ (p+#)·u·Σ_i|gy|")
@@ -162,6 +163,13 @@ var (
 	_            = stated("GemmBatched", "as Gemm")
 	_            = stated("GemmMixed", "as Gemm")
 	_            = stated("PackMixed", "exact")
+	_            = stated("Set.DotsBF16", "as Dots")
+	_            = stated("Set.DotsF16", "as Dots")
+	_            = stated("Set.DotsInt8", "as Dots")
+	_            = stated("Set.FromInt8", "correctly rounded")
+	_            = stated("Dequantize", "correctly rounded")
+	_            = stated("GemmInt8", "as GemmFused with Ŵ, whose elements are correctly rounded, for B; against the weights that Quantize was given, Σ|a|·|ŵ−w| more")
+	_            = stated("PackInt8", "correctly rounded")
 )
 
 // roundedBound is the bound of one correct rounding, in ULP: a half, and room for

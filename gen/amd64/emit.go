@@ -65,12 +65,22 @@ func (e *emitter) passes(n reg.GPVirtual, step int, body func()) {
 	head, done := e.label("loop"), e.label("done")
 	e.SUBQ(op.U32(uint32(step)), n)
 	e.JB(op.LabelRef(done))
+	e.passesFrom(head, n, step, body)
+	e.Label(done)
+}
+
+// somePasses is passes for n ≥ step.
+func (e *emitter) somePasses(n reg.GPVirtual, step int, body func()) {
+	e.SUBQ(op.U32(uint32(step)), n)
+	e.passesFrom(e.label("loop"), n, step, body)
+}
+
+func (e *emitter) passesFrom(head string, n reg.GPVirtual, step int, body func()) {
 	e.align()
 	e.Label(head)
 	body()
 	e.SUBQ(op.U32(uint32(step)), n)
 	e.JAE(op.LabelRef(head))
-	e.Label(done)
 }
 
 // addOrSet emits the end of a product twice, for the parameter accumulate and for

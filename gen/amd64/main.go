@@ -34,6 +34,7 @@ var families = map[string]struct {
 	"elementwise": {"arithmetic of vectors", elementwiseFamily},
 	"exp":         {"exponential and logarithm", expFamily},
 	"half":        {"conversions of bfloat16 and binary16", halfFamily},
+	"int8":        {"conversions of 8-bit integers", int8Family},
 	"norm":        {"RMSNorm and LayerNorm rows and their gradients", normFamily},
 	"reduce":      {"sums and the maximum", reduceFamily},
 	"gemm":        {"the GEMM micro-kernels", gemmFamily},

@@ -15,6 +15,7 @@ package amd64
 //go:generate go run -C ../../gen ./amd64 -family exp
 //go:generate go run -C ../../gen ./amd64 -family gemm
 //go:generate go run -C ../../gen ./amd64 -family half
+//go:generate go run -C ../../gen ./amd64 -family int8
 //go:generate go run -C ../../gen ./amd64 -family norm
 //go:generate go run -C ../../gen ./amd64 -family pack
 //go:generate go run -C ../../gen ./amd64 -family peak

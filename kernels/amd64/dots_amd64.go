@@ -15,3 +15,21 @@ func Dots4AVX2(m int, k int, a *float32, lda int, b *float32, ldb int, c *float3
 //
 //go:noescape
 func Dots1AVX2(m int, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// Dots4BF16AVX2 sets C[i·ldc+j] = Σ_p a[i·lda+p]·b[j·ldb+p] for i < m, j < 4, p < k, or adds to
+// it if accumulate. It works like kernels.refDots, see kernels.Set.
+//
+//go:noescape
+func Dots4BF16AVX2(m int, k int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, accumulate bool)
+
+// Dots4F16AVX2 sets C[i·ldc+j] = Σ_p a[i·lda+p]·b[j·ldb+p] for i < m, j < 4, p < k, or adds to
+// it if accumulate. It works like kernels.refDots, see kernels.Set.
+//
+//go:noescape
+func Dots4F16AVX2(m int, k int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, accumulate bool)
+
+// Dots4Int8AVX2 sets C[i·ldc+j] = Σ_p a[i·lda+p]·b[j·ldb+p]·scale[j·ldScale+⌊p/group⌋] for i < m, j < 4, p < k, or adds to
+// it if accumulate. It works like kernels.refDots, see kernels.Set.
+//
+//go:noescape
+func Dots4Int8AVX2(m int, a *float32, lda int, b *int8, ldb int, scale *float32, ldScale int, group int, groups int, last int, c *float32, ldc int, accumulate bool)

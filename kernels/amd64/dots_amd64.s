@@ -38,8 +38,8 @@ strip1:
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
 	MOVQ    b+32(FP), R12
-	MOVQ    k+8(FP), R13
 	MOVQ    CX, R11
+	MOVQ    k+8(FP), R13
 	SUBQ    $0x00000008, R13
 	JB      done4
 	PCALIGN $0x20
@@ -339,8 +339,8 @@ strip1:
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
 	MOVQ    b+32(FP), R10
-	MOVQ    k+8(FP), R11
 	MOVQ    CX, R9
+	MOVQ    k+8(FP), R11
 	SUBQ    $0x00000008, R11
 	JB      done4
 	PCALIGN $0x20
@@ -516,5 +516,626 @@ set18:
 	RET
 
 fewer14:
+	VZEROUPPER
+	RET
+
+// func Dots4BF16AVX2(m int, k int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, accumulate bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·Dots4BF16AVX2(SB), NOSPLIT, $0-65
+	MOVQ m+0(FP), AX
+	MOVQ a+16(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ lda+24(FP), BX
+	MOVQ ldc+56(FP), SI
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	MOVQ ldb+40(FP), DI
+	SHLQ $0x01, DI
+	LEAQ (DI)(DI*2), R8
+
+strip1:
+	CMPQ    AX, $0x03
+	JB      rest2
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    b+32(FP), R10
+	MOVQ    CX, R9
+	MOVQ    k+8(FP), R11
+	SUBQ    $0x00000008, R11
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      (R9)(BX*1), Y13
+	VMOVUPS      (R9)(BX*2), Y14
+	VPMOVZXWD    (R10), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y8
+	VPMOVZXWD    (R10)(DI*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VFMADD231PS  Y15, Y14, Y9
+	VPMOVZXWD    (R10)(DI*2), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VFMADD231PS  Y15, Y14, Y10
+	VPMOVZXWD    (R10)(R8*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $0x20, R9
+	ADDQ         $0x10, R10
+	SUBQ         $0x00000008, R11
+	JAE          loop3
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X15
+	VADDPS       X15, X0, X0
+	VHADDPS      Y5, Y4, Y4
+	VHADDPS      Y7, Y6, Y6
+	VHADDPS      Y6, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X15
+	VADDPS       X15, X4, X4
+	VHADDPS      Y9, Y8, Y8
+	VHADDPS      Y11, Y10, Y10
+	VHADDPS      Y10, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X15
+	VADDPS       X15, X8, X8
+	MOVB         accumulate+64(FP), R9
+	TESTB        R9, R9
+	JZ           set4
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X4, X4
+	VMOVUPS      X4, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X8, X8
+	VMOVUPS      X8, (DX)
+	ADDQ         SI, DX
+	JMP          stored5
+
+set4:
+	VMOVUPS X0, (DX)
+	ADDQ    SI, DX
+	VMOVUPS X4, (DX)
+	ADDQ    SI, DX
+	VMOVUPS X8, (DX)
+	ADDQ    SI, DX
+
+stored5:
+	LEAQ (CX)(BX*2), CX
+	ADDQ BX, CX
+	SUBQ $0x03, AX
+	JMP  strip1
+
+rest2:
+	CMPQ    AX, $0x02
+	JNZ     fewer6
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    b+32(FP), AX
+	MOVQ    k+8(FP), R9
+	SUBQ    $0x00000008, R9
+	PCALIGN $0x20
+
+loop7:
+	VMOVUPS      (CX), Y12
+	VMOVUPS      (CX)(BX*1), Y13
+	VPMOVZXWD    (AX), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VPMOVZXWD    (AX)(DI*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VPMOVZXWD    (AX)(DI*2), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VPMOVZXWD    (AX)(R8*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x00000008, R9
+	JAE          loop7
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X15
+	VADDPS       X15, X0, X0
+	VHADDPS      Y5, Y4, Y4
+	VHADDPS      Y7, Y6, Y6
+	VHADDPS      Y6, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X15
+	VADDPS       X15, X4, X4
+	MOVB         accumulate+64(FP), AL
+	TESTB        AL, AL
+	JZ           set8
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X4, X4
+	VMOVUPS      X4, (DX)
+	VZEROUPPER
+	RET
+
+set8:
+	VMOVUPS X0, (DX)
+	ADDQ    SI, DX
+	VMOVUPS X4, (DX)
+	VZEROUPPER
+	RET
+
+fewer6:
+	CMPQ    AX, $0x01
+	JNZ     fewer10
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    b+32(FP), AX
+	MOVQ    k+8(FP), BX
+	SUBQ    $0x00000008, BX
+	PCALIGN $0x20
+
+loop11:
+	VMOVUPS      (CX), Y12
+	VPMOVZXWD    (AX), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VPMOVZXWD    (AX)(DI*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VPMOVZXWD    (AX)(DI*2), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VPMOVZXWD    (AX)(R8*1), Y15
+	VPSLLD       $0x10, Y15, Y15
+	VFMADD231PS  Y15, Y12, Y3
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x00000008, BX
+	JAE          loop11
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X15
+	VADDPS       X15, X0, X0
+	MOVB         accumulate+64(FP), AL
+	TESTB        AL, AL
+	JZ           set12
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
+	VZEROUPPER
+	RET
+
+set12:
+	VMOVUPS X0, (DX)
+	VZEROUPPER
+	RET
+
+fewer10:
+	VZEROUPPER
+	RET
+
+// func Dots4F16AVX2(m int, k int, a *float32, lda int, b *uint16, ldb int, c *float32, ldc int, accumulate bool)
+// Requires: AVX, F16C, FMA3
+TEXT ·Dots4F16AVX2(SB), NOSPLIT, $0-65
+	MOVQ m+0(FP), AX
+	MOVQ a+16(FP), CX
+	MOVQ c+48(FP), DX
+	MOVQ lda+24(FP), BX
+	MOVQ ldc+56(FP), SI
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	MOVQ ldb+40(FP), DI
+	SHLQ $0x01, DI
+	LEAQ (DI)(DI*2), R8
+
+strip1:
+	CMPQ    AX, $0x03
+	JB      rest2
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    b+32(FP), R10
+	MOVQ    CX, R9
+	MOVQ    k+8(FP), R11
+	SUBQ    $0x00000008, R11
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS      (R9), Y12
+	VMOVUPS      (R9)(BX*1), Y13
+	VMOVUPS      (R9)(BX*2), Y14
+	VCVTPH2PS    (R10), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y8
+	VCVTPH2PS    (R10)(DI*1), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VFMADD231PS  Y15, Y14, Y9
+	VCVTPH2PS    (R10)(DI*2), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VFMADD231PS  Y15, Y14, Y10
+	VCVTPH2PS    (R10)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $0x20, R9
+	ADDQ         $0x10, R10
+	SUBQ         $0x00000008, R11
+	JAE          loop3
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X15
+	VADDPS       X15, X0, X0
+	VHADDPS      Y5, Y4, Y4
+	VHADDPS      Y7, Y6, Y6
+	VHADDPS      Y6, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X15
+	VADDPS       X15, X4, X4
+	VHADDPS      Y9, Y8, Y8
+	VHADDPS      Y11, Y10, Y10
+	VHADDPS      Y10, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X15
+	VADDPS       X15, X8, X8
+	MOVB         accumulate+64(FP), R9
+	TESTB        R9, R9
+	JZ           set4
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X4, X4
+	VMOVUPS      X4, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X8, X8
+	VMOVUPS      X8, (DX)
+	ADDQ         SI, DX
+	JMP          stored5
+
+set4:
+	VMOVUPS X0, (DX)
+	ADDQ    SI, DX
+	VMOVUPS X4, (DX)
+	ADDQ    SI, DX
+	VMOVUPS X8, (DX)
+	ADDQ    SI, DX
+
+stored5:
+	LEAQ (CX)(BX*2), CX
+	ADDQ BX, CX
+	SUBQ $0x03, AX
+	JMP  strip1
+
+rest2:
+	CMPQ    AX, $0x02
+	JNZ     fewer6
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    b+32(FP), AX
+	MOVQ    k+8(FP), R9
+	SUBQ    $0x00000008, R9
+	PCALIGN $0x20
+
+loop7:
+	VMOVUPS      (CX), Y12
+	VMOVUPS      (CX)(BX*1), Y13
+	VCVTPH2PS    (AX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VCVTPH2PS    (AX)(DI*1), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VCVTPH2PS    (AX)(DI*2), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VCVTPH2PS    (AX)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x00000008, R9
+	JAE          loop7
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X15
+	VADDPS       X15, X0, X0
+	VHADDPS      Y5, Y4, Y4
+	VHADDPS      Y7, Y6, Y6
+	VHADDPS      Y6, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X15
+	VADDPS       X15, X4, X4
+	MOVB         accumulate+64(FP), AL
+	TESTB        AL, AL
+	JZ           set8
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
+	ADDQ         SI, DX
+	VADDPS       (DX), X4, X4
+	VMOVUPS      X4, (DX)
+	VZEROUPPER
+	RET
+
+set8:
+	VMOVUPS X0, (DX)
+	ADDQ    SI, DX
+	VMOVUPS X4, (DX)
+	VZEROUPPER
+	RET
+
+fewer6:
+	CMPQ    AX, $0x01
+	JNZ     fewer10
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	MOVQ    b+32(FP), AX
+	MOVQ    k+8(FP), BX
+	SUBQ    $0x00000008, BX
+	PCALIGN $0x20
+
+loop11:
+	VMOVUPS      (CX), Y12
+	VCVTPH2PS    (AX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VCVTPH2PS    (AX)(DI*1), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VCVTPH2PS    (AX)(DI*2), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VCVTPH2PS    (AX)(R8*1), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	ADDQ         $0x20, CX
+	ADDQ         $0x10, AX
+	SUBQ         $0x00000008, BX
+	JAE          loop11
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X15
+	VADDPS       X15, X0, X0
+	MOVB         accumulate+64(FP), AL
+	TESTB        AL, AL
+	JZ           set12
+	VADDPS       (DX), X0, X0
+	VMOVUPS      X0, (DX)
+	VZEROUPPER
+	RET
+
+set12:
+	VMOVUPS X0, (DX)
+	VZEROUPPER
+	RET
+
+fewer10:
+	VZEROUPPER
+	RET
+
+// func Dots4Int8AVX2(m int, a *float32, lda int, b *int8, ldb int, scale *float32, ldScale int, group int, groups int, last int, c *float32, ldc int, accumulate bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·Dots4Int8AVX2(SB), NOSPLIT, $0-97
+	MOVQ m+0(FP), AX
+	MOVQ a+8(FP), CX
+	MOVQ c+80(FP), DX
+	MOVQ lda+16(FP), BX
+	SHLQ $0x02, BX
+	MOVQ ldb+32(FP), SI
+	LEAQ (SI)(SI*2), DI
+
+strip1:
+	CMPQ    AX, $0x02
+	JB      rest2
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	MOVQ    b+24(FP), R9
+	MOVQ    CX, R8
+	MOVQ    scale+40(FP), R10
+	MOVQ    groups+64(FP), R11
+	SUBQ    $0x00000001, R11
+	PCALIGN $0x20
+
+loop3:
+	MOVQ group+56(FP), R12
+	JNZ  whole4
+	MOVQ last+72(FP), R12
+
+whole4:
+	MOVQ         ldScale+48(FP), R13
+	VBROADCASTSS (R10), Y0
+	VBROADCASTSS (R10)(R13*4), Y1
+	VBROADCASTSS (R10)(R13*8), Y2
+	LEAQ         (R13)(R13*2), R13
+	VBROADCASTSS (R10)(R13*4), Y3
+	ADDQ         $0x04, R10
+	SUBQ         $0x00000008, R12
+	PCALIGN      $0x20
+
+loop5:
+	VMOVUPS      (R8), Y12
+	VMOVUPS      (R8)(BX*1), Y13
+	VPMOVSXBD    (R9), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y8
+	VPMOVSXBD    (R9)(SI*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y1, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y5
+	VFMADD231PS  Y14, Y13, Y9
+	VPMOVSXBD    (R9)(SI*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y2, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VFMADD231PS  Y14, Y13, Y10
+	VPMOVSXBD    (R9)(DI*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y3, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y7
+	VFMADD231PS  Y14, Y13, Y11
+	ADDQ         $0x20, R8
+	ADDQ         $0x08, R9
+	SUBQ         $0x00000008, R12
+	JAE          loop5
+	SUBQ         $0x00000001, R11
+	JAE          loop3
+	VHADDPS      Y5, Y4, Y4
+	VHADDPS      Y7, Y6, Y6
+	VHADDPS      Y6, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X14
+	VADDPS       X14, X4, X4
+	VHADDPS      Y9, Y8, Y8
+	VHADDPS      Y11, Y10, Y10
+	VHADDPS      Y10, Y8, Y8
+	VEXTRACTF128 $0x01, Y8, X14
+	VADDPS       X14, X8, X8
+	MOVQ         ldc+88(FP), R8
+	SHLQ         $0x02, R8
+	MOVB         accumulate+96(FP), R9
+	TESTB        R9, R9
+	JZ           set6
+	VADDPS       (DX), X4, X4
+	VMOVUPS      X4, (DX)
+	ADDQ         R8, DX
+	VADDPS       (DX), X8, X8
+	VMOVUPS      X8, (DX)
+	ADDQ         R8, DX
+	JMP          stored7
+
+set6:
+	VMOVUPS X4, (DX)
+	ADDQ    R8, DX
+	VMOVUPS X8, (DX)
+	ADDQ    R8, DX
+
+stored7:
+	LEAQ (CX)(BX*2), CX
+	SUBQ $0x02, AX
+	JMP  strip1
+
+rest2:
+	CMPQ    AX, $0x01
+	JNZ     fewer8
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	MOVQ    b+24(FP), AX
+	MOVQ    scale+40(FP), BX
+	MOVQ    groups+64(FP), R8
+	SUBQ    $0x00000001, R8
+	PCALIGN $0x20
+
+loop9:
+	MOVQ group+56(FP), R9
+	JNZ  whole10
+	MOVQ last+72(FP), R9
+
+whole10:
+	MOVQ         ldScale+48(FP), R10
+	VBROADCASTSS (BX), Y0
+	VBROADCASTSS (BX)(R10*4), Y1
+	VBROADCASTSS (BX)(R10*8), Y2
+	LEAQ         (R10)(R10*2), R10
+	VBROADCASTSS (BX)(R10*4), Y3
+	ADDQ         $0x04, BX
+	SUBQ         $0x00000008, R9
+	PCALIGN      $0x20
+
+loop11:
+	VMOVUPS      (CX), Y12
+	VPMOVSXBD    (AX), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y0, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VPMOVSXBD    (AX)(SI*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y1, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y5
+	VPMOVSXBD    (AX)(SI*2), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y2, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y6
+	VPMOVSXBD    (AX)(DI*1), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y3, Y14, Y14
+	VFMADD231PS  Y14, Y12, Y7
+	ADDQ         $0x20, CX
+	ADDQ         $0x08, AX
+	SUBQ         $0x00000008, R9
+	JAE          loop11
+	SUBQ         $0x00000001, R8
+	JAE          loop9
+	VHADDPS      Y5, Y4, Y4
+	VHADDPS      Y7, Y6, Y6
+	VHADDPS      Y6, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X14
+	VADDPS       X14, X4, X4
+	MOVB         accumulate+96(FP), AL
+	TESTB        AL, AL
+	JZ           set12
+	VADDPS       (DX), X4, X4
+	VMOVUPS      X4, (DX)
+	VZEROUPPER
+	RET
+
+set12:
+	VMOVUPS X4, (DX)
+	VZEROUPPER
+	RET
+
+fewer8:
 	VZEROUPPER
 	RET

@@ -27,7 +27,7 @@ var amd64Opposite = map[string]string{
 	"VFMADD213PS": "VFNMADD213PS", "VFNMADD213PS": "VFMADD213PS", "VFMSUB213PS": "VFMADD213PS",
 	"VFMADD231PS": "VFNMADD231PS", "VFNMADD231PS": "VFMADD231PS", "VFMSUB231PS": "VFMADD231PS",
 	"VMAXPS": "VMINPS", "VMINPS": "VMAXPS", "VANDPS": "VORPS", "VORPS": "VANDPS", "VXORPS": "VORPS", "VPXORD": "VPORD",
-	"VPADDD": "VPSUBD", "VPSUBD": "VPADDD", "VPSLLD": "VPSRLD", "VPSRAD": "VPSRLD", "VPSRLD": "VPSLLD", "VPACKUSDW": "VPACKSSDW", "VPMOVZXWD": "VPMOVZXBD", "VSCALEFPS": "VMULPS",
+	"VPADDD": "VPSUBD", "VPSUBD": "VPADDD", "VPSLLD": "VPSRLD", "VPSRAD": "VPSRLD", "VPSRLD": "VPSLLD", "VPACKUSDW": "VPACKSSDW", "VPMOVZXWD": "VPMOVZXBD", "VPMOVSXBD": "VPMOVZXBD", "VSCALEFPS": "VMULPS",
 	"VUNPCKLPS": "VUNPCKHPS", "VUNPCKHPS": "VUNPCKLPS", "VUNPCKLPD": "VUNPCKHPD", "VUNPCKHPD": "VUNPCKLPD",
 	"VMOVSHDUP": "VMOVSLDUP", "ADDQ": "SUBQ", "SUBQ": "ADDQ", "KORW": "KANDW", "KXORW": "KORW", "NOTL": "NEGL",
 	"JB": "JAE", "JAE": "JB", "JZ": "JNZ", "JNZ": "JZ", "JNE": "JEQ", "JEQ": "JNE",
@@ -296,6 +296,8 @@ func amd64Widths(l line) (list []edit) {
 		add("widen", join("VMOVUPS", l.args))
 	case l.op == "VPBROADCASTW" && load:
 		add("widen", join("VPBROADCASTD", l.args))
+	case l.op == "VPBROADCASTB" && load:
+		add("widen", join("VPBROADCASTW", l.args))
 	case l.op == "VPEXTRW" && store:
 		add("widen", join("VMOVSS", l.args[1:]))
 	case l.op == "VMOVLPS" && store:
