@@ -324,11 +324,15 @@ func TestCommandLine(t *testing.T) {
 		"-op conv": `no op is called "conv"`, "-peers atlas": `no peer is called "atlas"`, "-require atlas": `no peer is called "atlas"`,
 		"-threads 0": `"0" is not a number of threads`, "-threads 1,1": "1 stands twice", "-threads 9999": "9999 threads",
 		"-rounds -1": "above 0", "extra": `unexpected argument "extra"`, "-shapes /nonexistent": "no such file", "-nope": "not defined",
+		"-most 1e-9": "no row has at most 1e-09 GFLOP",
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := run(strings.Fields(line), strings.NewReader(""), &stdout, &stderr); status != 2 || !strings.Contains(stderr.String(), want) || stdout.Len() > 0 {
 			t.Errorf("%s: status %d, %q", line, status, stderr.String())
 		}
+	}
+	if rows := atMost(someRows(t, "NN 100 100 100", "NN 100 100 101"), 0.002); len(rows) != 1 || rows[0].flop != 2e6 {
+		t.Errorf("at most 2 MFLOP: %+v", rows)
 	}
 	if got, err := parseThreads("", 1); err != nil || len(got) != 1 {
 		t.Errorf("one CPU: %v, %v", got, err)

@@ -51,6 +51,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	opName := flags.String("op", "gemm", "the `op` to compare")
 	quick := flags.Bool("quick", false, "a part of the table, in less than a minute")
 	shapesFile := flags.String("shapes", "", "the sizes in this `file` instead of the table")
+	most := flags.Float64("most", 0, "leave out rows above so many `GFLOP`")
 	threadList := flags.String("threads", "", "numbers of `threads`, comma-separated (default 1,2 as far as there are CPUs)")
 	only := flags.String("peers", "all", "the `peers`, comma-separated")
 	require := flags.String("require", "", "`peers`, or all, that must not be missing")
@@ -123,6 +124,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if *shapesFile != "" {
 		if rows, err = readRows(*shapesFile, c.op); err != nil {
 			return usage(err)
+		}
+	}
+	if *most > 0 {
+		if rows = atMost(rows, *most); len(rows) == 0 {
+			return usage(fmt.Errorf("-most: no row has at most %g GFLOP", *most))
 		}
 	}
 	find, err := newFinder(*venv)
@@ -241,13 +247,18 @@ func readRows(path string, op operation) (rows []row, err error) {
 	return rows, nil
 }
 
+// atMost leaves out rows of more work.
+func atMost(rows []row, gflop float64) []row {
+	return slices.DeleteFunc(rows, func(r row) bool { return r.flop > gflop*1e9 })
+}
+
 // commandLine is what the report says of the flags: not the names of files,
 // which mean nothing elsewhere.
 func commandLine(flags *flag.FlagSet) string {
 	s := "go run ./bench/cmd/compare -op " + flags.Lookup("op").Value.String()
 	flags.Visit(func(f *flag.Flag) {
 		switch f.Name {
-		case "quick", "threads", "peers", "rounds", "least":
+		case "quick", "most", "threads", "peers", "rounds", "least":
 			s += " -" + f.Name
 			if f.Name != "quick" {
 				s += " " + f.Value.String()
