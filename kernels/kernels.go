@@ -13,7 +13,10 @@
 //     the work by shape alone, and run the pieces on a persistent worker pool.
 //     Since neither the pieces nor the order of their reduction depend on the
 //     number of workers, the bits of every result are the same for any
-//     GOMAXPROCS.
+//     GOMAXPROCS. Only the blocks of a product follow the workers, the caches and
+//     the Tuning, for each element of it is one task's whole sum, or the sum of
+//     parts that follow the shape: its bits do not know where blocks end, and a
+//     single worker is up to a fifth faster with one block than with sixteen.
 //
 // Kernels know slices, pointers and integers, never tensors. The leaf kernels
 // check nothing: the layer above has checked every length.
