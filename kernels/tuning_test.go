@@ -101,10 +101,10 @@ func TestTuningBits(t *testing.T) {
 // TestTuningBitsOfAll: nor a bit of the other functions that multiply.
 func TestTuningBitsOfAll(t *testing.T) {
 	keepTuning(t)
-	if testing.Short() {
-		t.Skip("TestTuningBits tries the plans")
-	}
 	for _, row := range bitsRows[float32]() {
+		if testing.Short() && !strings.Contains(row.name, "[3 20 ") { // TestTuningBits tries the plans
+			continue
+		}
 		if !strings.HasPrefix(row.name, "Gemm") && !strings.HasPrefix(row.name, "Pack") && !strings.HasPrefix(row.name, "Attention") {
 			continue
 		}
