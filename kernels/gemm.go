@@ -346,9 +346,7 @@ func (g *gemm[T]) packAs(rows bool, dst, src []T, ld, d, w, width int) {
 // packWide is packAs for a matrix that wide reads, from its element at on.
 func (g *gemm[T]) packWide(rows bool, dst []T, wide func(dst []T, at int), at, ld, d, w, width int) {
 	if rows && w == width {
-		for p := range d {
-			wide(dst[p*width:][:width], at+p*ld)
-		}
+		widenRows(dst, wide, at, ld, d, w)
 		return
 	}
 	high, cols := w, d
@@ -357,10 +355,16 @@ func (g *gemm[T]) packWide(rows bool, dst []T, wide func(dst []T, at int), at, l
 	}
 	x := scratch[T](high * cols)
 	defer x.free()
-	for i := range high {
-		wide(x.mem[i*cols:][:cols], at+i*ld)
-	}
+	widenRows(x.mem, wide, at, ld, high, cols)
 	g.packAs(rows, dst, x.mem, cols, d, w, width)
+}
+
+// widenRows sets dst to so many rows, side by side, of a matrix that wide reads, from
+// its element at on.
+func widenRows[T Float](dst []T, wide func(dst []T, at int), at, ld, rows, cols int) {
+	for i := range rows {
+		wide(dst[i*cols:][:cols], at+i*ld)
+	}
 }
 
 // packPiece packs one panel of op(B) over one piece of k, for a PackedB.
@@ -390,7 +394,8 @@ func (g *gemm[T]) packPanel(dst, b []T, p, d, j int) {
 // part of k.
 func (g *gemm[T]) block(t int) {
 	p := &g.plan
-	entry, t := g.from+t/g.blocks(), t%g.blocks()
+	blocks := g.blocks()
+	entry, t := g.from+t/blocks, t%blocks
 	high := (g.h + p.mc - 1) / p.mc
 	part := t % p.parts
 	i, j := g.ic+t/p.parts%high*p.mc, t/p.parts/high*p.nc
@@ -497,9 +502,7 @@ func (g *gemm[T]) thin(a, b, c []T, j, w int) {
 		if g.transA {
 			lda, high, cols = g.m, g.k, g.m
 		}
-		for i := range high {
-			g.wideA(a[i*cols:][:cols], i*g.lda)
-		}
+		widenRows(a, g.wideA, 0, g.lda, high, cols)
 	}
 	if g.plan.path == byDots {
 		const columns = 16
@@ -523,9 +526,7 @@ func (g *gemm[T]) thin(a, b, c []T, j, w int) {
 			if x == nil {
 				y = &b[(j+q)*ldb]
 			} else {
-				for i := range n {
-					g.wideB(x.mem[i*g.k:][:g.k], (j+q+i)*ldb)
-				}
+				widenRows(x.mem, g.wideB, (j+q)*ldb, ldb, n, g.k)
 				y, ldb = &x.mem[0], g.k
 			}
 			g.s.Dots(g.m, n, g.k, &a[0], lda, y, ldb, &c[q], g.ldc, g.accumulate)
@@ -566,9 +567,7 @@ func (g *gemm[T]) gemvWide(sum, a []T, j int) {
 	defer wide.free()
 	for p := 0; p < len(a); p += rows {
 		h := min(rows, len(a)-p)
-		for i := range h {
-			g.wideB(wide.mem[i*len(sum):][:len(sum)], (p+i)*g.ldb+j)
-		}
+		widenRows(wide.mem, g.wideB, p*g.ldb+j, g.ldb, h, len(sum))
 		gemv(g.s, sum, a[p:p+h], wide.mem, len(sum))
 	}
 }
