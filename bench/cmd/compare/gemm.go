@@ -68,14 +68,7 @@ func parseGemm(line string) (g shapes.Gemm, err error) {
 // gemmProblem holds our call.
 func gemmProblem(s *kernels.Set[float32], g shapes.Gemm) problem {
 	m, n, k := g.M, g.N, g.K
-	transA, transB := g.Layout[0] == 'T', g.Layout[1] == 'T'
-	lda, ldb := k, n
-	if transA {
-		lda = m
-	}
-	if transB {
-		ldb = k
-	}
+	transA, transB, lda, ldb := g.Stored()
 	a, b, c := operand(g.Batch*m*k, 1), operand(g.Batch*k*n, 2), operand(g.Batch*m*n, 0)
 	run := func() {
 		kernels.GemmBatched(s, transA, transB, g.Batch, m, n, k, a, lda, m*k, b, ldb, k*n, c, n, m*n, false)

@@ -41,14 +41,7 @@ func newMultiplier(s *kernels.Set[float32], table []shapes.Gemm) (*multiplier, e
 
 // call makes operands and returns the call.
 func call(s *kernels.Set[float32], g shapes.Gemm) func() {
-	transA, transB := g.Layout[0] == 'T', g.Layout[1] == 'T'
-	lda, ldb := g.K, g.N
-	if transA {
-		lda = g.M
-	}
-	if transB {
-		ldb = g.K
-	}
+	transA, transB, lda, ldb := g.Stored()
 	sizeA, sizeB, sizeC := g.M*g.K, g.K*g.N, g.M*g.N
 	a, b, c := make([]float32, g.Batch*sizeA), make([]float32, g.Batch*sizeB), make([]float32, g.Batch*sizeC)
 	for i := range a {

@@ -19,6 +19,19 @@ func (g Gemm) FLOP() float64 {
 	return 2 * float64(g.M) * float64(g.N) * float64(g.K) * float64(g.Batch)
 }
 
+// Stored tells how A and B are stored: whether transposed, and their row strides, which
+// leave no gaps.
+func (g Gemm) Stored() (transA, transB bool, lda, ldb int) {
+	transA, transB, lda, ldb = g.Layout[0] == 'T', g.Layout[1] == 'T', g.K, g.N
+	if transA {
+		lda = g.M
+	}
+	if transB {
+		ldb = g.K
+	}
+	return transA, transB, lda, ldb
+}
+
 func (g Gemm) String() string {
 	s := fmt.Sprintf("%s %d×%d×%d", g.Layout, g.M, g.N, g.K)
 	if g.Batch > 1 {
