@@ -44,6 +44,7 @@ var amd64Opcodes = map[string]encodings{
 	"PCALIGN":    general,          // no instruction: pads with no-ops
 	"PREFETCHT0": {always: "MMX+"}, // avo's word; the SDM asks for SSE
 	"PREFETCHT1": {always: "MMX+"},
+	"PREFETCHT2": {always: "MMX+"},
 
 	"VADDPS": avx, "VSUBPS": avx, "VMULPS": avx, "VDIVPS": avx, "VSQRTPS": avx, "VMAXPS": avx, "VMINPS": avx, "VCMPPS": avx,
 	"VMOVUPS": avx, "VMOVAPS": avx, "VMOVSHDUP": avx, "VCVTDQ2PS": avx,

@@ -44,6 +44,24 @@ func Explain[T Float](s *Set[T], c Call) (string, error) {
 		if c.TransB {
 			ldb = c.K
 		}
+		if c.N == 1 && c.M > 1 && !c.Packed {
+			say("C is one column: its transpose is computed, a row, Bᵀ·Aᵀ")
+			c.M, c.N, c.TransA, c.TransB, lda, ldb = 1, c.M, false, !c.TransA, c.K, lda
+		} else if !c.Packed && isSmall(s, c.TransA, c.TransB, c.M, c.N, c.K) {
+			if gemmPathOf(c.TransA, c.TransB, c.M, c.N, c.K) == byDots {
+				say("kernel: Dots, in one call")
+			} else {
+				say("kernel: Tile, %d×%d", s.Tile.MR, s.Tile.NR)
+				say("A: read in place")
+				if c.TransB {
+					say("B: packed a panel at a time")
+				} else {
+					say("B: read in place")
+				}
+			}
+			say("tasks: none, the product is smaller than the hand-out of work")
+			break
+		}
 		planGemm(s, gemmShape{transA: c.TransA, transB: c.TransB, packed: c.Packed, batch: 1, m: c.M, n: c.N, k: c.K, lda: lda, ldb: ldb, workers: runtime.GOMAXPROCS(0)}).explain(say, s.Tile.MR, s.Tile.NR, s.Tile.RunPack != nil, s.Tile.RunAside != nil, c)
 	case "attention", "attention_grad":
 		if c.Attention == nil || c.Attention.B < 1 || c.Attention.H < 1 || c.Attention.Tq < 1 || c.Attention.Tk < 1 || c.Attention.Dh < 1 {
@@ -84,6 +102,8 @@ func (p gemmPlan) explain(say func(format string, args ...any), mr, nr int, onTh
 	switch p.path {
 	case byDots:
 		say("kernel: Dots: %d rows of A (at most %d) read both operands as they lie, at the speed at which B is read", c.M, dotsRows)
+	case byOuter:
+		say("kernel: Scale or Axpy: each row of C is the row of B by an element of A, in the order of memory")
 	case byRows:
 		say("kernel: Gemv: one row of A adds up the rows of B as they lie, at the speed at which B is read")
 	default:

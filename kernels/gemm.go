@@ -38,11 +38,45 @@ func shapeCheck(ok bool, op, format string, args ...any) {
 // Cost: 2·m·n·k FLOP.
 // Source: Goto & van de Geijn 2008; Low et al. 2016 for the blocking.
 func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, accumulate bool) {
+	if smallGemm(s, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate) {
+		return
+	}
 	g := newGemm(s, "gemm", transA, m, n, k, len(a), lda, c, ldc)
 	g.setB("gemm", transB, len(b), ldb)
 	g.a, g.b = a, b
 	g.accumulate = accumulate
 	g.run()
+}
+
+// smallGemm is Gemm of a product that takes less time than a plan, a pool and the hand-out
+// of tasks, with the same bits; or it does nothing and reports false.
+func smallGemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, accumulate bool) bool {
+	if !isSmall(s, transA, transB, m, n, k) {
+		return false
+	}
+	checkProduct("gemm", transA, m, n, k, len(a), lda, len(c), ldc)
+	checkB("gemm", transB, n, k, len(b), ldb)
+	tile, strip, row, col := &s.Tile, s.Tile.MR*lda, lda, 1
+	if transA {
+		strip, row, col = tile.MR, 1, lda
+	}
+	switch {
+	case gemmPathOf(transA, transB, m, n, k) == byDots:
+		s.Dots(m, n, k, &a[0], lda, &b[0], ldb, &c[0], ldc, accumulate)
+	case transB:
+		panel := scratch[T](tile.NR * k)
+		for j := 0; j < n; j += tile.NR {
+			w := min(tile.NR, n-j)
+			s.PackCols(panel.mem, b[j*ldb:], ldb, k, w, tile.NR)
+			tile.Run(m, w, k, &a[0], strip, row, col, &panel.mem[0], tile.NR, &c[j], ldc, accumulate)
+		}
+		panel.free()
+	default:
+		for j := 0; j < n; j += tile.NR {
+			tile.Run(m, min(tile.NR, n-j), k, &a[0], strip, row, col, &b[j], ldb, &c[j], ldc, accumulate)
+		}
+	}
+	return true
 }
 
 // GemmBatched is Gemm for a batch of products of one shape: those of entry i begin at
@@ -194,17 +228,7 @@ var gemms32, gemms64 sync.Pool
 
 // newGemm checks the sizes of a product, of A, which has so many elements, and of C.
 func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k, sizeA, lda int, c []T, ldc int) *gemm[T] {
-	if m < 0 || n < 0 || k < 0 {
-		shapeCheck(false, op, "negative size m=%d n=%d k=%d", m, n, k)
-	}
-	if m > 0 && n > 0 { // otherwise nothing is read
-		if transA {
-			checkMatrix(op, "A", k, m, lda, sizeA)
-		} else {
-			checkMatrix(op, "A", m, k, lda, sizeA)
-		}
-		checkMatrix(op, "C", m, n, ldc, len(c))
-	}
+	checkProduct(op, transA, m, n, k, sizeA, lda, len(c), ldc)
 	pool := &gemms32
 	if unsafe.Sizeof(T(0)) == 8 {
 		pool = &gemms64
@@ -221,14 +245,35 @@ func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k, sizeA, lda int
 
 // setB checks the size of B, of which there are so many elements.
 func (g *gemm[T]) setB(op string, transB bool, sizeB, ldb int) {
-	switch {
-	case g.m == 0:
-	case transB:
-		checkMatrix(op, "B", g.n, g.k, ldb, sizeB)
-	default:
-		checkMatrix(op, "B", g.k, g.n, ldb, sizeB)
+	if g.m > 0 {
+		checkB(op, transB, g.n, g.k, sizeB, ldb)
 	}
 	g.transB, g.ldb = transB, ldb
+}
+
+// checkProduct panics unless the sizes are none below 0 and A and C have them.
+func checkProduct(op string, transA bool, m, n, k, sizeA, lda, sizeC, ldc int) {
+	if m < 0 || n < 0 || k < 0 {
+		shapeCheck(false, op, "negative size m=%d n=%d k=%d", m, n, k)
+	}
+	if m == 0 || n == 0 { // then nothing is read
+		return
+	}
+	rows, cols := m, k
+	if transA {
+		rows, cols = k, m
+	}
+	checkMatrix(op, "A", rows, cols, lda, sizeA)
+	checkMatrix(op, "C", m, n, ldc, sizeC)
+}
+
+// checkB panics unless B has the sizes of op(B) [k, n].
+func checkB(op string, transB bool, n, k, sizeB, ldb int) {
+	rows, cols := k, n
+	if transB {
+		rows, cols = n, k
+	}
+	checkMatrix(op, "B", rows, cols, ldb, sizeB)
 }
 
 // free keeps no operand alive.
@@ -257,6 +302,10 @@ func (g *gemm[T]) run() {
 		}
 		return
 	}
+	if g.n == 1 && g.m > 1 && g.packed == nil {
+		g.column()
+		return
+	}
 	g.plan = planGemm(g.s, gemmShape{g.transA, g.transB, g.packed != nil, g.wideA != nil, g.wideB != nil, g.batch, g.m, g.n, g.k, g.lda, g.ldb, runtime.GOMAXPROCS(0)})
 	p := &g.plan
 	if p.parts == 1 && !p.packA {
@@ -276,6 +325,51 @@ func (g *gemm[T]) run() {
 	}
 	for g.from = range g.batch {
 		g.product()
+	}
+}
+
+// column is run for C of one column: its transpose is a row, and rows have kernels of
+// their own.
+func (g *gemm[T]) column() {
+	column, row := scratch[T](g.k), scratch[T](g.m)
+	defer column.free()
+	defer row.free()
+	step := g.ldb
+	if g.transB {
+		step = 1
+	}
+	for e := range g.batch {
+		vector(column.mem, g.b, g.wideB, e*g.strideB, step)
+		r := newGemm(g.s, "gemm", false, 1, g.m, g.k, g.k, g.k, row.mem, g.m)
+		r.transB, r.ldb, r.a, r.wideB = !g.transA, g.lda, column.mem, g.wideA
+		if g.wideA == nil {
+			r.b = g.a[e*g.strideA:]
+		}
+		r.run()
+		c := g.c[e*g.strideC:]
+		for i, x := range row.mem {
+			if g.accumulate {
+				x += c[i*g.ldc]
+			}
+			c[i*g.ldc] = x
+		}
+		g.epilogue.apply(g.s, c, g.ldc, 0, g.m, 0, 1)
+	}
+}
+
+// vector sets dst[i] to the element at + i·step of x, or of what wide reads.
+func vector[T Float](dst, x []T, wide func(dst []T, at int), at, step int) {
+	switch {
+	case wide != nil && step == 1:
+		wide(dst, at)
+	case wide != nil:
+		widenRows(dst, wide, at, step, len(dst), 1)
+	case step == 1:
+		copy(dst, x[at:])
+	default:
+		for i := range dst {
+			dst[i] = x[at+i*step]
+		}
 	}
 }
 
@@ -409,6 +503,8 @@ func (g *gemm[T]) block(t int) {
 		b = g.b[entry*g.strideB:]
 	}
 	switch {
+	case p.path == byOuter:
+		g.outer(a, b, c, i, h, j, w)
 	case p.path != byTiles:
 		g.thin(a, b, c, j, w)
 	case p.parts > 1:
@@ -486,6 +582,33 @@ func (g *gemm[T]) tiles(a, b []T, i, h, j, w, from, to int, c []T, ldc int, accu
 			if h > 0 {
 				tile.Run(h, n, d, x, strip, row, col, y, ldb, &c[0], ldc, add)
 			}
+		}
+	}
+}
+
+// outer sets (or adds to) rows i…i+h and columns j…j+w of the product of a column and a
+// row, one row after the other: C is all the traffic, and so it goes to memory in order.
+func (g *gemm[T]) outer(a, b, c []T, i, h, j, w int) {
+	x := scratch[T](h + w)
+	defer x.free()
+	column, row := x.mem[:h], x.mem[h:]
+	at, step := i*g.lda, g.lda
+	if g.transA {
+		at, step = i, 1
+	}
+	vector(column, a, g.wideA, at, step)
+	at, step = j, 1
+	if g.transB {
+		at, step = j*g.ldb, g.ldb
+	}
+	vector(row, b, g.wideB, at, step)
+	for i, alpha := range column {
+		stopPoint()
+		y := c[i*g.ldc:][:w]
+		if g.accumulate {
+			g.s.Axpy(y, row, alpha)
+		} else {
+			g.s.Scale(y, row, alpha)
 		}
 	}
 }

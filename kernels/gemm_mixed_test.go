@@ -12,7 +12,7 @@ import (
 func TestGemmMixed(t *testing.T) {
 	for _, s := range usable() {
 		mr, nr := s.Tile.MR, s.Tile.NR
-		for _, shape := range [][3]int{{1, 70, 40}, {5, 2*nr + 3, 300}, {7, 45, 264}, {2, 301, 264}, {4*mr + 1, 2*nr + 3, gemmKC + 9}, {mr + 1, 3, 2*gemmPart + 1}, {1, 1, 1}} {
+		for _, shape := range [][3]int{{1, 70, 40}, {5, 2*nr + 3, 300}, {7, 45, 264}, {2, 301, 264}, {4*mr + 1, 2*nr + 3, gemmKC + 9}, {mr + 1, 3, 2*gemmPart + 1}, {1, 1, 1}, {30, 1, 50}, {9, 70, 1}} {
 			testMixed[BF16, BF16](t, s, shape)
 			testMixed[F16, F16](t, s, shape)
 			testMixed[float32, BF16](t, s, shape)

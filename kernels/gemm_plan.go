@@ -27,14 +27,42 @@ const (
 	byTiles gemmPath = iota // Tile
 	byDots                  // Dots: few rows of A with Bᵀ as it lies, at the speed at which B is read
 	byRows                  // Gemv: one row of A with the rows of B as they lie
+	byOuter                 // Scale or Axpy: a column of A with a row of B
 )
+
+// gemmPathOf returns the path of a product whose B was not packed before.
+func gemmPathOf(transA, transB bool, m, n, k int) gemmPath {
+	switch {
+	case k == 1 && n >= outerColumns:
+		return byOuter
+	case transB && !transA && m <= dotsRows:
+		return byDots
+	case !transB && m <= gemvRows:
+		return byRows
+	}
+	return byTiles
+}
+
+// isSmall reports whether a product goes without a plan: by one worker, A in place, and
+// B too or a panel at a time.
+func isSmall[T Float](s *Set[T], transA, transB bool, m, n, k int) bool {
+	const most = 1 << 17 // multiplications; some 3 µs
+	if uint(m-1) >= most || uint(n-1) >= most || uint(k-1) >= gemmKC || m*n > most/k || n == 1 || !s.Tile.InPlace {
+		return false
+	}
+	path := gemmPathOf(transA, transB, m, n, k)
+	return path == byTiles || path == byDots
+}
 
 // What no Tuning reaches: the bits depend on it, but for the columns.
 const (
 	thinTaskColumns = 1024 // each row of B should go on for longer than the caches take to see it
 	thinTaskMost    = 4096 // their sums stay in L1
+	// outerElements of C are worth a task, where it is only written.
+	outerElements = 1 << 15
 	// dotsRows and gemvRows are the most rows of A that are not worth packing B for.
 	dotsRows, gemvRows = 16, 1
+	outerColumns       = 32 // the fewest columns that are worth a call for each row
 	// A sum is cut into parts of at least gemmPart terms where C has few elements, up to
 	// gemmParts blocks in all.
 	gemmPart, gemmParts = 1024, 16
@@ -56,16 +84,17 @@ type gemmShape struct {
 func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	mr, nr, m, n, k := s.Tile.MR, s.Tile.NR, g.m, g.n, g.k
 	p, tuned := gemmPlan{parts: 1, rows: m}, CurrentTuning()
-	switch {
-	case g.packed:
-	case g.transB && !g.transA && m <= dotsRows:
-		p.path = byDots
-	case !g.transB && m <= gemvRows:
-		p.path = byRows
+	if !g.packed {
+		p.path = gemmPathOf(g.transA, g.transB, m, n, k)
 	}
 	most := 1 // tasks that are worth while: each reads A anew
 	if g.workers > 1 {
 		most = tuned.Tasks * g.workers
+	}
+	if p.path == byOuter {
+		high := max(1, min(most, g.batch*m*n/outerElements)/g.batch)
+		p.mc, p.nc = (m+high-1)/high, min(n, outerElements)
+		return p
 	}
 	if p.path != byTiles {
 		p.mc = m

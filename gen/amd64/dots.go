@@ -44,8 +44,10 @@ var (
 // Registers: mr·cols sums, mr vectors of A, 1 of B, of int8 cols scales: 16 Y, or 15,
 // with 4 columns.
 // Loop:      strips of mr rows, then one of what is left; in it 8 terms a pass: as
-// many loads as rows and columns, rows·cols FMAs; of int8 group after group. The
-// terms that are left are loaded under a mask; of other types than float32 there
+// many loads as rows and columns, rows·cols FMAs; of int8 group after group. Of
+// float32 two passes at once, a line of cache of each column, and the prefetch of the
+// columns that come next: without it B comes from memory at two thirds of the speed.
+// The terms that are left are loaded under a mask; of other types than float32 there
 // are none. Needs: AVX and FMA3, for other types AVX2 or F16C.
 func (e *emitter) dots(cols int, t dotsType) {
 	mr, whole, scaled := t.mr, t.name != "", t.name == "Int8"
@@ -63,14 +65,7 @@ func (e *emitter) dots(cols int, t dotsType) {
 		"it if accumulate. It works like kernels.refDots, see kernels.Set.")
 	left, a, c := e.gp("m"), e.gp("a"), e.gp("c")
 	lda := e.gp("lda")
-	var ldc ptr
-	if !scaled { // that has no register for it until the end
-		ldc = e.gp("ldc")
-	}
 	e.SHLQ(op.Imm(2), lda)
-	if !scaled {
-		e.SHLQ(op.Imm(2), ldc)
-	}
 	var ldb, ldb3 ptr
 	if cols == 4 {
 		ldb, ldb3 = e.gp("ldb"), e.GP64()
@@ -128,19 +123,35 @@ func (e *emitter) dots(cols int, t dotsType) {
 			e.ADDQ(op.Imm(32), pa)
 			e.ADDQ(op.Imm(8<<t.shift), pb)
 		}
-		if scaled {
+		switch {
+		case scaled:
 			e.groups(scale, pass)
-		} else {
+		case whole:
+			e.somePasses(e.gp("k"), 8, pass)
+		case cols == 1:
 			n = e.gp("k")
-			if whole {
-				e.somePasses(n, 8, pass)
-			} else {
-				e.passes(n, 8, pass)
-			}
+			e.passes(n, 8, pass)
+		default:
+			n = e.gp("k")
+			ahead := e.GP64()
+			e.LEAQ(op.Mem{Base: pb, Index: ldb, Scale: 4}, ahead)
+			e.passes(n, 16, func() {
+				for j := range cols {
+					e.PREFETCHT2(bAt(ahead, j))
+				}
+				e.ADDQ(op.Imm(64), ahead)
+				pass()
+				pass()
+			})
+			even := e.label("even")
+			e.TESTQ(op.U32(8), n) // the passes left k mod 16 − 16
+			e.JZ(op.LabelRef(even))
+			pass()
+			e.Label(even)
 		}
 		if !whole {
 			end := e.label("end")
-			e.TESTQ(op.U32(7), n) // the passes left k mod 8 − 8
+			e.TESTQ(op.U32(7), n)
 			e.JZ(op.LabelRef(end))
 			e.VMOVUPS(mask, as[2]) // one register for A, one for B, and one for the mask
 			if cols == 1 {
@@ -170,7 +181,8 @@ func (e *emitter) dots(cols int, t dotsType) {
 			e.VEXTRACTF128(op.Imm(1), s[0], b0.AsX())
 			e.VADDPS(b0.AsX(), s[0].AsX(), s[0].AsX())
 		}
-		if scaled && (rows > 1 || !last) {
+		var ldc ptr // before, there is no register for it
+		if rows > 1 || !last {
 			ldc = e.gp("ldc")
 			e.SHLQ(op.Imm(2), ldc)
 		}

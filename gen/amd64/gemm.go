@@ -36,7 +36,8 @@ func (e *emitter) gemmTiles(v vectors, mr, cols int) {
 // Loop:      strips of mr rows, then one of what is left, each with its own code;
 // in a strip of mr 4 steps of k a pass, then 1 a pass, else 1 a pass; per step as
 // many broadcasts as rows, cols loads and rows·cols FMAs. C is prefetched first,
-// so that the adds at the end find it. Needs: AVX and FMA3, or AVX512F.
+// so that the adds at the end find it, and by fewer than mr rows, which may be all
+// that there are, B as in gemmTilePack. Needs: AVX and FMA3, or AVX512F.
 func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 	m := &lanes{emitter: e, vectors: v}
 	nr := cols * v.lanes
@@ -85,7 +86,7 @@ func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 	e.ret()
 	for r := mr - 1; r > 0; r-- {
 		e.Label(last[r])
-		t.block(r, 1, true, nil)
+		t.block(r, 1, true, t.ahead())
 	}
 }
 
@@ -95,9 +96,8 @@ func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 //
 // Contract:  kernels.Tile.RunPack.
 // Registers: as gemmTile.
-// Loop:      as a strip of mr rows in gemmTile; the row of B eight steps ahead is
-// prefetched, because no hardware follows columns of a matrix. Needs: AVX and FMA3,
-// or AVX512F.
+// Loop:      as a strip of mr rows in gemmTile, and B is prefetched, see ahead. Needs:
+// AVX and FMA3, or AVX512F.
 func (e *emitter) gemmTilePack(v vectors, mr, cols int) {
 	nr := cols * v.lanes
 	name := fmt.Sprintf("GemmTile%dx%dPack%s", mr, nr, v.suffix)
@@ -109,15 +109,14 @@ func (e *emitter) gemmTilePack(v vectors, mr, cols int) {
 	panel := e.gp("panel")
 	t.strides()
 	t.ldb = t.bytes("ldb")
+	ahead := t.ahead()
 	t.block(mr, 4, true, func(i int) {
+		ahead(i)
 		if i >= 0 {
 			return
 		}
 		for j, x := range t.bs {
 			e.VMOVUPS(x, at(panel, j*v.lanes))
-		}
-		for j := 0; j < nr; j += 16 { // a line
-			e.PREFETCHT0(op.Mem{Base: t.b, Index: t.ldb, Scale: 8, Disp: 4 * j})
 		}
 		e.ADDQ(op.U32(uint32(4*nr)), panel)
 	})
@@ -257,6 +256,28 @@ func (t *gemmTile) block(rows, unroll int, last bool, beside func(i int)) {
 		t.Label(done)
 	}
 	t.finish(rows, last)
+}
+
+// ahead returns what a step does beside multiplying to have B in place in L2 in time.
+// No hardware follows columns of a matrix, and into L1 they would come at a third of
+// the speed of memory: L1 can wait for few lines at a time, L2 for many.
+func (t *gemmTile) ahead() func(i int) {
+	const rows = 64
+	to := t.GP64()
+	t.MOVQ(t.ldb, to)
+	t.SHLQ(op.Imm(6), to)
+	t.ADDQ(t.gp("b"), to)
+	return func(i int) {
+		if i >= 0 {
+			return
+		}
+		width := t.cols * t.lanes.lanes
+		for j := 0; j < width; j += 16 { // a line
+			t.PREFETCHT2(at(to, j))
+		}
+		t.PREFETCHT2(at(to, width-1))
+		t.ADDQ(t.ldb, to)
+	}
 }
 
 // begin asks for C, clears the sums and points at A and B.

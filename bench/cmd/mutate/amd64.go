@@ -40,7 +40,7 @@ var amd64Ordered = []string{"VSUBPS", "VDIVPS", "VSUBSS", "VDIVSS", "VPSUBD", "V
 
 // kept are never touched: VZEROUPPER is checked by reading, the rest has no
 // effect on a result or is no fault of a kernel.
-var kept = []string{"RET", "VZEROUPPER", "PCALIGN", "PREFETCHT0", "FUNCDATA", "PCDATA"}
+var kept = []string{"RET", "VZEROUPPER", "PCALIGN", "PREFETCHT0", "PREFETCHT1", "PREFETCHT2", "FUNCDATA", "PCDATA"}
 
 // amd64Edits returns a function that lists the edits of instruction i of f.
 func amd64Edits(f *function) func(i int) []edit {
@@ -52,7 +52,7 @@ func amd64Edits(f *function) func(i int) []edit {
 		}
 		for _, a := range l.args {
 			words = append(words, anyWord.FindAllString(a, -1)...)
-			if m := memory.FindStringSubmatch(a); m != nil && l.op != "PREFETCHT0" {
+			if m := memory.FindStringSubmatch(a); m != nil && !prefetches(l) {
 				bases = append(bases, m[2])
 			}
 		}
@@ -153,8 +153,10 @@ func redundant(before, l line) bool {
 	return false
 }
 
+func prefetches(l line) bool { return strings.HasPrefix(l.op, "PREFETCH") }
+
 // onlyPrefetched tells whether l computes nothing but an address for
-// PREFETCHT0: no other instruction reads its destination.
+// prefetches: no other instruction reads its destination.
 func (f *function) onlyPrefetched(l line) bool {
 	if len(l.args) == 0 {
 		return false
@@ -173,7 +175,7 @@ func (f *function) onlyPrefetched(l line) bool {
 				continue
 			}
 			switch {
-			case o.op == "PREFETCHT0":
+			case prefetches(o):
 				prefetched = true
 			case k < len(o.args)-1 || a != dest || o.op != "MOVQ" && o.op != "ADDQ" && o.op != "LEAQ":
 				return false
