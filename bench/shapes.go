@@ -86,6 +86,18 @@ type product struct {
 	m, n, k int
 }
 
+// strides are the row strides of A and B as they are stored.
+func (p product) strides() (lda, ldb int) {
+	lda, ldb = p.k, p.n
+	if p.layout[0] == 'T' {
+		lda = p.m
+	}
+	if p.layout[1] == 'T' {
+		ldb = p.k
+	}
+	return lda, ldb
+}
+
 // products lists the matrix products once each: squares in every layout, forward
 // pass and VJPs of the models' linear maps, and one row of A, whose products read B
 // once, from L2, L3 and memory.
