@@ -35,6 +35,9 @@ type Recipe struct {
 	Clip      float64 `json:"clip_norm"`
 	Augment   Augment `json:"augment"`
 	Recompute bool    `json:"recompute"` // keep one activation a block, run blocks twice
+	// BF16 rounds what the linear maps multiply to bfloat16; weights, sums, gradients,
+	// moments and everything between the maps stay float32.
+	BF16 bool `json:"bf16,omitempty"`
 }
 
 // Published returns the released recipe for a model: AdamW with betas 0.9 and
@@ -111,7 +114,9 @@ func NewTrainer(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer
 		return nil, err
 	}
 	m.Encoder.Trunk.Recompute, m.Decoder.Trunk.Recompute = r.Recompute, r.Recompute
-	return &Trainer{Recipe: r, Model: m, Tok: tok, tape: autograd.NewTape(),
+	tape := autograd.NewTape()
+	tape.BF16 = r.BF16
+	return &Trainer{Recipe: r, Model: m, Tok: tok, tape: tape,
 		opt:    nn.NewAdamW(m.Params(), r.Peak, r.Beta1, r.Beta2, r.AdamEps, r.Decay, NoDecay),
 		loader: NewLoader(dev, r, src, tok)}, nil
 }

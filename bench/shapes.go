@@ -21,6 +21,12 @@ var models = []struct {
 	batch  int
 }{{"tiny", trainBatch}, {"emoji", trainBatch}, {"large", publishedBatch}}
 
+// trained are the presets whose training step is benchmarked.
+var trained = []struct {
+	preset string
+	batch  int
+}{{"tiny", trainBatch}, {"emoji", trainBatch}, {"small", 4}}
+
 // linear is a map y = x·Wᵀ of a model: x [tokens, in], W [out, in]. There are
 // count of this shape in the model.
 type linear struct {

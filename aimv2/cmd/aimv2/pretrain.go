@@ -56,6 +56,7 @@ type pretrainCommand struct {
 	seed      uint64
 	peakLR    float64 // 0: by preset
 	recompute bool
+	bf16      bool
 	data      string // "": the embedded drawings
 	out       string // "": by preset
 	resume    string // "": a new run
@@ -74,6 +75,7 @@ func (c *pretrainCommand) describe() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Destination: &c.seed, Value: 1, Usage: "seed `S` of weights, order and augmentation"},
 			&cli.FloatFlag{Name: "peak-lr", Destination: &c.peakLR, Usage: "highest learning `RATE`", DefaultText: "by preset"},
 			&cli.BoolFlag{Name: "recompute", Destination: &c.recompute, Usage: "keep one activation of each block, compute the others twice: less memory, more time"},
+			&cli.BoolFlag{Name: "bf16", Destination: &c.bf16, Usage: "multiply in bfloat16: faster where the CPU has products of it, and half the memory of what is kept for them"},
 			&cli.StringFlag{Name: "data", Destination: &c.data, Usage: "train on the pictures in the folder `DIR`", DefaultText: "the embedded drawings"},
 			&cli.StringFlag{Name: "out", Destination: &c.out, Usage: "write the run to the folder `DIR`", DefaultText: "runs/NAME"},
 			&cli.StringFlag{Name: "resume", Destination: &c.resume, Usage: "go on with the run in the folder `DIR`"},
@@ -97,7 +99,7 @@ func (c *pretrainCommand) check(given *cli.Command) error {
 		return fmt.Errorf("-preset: %w", err)
 	}
 	if c.resume != "" {
-		for _, name := range []string{"preset", "batch", "seed", "peak-lr", "recompute", "out"} {
+		for _, name := range []string{"preset", "batch", "seed", "peak-lr", "recompute", "bf16", "out"} {
 			if given.IsSet(name) {
 				return fmt.Errorf("-%s cannot be given with -resume: the run has its own", name)
 			}
@@ -239,7 +241,7 @@ func (c *pretrainCommand) begin(src dataset.Source) (*aimv2.Trainer, string, err
 		length = published
 	}
 	recipe := aimv2.Published(model, cmp.Or(c.steps, length.steps), cmp.Or(c.batch, length.batch), c.seed)
-	recipe.Recompute = c.recompute
+	recipe.Recompute, recipe.BF16 = c.recompute, c.bf16
 	recipe.Peak = cmp.Or(c.peakLR, length.peak, recipe.Peak)
 	recipe.Augment.Border, recipe.Augment.Jitter = length.border, length.jitter
 	tok, err := aimv2.TrainTokenizer(src, model.Vocab)
