@@ -66,7 +66,7 @@ func TestProbeGolden(t *testing.T) {
 	}
 	for kind, want := range map[ProbeKind]run{Attentive: golden.Attentive, Linear: golden.Linear} {
 		norm := newBatchNorm(d)
-		p := newProbe(ProbeTask{Kind: kind, Classes: classes}, d, heads, norm, 1, golden.Decay, 1)
+		p := newProbe(ProbeTask{Kind: kind, Classes: classes}, d, heads, norm, 2, golden.Decay, 1)
 		for _, param := range nn.Params(p.head) {
 			if len(want.Begin[param.Name]) != param.Value.Len() {
 				t.Fatalf("kind %d: torch has no %s of %d", kind, param.Name, param.Value.Len())
