@@ -108,6 +108,8 @@ func KNN(train *tensor.Tensor, labels []int32, classes int, query *tensor.Tensor
 	a, b := train, query
 	if how.Cosine {
 		a, b = unitRows(train), unitRows(query)
+		defer a.Release()
+		defer b.Release()
 	}
 	norms := make([]float32, a.Dim(0))
 	if !how.Cosine {
@@ -119,6 +121,7 @@ func KNN(train *tensor.Tensor, labels []int32, classes int, query *tensor.Tensor
 	}
 	out := make([]int32, b.Dim(0))
 	at := a.Transpose(0, 1)
+	defer at.Release()
 	for lo := 0; lo < b.Dim(0); lo += featureBatch {
 		part := b.Narrow(0, lo, min(featureBatch, b.Dim(0)-lo))
 		dots := tensor.MatMul(part, at)
@@ -174,10 +177,17 @@ func vote(scores []float32, labels []int32, classes int, how Neighbours) int32 {
 	return winner
 }
 
+// unitRows returns the rows of x [n, D] at length 1.
 func unitRows(x *tensor.Tensor) *tensor.Tensor {
-	sq := tensor.Mul(x, x)
-	n := tensor.Sqrt(tensor.AddScalar(tensor.Sum(sq, true, -1), 1e-12))
-	return tensor.Div(x, n)
+	square := tensor.Mul(x, x)
+	defer square.Release()
+	sum := tensor.Sum(square, true, -1)
+	defer sum.Release()
+	above := tensor.AddScalar(sum, 1e-12)
+	defer above.Release()
+	length := tensor.Sqrt(above)
+	defer length.Release()
+	return tensor.Div(x, length)
 }
 
 // Accuracy returns the share of equal labels.

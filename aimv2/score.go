@@ -194,6 +194,73 @@ func (d *decoding) losses(ids, target []int32, length int) []float64 {
 	return out
 }
 
+// Towers embed pictures and texts into one space, as CLIP and LiT do.
+type Towers interface {
+	// EncodeImages returns the embeddings [B, D] of normalised images [B·3·S·S].
+	EncodeImages(images []float32) *tensor.Tensor
+	// EncodeTexts returns the embeddings [n, D] of texts. Errors: a text that the
+	// tower cannot read.
+	EncodeTexts(texts []string) (*tensor.Tensor, error)
+	// LogitScale is the factor of the cosines that the towers were trained with.
+	LogitScale() float64
+}
+
+// CosineScorer scores by the scaled cosine of embeddings. A class of several texts
+// has the mean of their embeddings at length 1, at length 1 again.
+//
+// Source: Radford et al. 2021, arXiv:2103.00020, section 3.1.4.
+type CosineScorer struct{ Towers Towers }
+
+var _ Scorer = CosineScorer{}
+
+// Prepare embeds the texts. Errors: no classes, a class without text, those of
+// EncodeTexts.
+func (s CosineScorer) Prepare(classes [][]string) (Score, error) {
+	if len(classes) == 0 {
+		return nil, errors.New("aimv2: there are no classes to score")
+	}
+	var means []float32
+	d := 0
+	for i, texts := range classes {
+		if len(texts) == 0 {
+			return nil, fmt.Errorf("aimv2: class %d has no text", i+1)
+		}
+		embeddings, err := s.Towers.EncodeTexts(texts)
+		if err != nil {
+			return nil, fmt.Errorf("aimv2: class %d: %w", i+1, err)
+		}
+		unit := unitRows(embeddings)
+		mean := tensor.Mean(unit, false, 0)
+		host := mean.To(tensor.CPU)
+		means, d = append(means, tensor.Data[float32](host)...), mean.Len()
+		for _, t := range []*tensor.Tensor{embeddings, unit, mean, host} {
+			t.Release()
+		}
+	}
+	all := tensor.From(tensor.CPU, means, len(classes), d)
+	defer all.Release()
+	directions := unitRows(all) // lives as long as the Score
+	return func(images []float32) [][]float64 {
+		embeddings := s.Towers.EncodeImages(images)
+		host := embeddings.To(tensor.CPU)
+		unit := unitRows(host)
+		turned := directions.Transpose(0, 1)
+		cosines := tensor.MatMul(unit, turned)
+		var out [][]float64
+		for row := range slices.Chunk(tensor.Data[float32](cosines), len(classes)) {
+			scores := make([]float64, len(row))
+			for i, v := range row {
+				scores[i] = s.Towers.LogitScale() * float64(v)
+			}
+			out = append(out, scores)
+		}
+		for _, t := range []*tensor.Tensor{embeddings, host, unit, turned, cosines} {
+			t.Release()
+		}
+		return out
+	}, nil
+}
+
 // Prompts are sets of templates for the names of classes, {} being the name.
 // "clip-7" is the short list that CLIP's authors found to do nearly as well on
 // ImageNet as their 80, and that AIMV2's training code evaluates with;

@@ -1,6 +1,7 @@
 package aimv2
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -108,6 +109,53 @@ func TestCaptionScorer(t *testing.T) {
 	}
 	for _, bad := range [][][]string{nil, {{"fox"}, {}}, {{"fox"}, {" "}}} {
 		if _, err := (CaptionScorer{m, tok, false}).Prepare(bad); err == nil {
+			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+// planeTowers embed a text by its length and its first letter, and a picture of
+// two numbers by them.
+type planeTowers struct{}
+
+func (planeTowers) EncodeImages(images []float32) *tensor.Tensor {
+	return tensor.From(tensor.CPU, images, len(images)/2, 2)
+}
+
+func (planeTowers) EncodeTexts(texts []string) (*tensor.Tensor, error) {
+	var out []float32
+	for _, t := range texts {
+		if t == "" {
+			return nil, errors.New("nothing to read")
+		}
+		out = append(out, float32(len(t)), float32(t[0]-'a'))
+	}
+	return tensor.From(tensor.CPU, out, len(texts), 2), nil
+}
+
+func (planeTowers) LogitScale() float64 { return 10 }
+
+// TestCosineScorer computes the angles by hand.
+func TestCosineScorer(t *testing.T) {
+	// (3, 0); and (1, 1) with (4, 0), of which the mean direction is 22.5°.
+	score, err := CosineScorer{planeTowers{}}.Prepare([][]string{{"abc"}, {"b", "aaaa"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := tensor.Live()
+	got := score([]float32{0, 7, 5, 5, -2, 0})
+	if n := tensor.Live() - before; n != 0 {
+		t.Errorf("%d blocks were not released", n)
+	}
+	for i, angle := range []float64{90, 45, 180} {
+		for j, class := range []float64{0, 22.5} {
+			if want := 10 * math.Cos((angle-class)*math.Pi/180); math.Abs(got[i][j]-want) > 1e-5 {
+				t.Errorf("picture %d, class %d: %g, want %g", i, j, got[i][j], want)
+			}
+		}
+	}
+	for _, bad := range [][][]string{nil, {{"a"}, {}}, {{"a"}, {""}}} {
+		if _, err := (CosineScorer{planeTowers{}}).Prepare(bad); err == nil {
 			t.Errorf("%q is accepted", bad)
 		}
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"fuerte/aimv2"
 	"fuerte/aimv2/dataset"
+	"fuerte/aimv2/dataset/emoji48"
 	"fuerte/aimv2/metric"
 	"fuerte/nn/atomicfile"
 )
@@ -88,4 +91,66 @@ func (e *evaluation) write(file string) error {
 		_, err := w.Write(append(data, '\n'))
 		return err
 	})
+}
+
+// evalData is the data that verbs measure on.
+type evalData struct {
+	name string // a split of emoji48, or a folder
+	n    int    // pictures of it; 0: all
+}
+
+// flags are the options.
+func (d *evalData) flags(name string, n int) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "data", Destination: &d.name, Value: name, Usage: "measure on `DATA`: " + fmt.Sprint(emoji48.Splits) + " of the embedded drawings, or a folder of pictures and captions"},
+		&cli.IntFlag{Name: "pictures", Destination: &d.n, Value: n, Usage: "take `N` pictures of them, evenly spread; 0 takes all"},
+	}
+}
+
+// open returns the data and where they are from: the data set and the split.
+func (d *evalData) open() (src dataset.Source, data, split string, err error) {
+	if slices.Contains(emoji48.Splits, d.name) {
+		src, err = emoji48.Open(d.name)
+		return src, "emoji48", d.name, err
+	}
+	src, err = dataset.Folder(d.name)
+	return src, d.name, "all", err
+}
+
+// at returns the numbers of the pictures to take.
+func (d *evalData) at(src dataset.Source) []int {
+	if d.n == 0 {
+		return spread(src, src.Len())
+	}
+	return spread(src, d.n)
+}
+
+// check looks at the values.
+func (d *evalData) check() error {
+	if d.n < 0 {
+		return fmt.Errorf("-pictures %d: it must not be negative", d.n)
+	}
+	return nil
+}
+
+// loadScorer reads the model in a folder, or the built-in one, to score texts.
+func loadScorer(dir string, perToken bool) (aimv2.Scorer, aimv2.Config, error) {
+	m, tok, err := loadModel(dir)
+	if err != nil {
+		return nil, aimv2.Config{}, err
+	}
+	return aimv2.CaptionScorer{Model: m, Tok: tok, PerToken: perToken}, m.Config, nil
+}
+
+// captionMetrics compares captions with the true ones: the share of equal ones,
+// the F1 of their words, and CIDEr-D.
+func captionMetrics(got, want []string, seed uint64) (exact, f1, cider metric.Estimate) {
+	hit, overlap := make([]bool, len(got)), make([]float64, len(got))
+	words, references := make([][]string, len(got)), make([][][]string, len(got))
+	for i := range got {
+		reference := metric.Words(want[i])
+		words[i], references[i] = metric.Words(got[i]), [][]string{reference}
+		hit[i], overlap[i] = got[i] == want[i], metric.WordF1(words[i], reference)
+	}
+	return metric.ShareOf(hit), metric.Mean(overlap, seed), metric.Mean(metric.CIDEr(words, references), seed)
 }

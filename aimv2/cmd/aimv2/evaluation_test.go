@@ -85,7 +85,7 @@ func checkSweep(t *testing.T, e *evaluation, table string) {
 // trained on; the numbers on the table are those in the file, and the same again.
 func TestRetrieve(t *testing.T) {
 	dir := t.TempDir()
-	r := must(t, dir, "retrieve", "-n", "30", "-json", "r.json")
+	r := must(t, dir, "retrieve", "-pictures", "30", "-json", "r.json")
 	e := readEvaluation(t, filepath.Join(dir, "r.json"))
 	for _, method := range []string{"caption of a picture", "picture of a caption"} {
 		one, ten := e.value(t, "retrieval", method, "R@1", "test-style"), e.value(t, "retrieval", method, "R@10", "test-style")
@@ -96,7 +96,7 @@ func TestRetrieve(t *testing.T) {
 			t.Errorf("no %.1f %% in %q", 100*one, r.stdout)
 		}
 	}
-	if again := must(t, dir, "retrieve", "-n", "30"); again.stdout != r.stdout {
+	if again := must(t, dir, "retrieve", "-pictures", "30"); again.stdout != r.stdout {
 		t.Errorf("first %q, then %q", r.stdout, again.stdout)
 	}
 
@@ -120,6 +120,30 @@ func TestRetrieve(t *testing.T) {
 	}
 }
 
+// TestCaptionMetrics measures the built-in model's captions, and compares captions
+// by hand.
+func TestCaptionMetrics(t *testing.T) {
+	dir := t.TempDir()
+	r := must(t, dir, "caption", "-data", "test-style", "-pictures", "40", "-json", "c.json")
+	e := readEvaluation(t, filepath.Join(dir, "c.json"))
+	exact, f1 := e.value(t, "caption", "generated", "exact", "test-style"), e.value(t, "caption", "generated", "word F1", "test-style")
+	if exact < 0.25 || f1 < exact || e.value(t, "caption", "generated", "CIDEr-D", "test-style") < 1 {
+		t.Errorf("exact %.3f, F1 %.3f: %s", exact, f1, r.stdout)
+	}
+	pictures(t, filepath.Join(dir, "data"))
+	path := filepath.Join(dir, "data", "p2.png")
+	write(t, path, read(t, path)[:60])
+	if r := do(t, dir, "caption", "-data", "data"); r.status != 1 || !strings.Contains(r.stderr, "p2.png") || !strings.Contains(r.stdout, "CIDEr-D") {
+		t.Errorf("status %d, %q, %q", r.status, r.stdout, r.stderr)
+	}
+	a, b, c := captionMetrics([]string{"red fox", "cat"}, []string{"fox", "cat"}, 1)
+	// Caption 1: one of two words, pairs none, lengths 1 and 0: the cosine is 1/√2.
+	want := (10.0/4/math.Sqrt2*math.Exp(-1.0/72) + 10.0/4) / 2
+	if a.Value != 0.5 || math.Abs(b.Value-(2.0/3+1)/2) > 1e-12 || math.Abs(c.Value-want) > 1e-12 {
+		t.Errorf("%g, %g, %g; want 0.5, 0.833, %g", a.Value, b.Value, c.Value, want)
+	}
+}
+
 // TestZeroshot tells pictures and labelled data apart by names.
 func TestZeroshot(t *testing.T) {
 	dir := t.TempDir()
@@ -130,14 +154,14 @@ func TestZeroshot(t *testing.T) {
 	if r.status != 1 || !strings.HasPrefix(r.stdout, "sunflower.png: sunflower ") || strings.Count(r.stdout, ", ") != 1 || !strings.Contains(r.stderr, "text.png") {
 		t.Errorf("status %d, %q, %q", r.status, r.stdout, r.stderr)
 	}
-	r = must(t, dir, "zeroshot", "-data", "test-style", "-n", "25", "-field", "caption", "-json", "z.json")
+	r = must(t, dir, "zeroshot", "-data", "test-style", "-pictures", "25", "-field", "caption", "-json", "z.json")
 	got := readEvaluation(t, filepath.Join(dir, "z.json"))
 	if top := got.value(t, "caption", "zero-shot", "top-1", "test-style"); top < 0.5 || !strings.Contains(r.stdout, fmt.Sprintf("top-1  %.1f %%", 100*top)) {
 		t.Errorf("top-1 %.3f, %q", top, r.stdout)
 	}
-	must(t, dir, "zeroshot", "-data", "test-style", "-n", "8", "-members", "-json", "m.json")
+	must(t, dir, "zeroshot", "-data", "test-style", "-pictures", "8", "-members", "-json", "m.json")
 	members := readEvaluation(t, filepath.Join(dir, "m.json")).value(t, "group", "zero-shot", "top-1", "test-style")
-	must(t, dir, "zeroshot", "-data", "test-style", "-n", "8", "-prompts", "clip-7", "-json", "g.json")
+	must(t, dir, "zeroshot", "-data", "test-style", "-pictures", "8", "-prompts", "clip-7", "-json", "g.json")
 	names := readEvaluation(t, filepath.Join(dir, "g.json")).value(t, "group", "zero-shot", "top-1", "test-style")
 	if members < 0.6 || members <= names {
 		t.Errorf("by their members %.3f of the groups are told, by their names %.3f", members, names)
@@ -192,15 +216,19 @@ func TestBadEvaluation(t *testing.T) {
 		{"zeroshot", 2, "IMAGE"},
 		{"zeroshot x.png", 2, "-classes"},
 		{"zeroshot -data test-style x.png", 2, "-data"},
-		{"zeroshot -classes good.txt -n 3 x.png", 2, "need -data"},
+		{"zeroshot -classes good.txt -pictures 3 x.png", 2, "need -data"},
 		{"zeroshot -classes good.txt -prompts photos x.png", 2, `no prompts "photos"`},
 		{"zeroshot -classes good.txt -top 0 x.png", 2, "-top 0"},
 		{"zeroshot -data test-style -field style", 2, "-field style"},
-		{"zeroshot -data test-style -n -1", 2, "-n -1"},
+		{"zeroshot -data test-style -pictures -1", 2, "-pictures -1"},
 		{"zeroshot -data test-style -members -field caption", 2, "-members"},
 		{"zeroshot -data folder -members", 2, "-members"},
-		{"retrieve -n -1", 2, "-n -1"},
+		{"retrieve -pictures -1", 2, "-pictures -1"},
 		{"retrieve x.png", 2, "x.png"},
+		{"caption -data none", 1, "none: no such file"},
+		{"caption -json x.json x.png", 2, "need -data"},
+		{"caption -data test-style x.png", 2, "-data goes without"},
+		{"caption -data test-style -pictures -1", 2, "-pictures -1"},
 		{"probe -lr 0", 2, "-lr [0]"},
 		{"probe -lr 1e-3,x", 2, "-lr"},
 		{"probe -wd -1", 2, "-wd [-1]"},

@@ -649,7 +649,7 @@ func TestOptions(t *testing.T) {
 		"caption a.png - --n 3 -seed 7 -temperature=2 -top-p .5 -model m -- -3",
 	} {
 		got, err := parse(strings.Fields(args))
-		if diff := cmp.Diff(verb(want), got, cmp.AllowUnexported(captionCommand{})); err != nil || diff != "" {
+		if diff := cmp.Diff(verb(want), got, cmp.AllowUnexported(captionCommand{}, evalData{})); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got): %s", args, err, diff)
 		}
 	}

@@ -427,26 +427,19 @@ func (c *probeCommand) captionScores(m *aimv2.Model, tok *tokenizer.Tokenizer, t
 		cider := score{key: "caption", task: "caption, CIDEr-D", method: method.name, metric: "CIDEr-D"}
 		for _, col := range columns {
 			s := tests[col.split]
-			var hit []bool
-			var overlap []float64
-			var got [][]string
-			var references [][][]string
+			var got, want []string
 			for i := range s.Len() {
-				if col.keep != nil && !col.keep(s.Record(i)) {
-					continue
+				if col.keep == nil || col.keep(s.Record(i)) {
+					got, want = append(got, method.texts[s.name][i]), append(want, name(s, i))
 				}
-				text, want := method.texts[s.name][i], name(s, i)
-				words, reference := metric.Words(text), metric.Words(want)
-				hit, overlap = append(hit, text == want), append(overlap, metric.WordF1(words, reference))
-				got, references = append(got, words), append(references, [][]string{reference})
 			}
-			share := metric.ShareOf(hit)
+			share, overlap, agreement := captionMetrics(got, want, c.recipe.Seed)
 			if col.split == emoji48.TestConcept { // a concept that was never seen has a name that was never read
 				share = metric.Share(0, 0)
 			}
 			exact.values = append(exact.values, share)
-			f1.values = append(f1.values, metric.Mean(overlap, c.recipe.Seed))
-			cider.values = append(cider.values, metric.Mean(metric.CIDEr(got, references), c.recipe.Seed))
+			f1.values = append(f1.values, overlap)
+			cider.values = append(cider.values, agreement)
 		}
 		exacts, f1s, ciders = append(exacts, exact), append(f1s, f1), append(ciders, cider)
 	}

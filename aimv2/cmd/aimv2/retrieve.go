@@ -10,43 +10,9 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"fuerte/aimv2"
-	"fuerte/aimv2/dataset"
 	"fuerte/aimv2/dataset/emoji48"
 	"fuerte/aimv2/metric"
 )
-
-// evalData is the data that retrieve and zeroshot measure on.
-type evalData struct {
-	name string // a split of emoji48, or a folder
-	n    int    // pictures of it; 0: all
-}
-
-// flags are the options.
-func (d *evalData) flags(name string, n int) []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "data", Destination: &d.name, Value: name, Usage: "measure on `DATA`: " + fmt.Sprint(emoji48.Splits) + " of the embedded drawings, or a folder of pictures and captions"},
-		&cli.IntFlag{Name: "n", Destination: &d.n, Value: n, Usage: "take `N` pictures of them, evenly spread; 0 takes all"},
-	}
-}
-
-// open returns the data and where they are from: the data set and the split.
-func (d *evalData) open() (src dataset.Source, data, split string, err error) {
-	if slices.Contains(emoji48.Splits, d.name) {
-		src, err = emoji48.Open(d.name)
-		return src, "emoji48", d.name, err
-	}
-	src, err = dataset.Folder(d.name)
-	return src, d.name, "all", err
-}
-
-// at returns the numbers of the pictures to take.
-func (d *evalData) at(src dataset.Source) []int {
-	if d.n == 0 {
-		return spread(src, src.Len())
-	}
-	return spread(src, d.n)
-}
 
 type retrieveCommand struct {
 	model    string
@@ -71,10 +37,7 @@ func (c *retrieveCommand) describe() *cli.Command {
 }
 
 func (c *retrieveCommand) check(*cli.Command) error {
-	if c.data.n < 0 {
-		return fmt.Errorf("-n %d: it must not be negative", c.data.n)
-	}
-	return nil
+	return c.data.check()
 }
 
 // direction is one of the two questions of retrieval.
@@ -86,7 +49,7 @@ type direction struct {
 // run prints R@1, R@5, R@10 and the median rank, both ways. Pictures with the same
 // caption are all right for it.
 func (c *retrieveCommand) run() error {
-	m, tok, err := loadModel(c.model)
+	scorer, config, err := loadScorer(c.model, c.perToken)
 	if err != nil {
 		return err
 	}
@@ -106,14 +69,14 @@ func (c *retrieveCommand) run() error {
 		}
 		text[i] = number[caption]
 	}
-	score, err := aimv2.CaptionScorer{Model: m, Tok: tok, PerToken: c.perToken}.Prepare(captions)
+	score, err := scorer.Prepare(captions)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%d pictures, %d captions\n", len(at), len(captions))
 	var similarity [][]float64
 	var rows []int // the caption of each row: bad pictures have none
-	bad := eachReadable(m.Config, len(at), func(i int) (image.Image, error) { return src.Image(at[i]) }, func(i int, image []float32) error {
+	bad := eachReadable(config, len(at), func(i int) (image.Image, error) { return src.Image(at[i]) }, func(i int, image []float32) error {
 		similarity, rows = append(similarity, score(image)[0]), append(rows, text[i])
 		return nil
 	})
@@ -128,7 +91,7 @@ func (c *retrieveCommand) run() error {
 		{"caption of a picture", metric.Ranks(similarity, func(picture, caption int) bool { return rows[picture] == caption })},
 		{"picture of a caption", slices.DeleteFunc(found, func(rank int) bool { return rank == 0 })}, // whose pictures are all bad
 	}
-	report := newEvaluation("retrieve", c.model, m.Config, c.seed, struct {
+	report := newEvaluation("retrieve", c.model, config, c.seed, struct {
 		PerToken bool `json:"per_token"`
 		Pictures int  `json:"pictures"`
 		Captions int  `json:"captions"`

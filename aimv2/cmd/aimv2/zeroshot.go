@@ -69,29 +69,26 @@ func (c *zeroshotCommand) check(given *cli.Command) error {
 		return errors.New("-data goes without IMAGE")
 	case c.data.name == "" && c.classes == "":
 		return errors.New("-classes is missing: a file with a class a line")
-	case c.data.name == "" && (given.IsSet("json") || given.IsSet("field") || given.IsSet("n") || c.members):
-		return errors.New("-json, -field, -members and -n need -data")
+	case c.data.name == "" && (given.IsSet("json") || given.IsSet("field") || given.IsSet("pictures") || c.members):
+		return errors.New("-json, -field, -members and -pictures need -data")
 	case c.members && (!c.embedded() || c.field == "caption" || c.classes != ""):
 		return errors.New("-members needs -data of the embedded drawings, their groups or subgroups, and no -classes")
-	case c.data.n < 0:
-		return fmt.Errorf("-n %d: it must not be negative", c.data.n)
 	case c.top < 1:
 		return fmt.Errorf("-top %d: at least 1 is needed", c.top)
 	case fields[c.field] == nil:
 		return fmt.Errorf("-field %s: it must be group, subgroup or caption", c.field)
 	}
 	_, err := aimv2.ClassPrompts(c.prompts, nil)
-	return err
+	return errors.Join(err, c.data.check())
 }
 
 func (c *zeroshotCommand) run() error {
-	m, tok, err := loadModel(c.model)
+	scorer, config, err := loadScorer(c.model, c.perToken)
 	if err != nil {
 		return err
 	}
-	scorer := aimv2.CaptionScorer{Model: m, Tok: tok, PerToken: c.perToken}
 	if c.data.name != "" {
-		return c.measure(m.Config, scorer)
+		return c.measure(config, scorer)
 	}
 	classes, err := readClasses(c.classes)
 	if err != nil {
@@ -101,7 +98,7 @@ func (c *zeroshotCommand) run() error {
 	if err != nil {
 		return err
 	}
-	return eachImage(m.Config, c.images, func(file string, image []float32) error {
+	return eachImage(config, c.images, func(file string, image []float32) error {
 		p := softmax(score(image)[0])
 		var best []string
 		for _, i := range order(p)[:min(c.top, len(p))] {
