@@ -199,6 +199,7 @@ func TestBadEvaluation(t *testing.T) {
 	write(t, filepath.Join(dir, "empty.txt"), []byte("\n \n"))
 	write(t, filepath.Join(dir, "twice.txt"), []byte("fox\ncat\nfox\n"))
 	write(t, filepath.Join(dir, "long.txt"), []byte(strings.Repeat("x", longestLine+1)))
+	write(t, filepath.Join(dir, "latin.txt"), []byte("fox\ncaf\xe9\n"))
 	write(t, filepath.Join(dir, "good.txt"), []byte("fox\ncat\n"))
 	for _, c := range []struct {
 		args   string
@@ -206,9 +207,10 @@ func TestBadEvaluation(t *testing.T) {
 		want   string
 	}{
 		{"zeroshot -classes none.txt x.png", 1, "none.txt: no such file"},
-		{"zeroshot -classes empty.txt x.png", 1, "empty.txt holds no classes"},
+		{"zeroshot -classes empty.txt x.png", 1, "empty.txt: there are no classes"},
 		{"zeroshot -classes twice.txt x.png", 1, `twice.txt: the class "fox" is named twice`},
 		{"zeroshot -classes long.txt x.png", 1, "long.txt: bufio.Scanner: token too long"},
+		{"zeroshot -classes latin.txt x.png", 1, "latin.txt: line 2 is not UTF-8"},
 		{"zeroshot -classes good.txt none.png", 1, "none.png: no such file"},
 		{"zeroshot -data none", 1, "none: no such file"},
 		{"retrieve -data none", 1, "none: no such file"},
@@ -284,4 +286,23 @@ func TestReadClasses(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(class{})); err != nil || diff != "" {
 		t.Errorf("%v (-want +got): %s", err, diff)
 	}
+}
+
+func FuzzParseClasses(f *testing.F) {
+	for _, s := range []string{"fox\ncat\thouse\n", "\t\t\n", "\xff", "a\r\n\ta", "a\u2028b\t\u00a0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		classes, err := parseClasses(strings.NewReader(text))
+		if (err == nil) != (len(classes) > 0) {
+			t.Fatalf("%d classes and %v", len(classes), err)
+		}
+		seen := map[string]bool{}
+		for _, c := range classes {
+			if c.name == "" || seen[c.name] || len(c.calls) == 0 || slices.Contains(c.calls, "") || strings.ContainsAny(c.name, "\t\n") {
+				t.Fatalf("%q gives %q", text, c)
+			}
+			seen[c.name] = true
+		}
+	})
 }

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"io"
 	"maps"
 	"math"
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v3"
 
@@ -118,26 +120,39 @@ type class struct {
 // longestLine bounds the lines of a file of classes.
 const longestLine = 1 << 16
 
-// readClasses reads a class a line, empty lines left out. Errors: of the file; a
-// class named twice; no classes.
+// readClasses reads the classes of a file. Errors: of the file; those of
+// parseClasses, with its name.
 func readClasses(file string) ([]class, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	classes, err := parseClasses(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return classes, nil
+}
+
+// parseClasses reads a class a line, empty lines left out. Errors: a class named
+// twice; a line that is too long or not UTF-8; no classes.
+func parseClasses(r io.Reader) ([]class, error) {
 	var out []class
 	names := map[string]bool{}
-	lines := bufio.NewScanner(f)
+	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, longestLine)
-	for lines.Scan() {
+	for n := 1; lines.Scan(); n++ {
+		if !utf8.ValidString(lines.Text()) {
+			return nil, fmt.Errorf("line %d is not UTF-8", n)
+		}
 		parts := strings.Split(strings.TrimSpace(lines.Text()), "\t")
 		name := strings.TrimSpace(parts[0])
 		if name == "" {
 			continue
 		}
 		if names[name] {
-			return nil, fmt.Errorf("%s: the class %q is named twice", file, name)
+			return nil, fmt.Errorf("the class %q is named twice", name)
 		}
 		names[name] = true
 		c := class{name: name}
@@ -152,10 +167,10 @@ func readClasses(file string) ([]class, error) {
 		out = append(out, c)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%s holds no classes", file)
+		return nil, errors.New("there are no classes")
 	}
 	return out, nil
 }
