@@ -22,10 +22,11 @@ const (
 // caption and idf = ln(pictures) − ln(pictures with g in a reference, at least
 // 1); σ = 6. The score of a set is the mean.
 //
-// The length l is the number of pairs of words, as in the public program
-// (pycocoevalcap), to whose values the tests hold this; so captions of no word
-// and of one are equally long. As idf is that of the set at hand, a
-// score speaks of its set alone, and of a single picture it is 0.
+// l is the number of words. (The public program, pycocoevalcap, to whose values
+// the tests hold this, counts pairs: one less for all but captions of no word,
+// which score 0 anyway.) As idf is that of the set at hand, a score speaks of its
+// set alone, and of a single picture it is 0. A caption of fewer than four words
+// cannot reach 10: the orders that it lacks count 0.
 //
 // Source: Vedantam, Zitnick & Parikh 2015, arXiv:1411.5726.
 // Panics: if there are not as many lists of references as captions.
@@ -48,7 +49,7 @@ func CIDEr(captions [][]string, references [][][]string) []float64 {
 		}
 	}
 	weigh := func(words []string) weighed {
-		w := weighed{length: max(0, len(words)-1)}
+		w := weighed{length: len(words)}
 		for n, grams := range countGrams(words) {
 			w.at[n] = map[string]float64{}
 			for _, g := range grams {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"image"
 
 	"github.com/urfave/cli/v3"
 
@@ -100,7 +99,7 @@ func (c *captionCommand) measure(m *aimv2.Model, tok *tokenizer.Tokenizer) error
 	at := c.data.at(src)
 	var got, want []string
 	sampling := c.sampling()
-	bad := eachReadable(m.Config, len(at), func(i int) (image.Image, error) { return src.Image(at[i]) }, func(i int, image []float32) error {
+	bad := c.data.each(m.Config, src, at, func(i int, image []float32) error {
 		features := m.Features(image)
 		defer features.Release()
 		sampling.Seed = c.seed + uint64(at[i]) // every picture draws anew

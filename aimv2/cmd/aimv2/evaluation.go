@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"image"
 	"io"
 	"math"
 	"os"
@@ -123,6 +124,19 @@ func (d *evalData) at(src dataset.Source) []int {
 		return spread(src, src.Len())
 	}
 	return spread(src, d.n)
+}
+
+// each calls f with the pictures of the source that at names, as eachReadable does,
+// and says every ten seconds how far it is.
+func (d *evalData) each(c aimv2.Config, src dataset.Source, at []int, f func(i int, image []float32) error) error {
+	told := time.Now()
+	return eachReadable(c, len(at), func(i int) (image.Image, error) { return src.Image(at[i]) }, func(i int, image []float32) error {
+		if time.Since(told) > 10*time.Second {
+			told = time.Now()
+			fmt.Fprintf(os.Stderr, "picture %d of %d\n", i+1, len(at))
+		}
+		return f(i, image)
+	})
 }
 
 // check looks at the values.

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"image"
 	"os"
 	"slices"
 	"text/tabwriter"
@@ -76,7 +75,7 @@ func (c *retrieveCommand) run() error {
 	fmt.Fprintf(os.Stderr, "%d pictures, %d captions\n", len(at), len(captions))
 	var similarity [][]float64
 	var rows []int // the caption of each row: bad pictures have none
-	bad := eachReadable(config, len(at), func(i int) (image.Image, error) { return src.Image(at[i]) }, func(i int, image []float32) error {
+	bad := c.data.each(config, src, at, func(i int, image []float32) error {
 		similarity, rows = append(similarity, score(image)[0]), append(rows, text[i])
 		return nil
 	})

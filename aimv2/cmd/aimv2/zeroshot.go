@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"image"
 	"io"
 	"maps"
 	"math"
@@ -220,7 +219,7 @@ func (c *zeroshotCommand) measure(config aimv2.Config, s aimv2.Scorer) error {
 	fmt.Fprintf(os.Stderr, "%d pictures, %d classes\n", len(at), len(classes))
 	var similarity [][]float64
 	var want []int
-	bad := eachReadable(config, len(at), func(i int) (image.Image, error) { return src.Image(at[i]) }, func(i int, image []float32) error {
+	bad := c.data.each(config, src, at, func(i int, image []float32) error {
 		similarity, want = append(similarity, score(image)[0]), append(want, number[field(src.Record(at[i]))])
 		return nil
 	})
