@@ -190,20 +190,6 @@ func unitRows(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.Div(x, length)
 }
 
-// Accuracy returns the share of equal labels.
-func Accuracy(got, want []int32) float64 {
-	if len(want) == 0 {
-		return math.NaN()
-	}
-	n := 0
-	for i := range want {
-		if got[i] == want[i] {
-			n++
-		}
-	}
-	return float64(n) / float64(len(want))
-}
-
 // Labels numbers the values of a field over a source, in order of appearance;
 // known carries the numbering from the training split to the others. Errors: a
 // value that known lacks, unless known is empty.

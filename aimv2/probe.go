@@ -119,7 +119,8 @@ func newProbe(t ProbeTask, width, heads int, norm *batchNorm, peak, decay float6
 		nn.Normal(pool.Query, nn.Rand(seed, "cls_token"), 0.02)
 		p.head = pool
 	}
-	// Torch's AdamW decays by the learning rate times the decay.
+	// Torch's AdamW decays by the learning rate times the decay. (The grid of ml-l3m
+	// decays the query and the bias, too, whatever it is told.)
 	p.opt = nn.NewAdamW(nn.Params(p.head), peak, 0.9, 0.999, 1e-8, decay*peak, []string{"*bias*", "*cls_token*"})
 	return p
 }

@@ -166,6 +166,11 @@ func TestZeroshot(t *testing.T) {
 	if members < 0.6 || members <= names {
 		t.Errorf("by their members %.3f of the groups are told, by their names %.3f", members, names)
 	}
+	pictures(t, filepath.Join(dir, "data"))
+	if r := do(t, dir, "zeroshot", "-data", "data"); r.status != 1 || !strings.Contains(r.stderr, "p0.png has no group") {
+		t.Errorf("a folder, which has no groups: status %d, %q", r.status, r.stderr)
+	}
+	must(t, dir, "zeroshot", "-data", "data", "-field", "caption")
 	write(t, filepath.Join(dir, "few.txt"), []byte("flags\n"))
 	if r := do(t, dir, "zeroshot", "-data", "test-style", "-classes", "few.txt"); r.status != 1 || !strings.Contains(r.stderr, "few.txt has no class ") {
 		t.Errorf("classes that lack some: status %d, %q", r.status, r.stderr)
