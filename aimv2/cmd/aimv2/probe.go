@@ -44,7 +44,7 @@ func (c *probeCommand) describe() *cli.Command {
 			&cli.IntFlag{Name: "batch", Destination: &c.recipe.Batch, Value: c.recipe.Batch, Usage: "train on `N` pictures a step"},
 			&cli.FloatSliceFlag{Name: "lr", Destination: &c.recipe.Peaks, Value: c.recipe.Peaks, Usage: "try the peak learning rates `RATE,…`"},
 			&cli.FloatSliceFlag{Name: "wd", Destination: &c.recipe.Decays, Value: c.recipe.Decays, Usage: "try the weight decays `DECAY,…`, which count times the learning rate"},
-			&cli.BoolFlag{Name: "batch-norm", Destination: &c.recipe.BatchNorm, Value: c.recipe.BatchNorm, Usage: "normalise what the probes see, batch by batch; =false does not"},
+			&cli.BoolFlag{Name: "batch-norm", Destination: &c.recipe.BatchNorm, Value: c.recipe.BatchNorm, Usage: "normalise what the probes see, batch by batch: as a rule; -batch-norm=false does not"},
 			&cli.BoolFlag{Name: "augment", Destination: &c.recipe.Augment, Value: c.recipe.Augment, Usage: "change the training pictures every time, and run the encoder anew"},
 			&cli.IntFlag{Name: "k", Destination: &c.neighbours, Value: 20, Usage: "let the `K` nearest training pictures vote"},
 			&cli.FloatFlag{Name: "temperature", Destination: &c.temperature, Value: 0.07, Usage: "with the weight e^(cosine/`T`)"},
