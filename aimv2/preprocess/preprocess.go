@@ -93,15 +93,16 @@ func (e Eval) Apply(dst []float32, src RGB, s *Scratch) {
 	e.Norm.Apply(dst, s.resized.Crop((width-e.Size)/2, (height-e.Size)/2, e.Size, e.Size), false)
 }
 
-// Augment prepares pictures for training: torchvision's RandomResizedCrop,
-// RandomHorizontalFlip and ColorJitter.
+// Augment prepares pictures for training: torchvision's RandomResizedCrop and
+// RandomHorizontalFlip, RandAugment and ColorJitter.
 type Augment struct {
 	Size   int        // S: the output is S x S
 	Scale  [2]float64 // least and greatest part of the area that the crop keeps
 	Ratio  [2]float64 // least and greatest width/height of the crop
 	Flip   float64    // probability of a mirror image
-	Colour float64    // probability of other colours
-	Jitter Jitter     // how far they may change
+	Rand   RandAugment
+	Colour float64 // probability of other colours
+	Jitter Jitter  // how far they may change
 	Norm   Norm
 }
 
@@ -125,6 +126,7 @@ func (a Augment) Apply(dst []float32, src RGB, caption string, r *rand.Rand, s *
 	s.out.Reset(a.Size, a.Size)
 	// Cropped before it is resized: pixels outside must not shine in.
 	s.Resize(&s.out, src.Crop(x, y, width, height), Box{0, 0, float32(width), float32(height)})
+	a.Rand.Apply(&s.out, r, s)
 	if a.Colour > 0 && r.Float64() < a.Colour {
 		a.Jitter.Apply(s.out, r)
 	}

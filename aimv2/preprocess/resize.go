@@ -13,6 +13,7 @@ type Scratch struct {
 	between       RGB // after the horizontal pass
 	resized       RGB // Eval: before the centre crop
 	out           RGB // Eval, Augment: before normalisation
+	before        RGB // RandAugment: what an operation reads while it writes
 }
 
 // Resize sets dst, whose size is given, to the part box of src, by bicubic

@@ -4,6 +4,7 @@
 //	Scratch.Resize            Pillow's antialiased bicubic
 //	Eval                      shortest side to S, centre crop S, normalise
 //	Augment                   random crop, flip and colours to S, normalise
+//	RandAugment               a few of fifteen changes, drawn, as for probes
 //	Pad                       a border of one colour
 //	Norm                      8-bit RGB to float32 [3, S, S]
 //

@@ -47,22 +47,25 @@ func loadModel(dir string) (*aimv2.Model, *tokenizer.Tokenizer, error) {
 	return m, tok, err
 }
 
-// eachPicture calls f with the features float32 [1, N, D] of every picture file,
-// "-" being standard input. A bad file is one line on standard error; the others
-// go on, and the result is then failed.
-func eachPicture(m *aimv2.Model, files []string, f func(file string, features *tensor.Tensor) error) error {
+// eachImage calls f with every picture file as normalised image [3·S·S], "-" being
+// standard input. A bad file is one line on standard error; the others go on, and
+// the result is then failed.
+func eachImage(c aimv2.Config, files []string, f func(file string, image []float32) error) error {
+	return eachReadable(c, len(files), func(i int) (image.Image, error) { return openPicture(files[i]) },
+		func(i int, image []float32) error { return f(files[i], image) })
+}
+
+// eachReadable is eachImage for n pictures from anywhere.
+func eachReadable(c aimv2.Config, n int, open func(i int) (image.Image, error), f func(i int, image []float32) error) error {
 	bad := false
-	for _, file := range files {
-		images, err := aimv2.EvalImages(m.Config, 1, func(int) (image.Image, error) { return openPicture(file) })
+	for i := range n {
+		image, err := aimv2.EvalImages(c, 1, func(int) (image.Image, error) { return open(i) })
 		if err != nil {
 			complain(err)
 			bad = true
 			continue
 		}
-		features := m.Features(images)
-		err = f(file, features)
-		features.Release()
-		if err != nil {
+		if err := f(i, image); err != nil {
 			return err
 		}
 	}
@@ -70,6 +73,15 @@ func eachPicture(m *aimv2.Model, files []string, f func(file string, features *t
 		return failed
 	}
 	return nil
+}
+
+// eachPicture is eachImage with the features float32 [1, N, D].
+func eachPicture(m *aimv2.Model, files []string, f func(file string, features *tensor.Tensor) error) error {
+	return eachImage(m.Config, files, func(file string, image []float32) error {
+		features := m.Features(image)
+		defer features.Release()
+		return f(file, features)
+	})
 }
 
 func openPicture(file string) (image.Image, error) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -515,7 +514,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "embed x.png -h", "info -h", "export -h"} {
+	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "retrieve -h", "zeroshot x.png -h", "embed x.png -h", "info -h", "export -h"} {
 		r := do(t, t.TempDir(), strings.Fields(args)...)
 		if r.status != 0 || !strings.HasPrefix(r.stdout, "Usage: aimv2") || r.stderr != "" {
 			t.Errorf("aimv2 %s: status %d, %q, %q", args, r.status, r.stdout, r.stderr)
@@ -598,27 +597,23 @@ func TestTuning(t *testing.T) {
 // TestProbe needs the features of 9,829 pictures.
 func TestProbe(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes ten seconds")
+		t.Skip("takes half a minute on one core")
 	}
 	dir := t.TempDir()
-	r := must(t, dir, "probe", "-epochs", "1", "-json", "p.json")
-	for _, want := range []string{"group, 9 classes", "subgroup, 98 classes", "attentive probe", "nearest 24×24 pixels", "most frequent class", "val-style", "test-style", "test-concept", "greedy"} {
+	r := must(t, dir, "probe", "-epochs", "1", "-lr", "1e-5,2e-3", "-json", "p.json")
+	for _, want := range []string{"group, 9 classes", "subgroup, 98 classes", "attentive probe", "linear probe, among 5", "CIDEr-D", "sweep of group", "nearest 24×24 pixels", "most frequent class", "val-style", "test-style", "test-concept", "greedy"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("no %q in %s", want, r.stdout)
 		}
 	}
-	var got struct {
-		Scores map[string]map[string]map[string]float64
-	}
-	if err := json.Unmarshal(read(t, filepath.Join(dir, "p.json")), &got); err != nil {
-		t.Fatal(err)
-	}
+	got := readEvaluation(t, filepath.Join(dir, "p.json"))
 	// The floor that raw pixels set, as it was measured by another program.
 	for column, want := range map[string]float64{"val-style": 0.719, "test-style": 0.715, "test-concept": 0.515} {
-		if share := got.Scores["group"]["nearest 24×24 pixels"][column]; math.Abs(share-want) > 0.015 {
+		if share := got.value(t, "group", "nearest 24×24 pixels", "top-1", column); math.Abs(share-want) > 0.015 {
 			t.Errorf("nearest pixels, group, %s: %.3f, want about %.3f", column, share, want)
 		}
 	}
+	checkSweep(t, got, r.stdout)
 }
 
 // TestRestore restores the targets of the loss themselves, which gives the input.
@@ -654,7 +649,7 @@ func TestOptions(t *testing.T) {
 		"caption a.png - --n 3 -seed 7 -temperature=2 -top-p .5 -model m -- -3",
 	} {
 		got, err := parse(strings.Fields(args))
-		if diff := cmp.Diff(verb(want), got, cmp.AllowUnexported(captionCommand{})); err != nil || diff != "" {
+		if diff := cmp.Diff(verb(want), got, cmp.AllowUnexported(captionCommand{}, evalData{})); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got): %s", args, err, diff)
 		}
 	}
@@ -664,19 +659,6 @@ func TestQuote(t *testing.T) {
 	for in, want := range map[string]string{"runs/tiny": "runs/tiny", "my run": "'my run'", "": "''", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
 		if got := quote(in); got != want {
 			t.Errorf("quote(%q) = %s, want %s", in, got, want)
-		}
-	}
-}
-
-func TestWordF1(t *testing.T) {
-	for _, c := range []struct {
-		got, want string
-		f1        float64
-	}{
-		{"fox", "fox", 1}, {"red fox", "fox", 2.0 / 3}, {"fox fox", "fox", 2.0 / 3}, {"", "fox", 0}, {"", "", 0}, {"cat", "fox", 0}, {"a b", "b a", 1},
-	} {
-		if got := wordF1(c.got, c.want); math.Abs(got-c.f1) > 1e-12 {
-			t.Errorf("wordF1(%q, %q) = %g, want %g", c.got, c.want, got, c.f1)
 		}
 	}
 }
