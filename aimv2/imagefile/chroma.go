@@ -17,12 +17,14 @@ func smoothChroma(img image.Image) image.Image {
 	if !ok {
 		return img
 	}
-	var fill func(dst []uint8, width, height int, src []uint8, srcStride int)
+	var fill func(dst []uint8, width, height int, src []uint8, stride int)
 	switch src.SubsampleRatio {
 	case image.YCbCrSubsampleRatio422:
 		fill = doubleWidth
 	case image.YCbCrSubsampleRatio420:
-		fill = doubleBoth
+		fill = func(dst []uint8, width, height int, src []uint8, stride int) {
+			doubleBoth(dst, width, height, src, stride, 1)
+		}
 	case image.YCbCrSubsampleRatio440:
 		fill = doubleHeight
 	default:
@@ -69,8 +71,9 @@ func doubleHeight(dst []uint8, width, height int, src []uint8, stride int) {
 	}
 }
 
-// doubleBoth sets dst [height, width] from src [⌈height/2⌉, ⌈width/2⌉].
-func doubleBoth(dst []uint8, width, height int, src []uint8, stride int) {
+// doubleBoth sets dst [height, width] from src [⌈height/2⌉, ⌈width/2⌉]; of a half,
+// odd is taken away in odd columns before it rounds.
+func doubleBoth(dst []uint8, width, height int, src []uint8, stride, odd int) {
 	n := (width + 1) / 2
 	sums := make([]int, n)
 	for y := range height {
@@ -85,7 +88,7 @@ func doubleBoth(dst []uint8, width, height int, src []uint8, stride int) {
 			if at := neighbour(x, n); at >= 0 {
 				b = sums[at]
 			}
-			out[x] = uint8((3*a + b + 8 - x%2) >> 4)
+			out[x] = uint8((3*a + b + 8 - odd*(x%2)) >> 4)
 		}
 	}
 }

@@ -105,7 +105,8 @@ func ReadConfig(path string) (Config, error) {
 }
 
 // Decode decodes a whole picture file and turns it upright. Alpha and depth
-// stay as in the file. Of an animation it gives the first frame, on the whole
+// stay as in the file. Colours are those that libjpeg and libwebp give, but for a
+// step or two where Go's JPEG decoder rounds otherwise. Of an animation it gives the first frame, on the whole
 // canvas.
 //
 // Errors: an unknown format, a picture of more than MaxPixels, damaged data.
@@ -130,6 +131,8 @@ func Decode(data []byte) (img image.Image, err error) {
 		img = onCanvas(img, config.Width, config.Height)
 	case "jpeg":
 		img = smoothChroma(img)
+	case "webp":
+		img = fromVP8(img)
 	}
 	return upright(img, orientation(data, config.Format)), nil
 }

@@ -199,6 +199,8 @@ func TestFormats(t *testing.T) {
 		{"bmp", b.Bytes(), rgba, 0},
 		{"tiff", tf.Bytes(), rgba, 0},
 		{"webp", read(t, "gopher-doc.4bpp.lossless.webp"), decode(t, read(t, "gopher-doc.4bpp.png")), 0},
+		{"lossy webp", read(t, "lossy.webp"), decode(t, read(t, "lossy.webp.png")), 0},
+		{"lossy webp with alpha", read(t, "lossy-alpha.webp"), decode(t, read(t, "lossy-alpha.webp.png")), 0},
 		{"CMYK jpeg", read(t, "video-001.cmyk.jpeg"), decode(t, read(t, "video-001.cmyk.png")), lossy},
 		{"interlaced gif", read(t, "video-001.interlaced.gif"), decode(t, read(t, "video-001.gif")), 0},
 	} {
