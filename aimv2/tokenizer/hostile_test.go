@@ -306,3 +306,53 @@ func FuzzCLIPFiles(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUnigramFile is FuzzModel for the tokenizer.json of such a model; what it reads
+// it writes so that the same is read again.
+func FuzzUnigramFile(f *testing.F) {
+	tok, err := ParseSigLIP(smallModel(modelNormalizer, message(normalizerCharsmap, charsTable("x\x00", 1<<10, 0))))
+	if err != nil {
+		f.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := tok.Write(&b); err != nil {
+		f.Fatal(err)
+	}
+	good := b.Bytes()
+	f.Add(uint16(0), uint16(0), []byte(""))
+	for _, edit := range [][2]string{{`"Unigram"`, `"BPE"`}, {`"unk_id": 0`, `"unk_id": 1`}, {`"always"`, `"never"`}, {`-1`, `-1e38`}, {`"special": true`, `"special": false`}} {
+		at := bytes.Index(good, []byte(edit[0]))
+		if at < 0 {
+			f.Fatalf("the file holds no %s", edit[0])
+		}
+		f.Add(uint16(at), uint16(len(edit[0])), []byte(edit[1]))
+	}
+	f.Fuzz(func(t *testing.T, at, length uint16, text []byte) {
+		from := min(int(at), len(good))
+		to := min(from+int(length), len(good))
+		tok, err := Parse(bytes.Join([][]byte{good[:from], text, good[to:]}, nil))
+		if err != nil {
+			return
+		}
+		var once bytes.Buffer
+		if err := tok.Write(&once); err != nil {
+			t.Fatal(err)
+		}
+		back, err := Parse(once.Bytes())
+		if err != nil {
+			t.Fatalf("what was written is refused: %v", err)
+		}
+		for _, s := range []string{"aab b", "</s> <unk>a", string(text)} {
+			ids := tok.Encode(s)
+			for _, id := range ids {
+				if id < 0 || int(id) >= tok.Vocab() {
+					t.Fatalf("%q: id %d of %d", s, id, tok.Vocab())
+				}
+			}
+			if !slices.Equal(ids, back.Encode(s)) {
+				t.Fatalf("%q has ids %v, and %v when read again", s, ids, back.Encode(s))
+			}
+			tok.Decode(ids)
+		}
+	})
+}

@@ -100,10 +100,10 @@ func (m *sentencePiece) writeUnigram(w io.Writer) error {
 	return f.write(w)
 }
 
-// parseUnigram reads a tokenizer.json of a unigram model. The text goes the same
-// way as from a .model file: Hugging Face's own takes the shortest prefix that the
-// table knows where SentencePiece takes the longest, so that some rare characters
-// differ there.
+// parseUnigram reads a tokenizer.json of a unigram model. A text goes the way that
+// it goes from the .model file, and so has the same ids. Hugging Face's own reading
+// of the file differs for a few texts: it always looks for special tokens in them,
+// asks the table for whole graphemes, and sums scores in float64, which breaks ties.
 func parseUnigram(data []byte) (*Tokenizer, error) {
 	var f file[unigramModel]
 	if err := json.Unmarshal(data, &f); err != nil {
