@@ -44,7 +44,9 @@ func newUnigram(m *sentencePiece) *unigram {
 }
 
 // segment is Viterbi's algorithm over byte positions, with the sums in float32
-// and ties to the piece that begins first, as SentencePiece has them.
+// and ties to the piece that begins first, as SentencePiece has them. Behind a
+// user-defined symbol, which SigLIP's vocabulary lacks, the sums may differ from
+// SentencePiece's in the last bit, and break a tie the other way.
 func (u *unigram) segment(text string) []textPiece {
 	type node struct {
 		score float32
