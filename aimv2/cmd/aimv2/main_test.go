@@ -466,6 +466,8 @@ func TestBadInput(t *testing.T) {
 		{"info text.safetensors", 1, "text.safetensors: truncated"},
 		{"info badconfig", 1, "badconfig/config.json"},
 		{"export data x", 1, "data/config.json"},
+		{"pretrain -tokenizer none", 1, "-tokenizer: tokenizer: stat none: no such file"},
+		{"pretrain -tokenizer badconfig", 1, "badconfig: no tokenizer.json"},
 		{"pretrain -resume none", 1, "none holds no run"},
 		{"pretrain -resume data", 1, "data holds no run"},
 		{"pretrain -resume badstate", 1, "badstate/state.safetensors"},

@@ -18,6 +18,7 @@ import (
 	"fuerte/aimv2/dataset"
 	"fuerte/aimv2/dataset/emoji48"
 	"fuerte/aimv2/report"
+	"fuerte/aimv2/tokenizer"
 	"fuerte/kernels"
 	"fuerte/tensor"
 )
@@ -58,6 +59,7 @@ type pretrainCommand struct {
 	recompute bool
 	bf16      bool
 	data      string // "": the embedded drawings
+	tokenizer string // "": learned from the captions
 	out       string // "": by preset
 	resume    string // "": a new run
 	every     int    // 0: once a minute
@@ -77,6 +79,7 @@ func (c *pretrainCommand) describe() *cli.Command {
 			&cli.BoolFlag{Name: "recompute", Destination: &c.recompute, Usage: "keep one activation of each block, compute the others twice: less memory, more time"},
 			&cli.BoolFlag{Name: "bf16", Destination: &c.bf16, Usage: "multiply in bfloat16: faster where the CPU has products of it, and half the memory of what is kept for them"},
 			&cli.StringFlag{Name: "data", Destination: &c.data, Usage: "train on the pictures in the folder `DIR`", DefaultText: "the embedded drawings"},
+			&cli.StringFlag{Name: "tokenizer", Destination: &c.tokenizer, Usage: "take the vocabulary in `PATH`: tokenizer.json, vocab.json, spiece.model or a folder with one", DefaultText: "learned from the captions"},
 			&cli.StringFlag{Name: "out", Destination: &c.out, Usage: "write the run to the folder `DIR`", DefaultText: "runs/NAME"},
 			&cli.StringFlag{Name: "resume", Destination: &c.resume, Usage: "go on with the run in the folder `DIR`"},
 			&cli.IntFlag{Name: "every", Destination: &c.every, Usage: "save the state every `N` steps", DefaultText: "once a minute"},
@@ -99,7 +102,7 @@ func (c *pretrainCommand) check(given *cli.Command) error {
 		return fmt.Errorf("-preset: %w", err)
 	}
 	if c.resume != "" {
-		for _, name := range []string{"preset", "batch", "seed", "peak-lr", "recompute", "bf16", "out"} {
+		for _, name := range []string{"preset", "batch", "seed", "peak-lr", "recompute", "bf16", "tokenizer", "out"} {
 			if given.IsSet(name) {
 				return fmt.Errorf("-%s cannot be given with -resume: the run has its own", name)
 			}
@@ -233,6 +236,13 @@ func (c *pretrainCommand) begin(src dataset.Source) (*aimv2.Trainer, string, err
 	if err != nil {
 		return nil, "", err
 	}
+	var tok *tokenizer.Tokenizer
+	if c.tokenizer != "" {
+		if tok, err = tokenizer.Load(c.tokenizer); err != nil {
+			return nil, "", fmt.Errorf("-tokenizer: %w", err)
+		}
+		model.Vocab = tok.Vocab()
+	}
 	if err := fits(model.Parameters()); err != nil {
 		return nil, "", fmt.Errorf("-preset %s: %w", c.preset, err)
 	}
@@ -244,9 +254,10 @@ func (c *pretrainCommand) begin(src dataset.Source) (*aimv2.Trainer, string, err
 	recipe.Recompute, recipe.BF16 = c.recompute, c.bf16
 	recipe.Peak = cmp.Or(c.peakLR, length.peak, recipe.Peak)
 	recipe.Augment.Border, recipe.Augment.Jitter = length.border, length.jitter
-	tok, err := aimv2.TrainTokenizer(src, model.Vocab)
-	if err != nil {
-		return nil, "", err
+	if tok == nil {
+		if tok, err = aimv2.TrainTokenizer(src, model.Vocab); err != nil {
+			return nil, "", err
+		}
 	}
 	t, err := aimv2.NewTrainer(tensor.CPU, recipe, src, tok)
 	if err != nil {
