@@ -1,7 +1,13 @@
 // Package dataset defines what Fuerte trains on: pictures with captions.
 //
-// A Source gives them by number. Package dataset/emoji48 embeds one; Folder
-// reads one from a directory. Text draws the words to train on for a record.
+// A Source gives them by number: package dataset/emoji48 embeds one, Folder reads
+// one from a directory and JSONL one from a list. Shards are tar files too large
+// to number. A Mixture is several of these with weights. Text draws the words to
+// train on for a record.
+//
+// What is read is not trusted. Every fault gives an error that names file and
+// cause, and no file may ask for more memory than its own bytes and the limits
+// stated here.
 package dataset
 
 import "image"
@@ -17,6 +23,13 @@ type Record struct {
 	Subgroup   string   // fine class: "animal-mammal"
 	Codepoints string   // the emoji in hexadecimal, joined by "-": "1f98a"
 	Split      string   // "train", "val-style", ...
+}
+
+// Set is what training draws from: a Source, a *Shards or a *Mixture of these.
+type Set interface {
+	// Len returns the number of pictures, or -1 where only reading all of them
+	// would tell.
+	Len() int
 }
 
 // Source is a numbered collection of captioned pictures. Implementations are

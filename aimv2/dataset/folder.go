@@ -28,7 +28,8 @@ type folder struct {
 //
 // Errors: all that is wrong, joined, each naming its file: a picture without a
 // caption, a caption without a picture, two pictures for one caption, an empty
-// caption, a file that cannot be read, a directory without pictures.
+// caption or one that is not UTF-8, a file that cannot be read, a directory
+// without pictures.
 func Folder(dir string) (Source, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -73,9 +74,9 @@ func Folder(dir string) (Source, error) {
 			problems = append(problems, fmt.Errorf("dataset: %w", err))
 			continue
 		}
-		caption := strings.Join(strings.Fields(string(data)), " ")
-		if caption == "" {
-			report(text, "the caption is empty")
+		caption, err := cleanCaption(data)
+		if err != nil {
+			report(text, "%w", err)
 			continue
 		}
 		s.records = append(s.records, Record{Name: picture, Caption: caption})
