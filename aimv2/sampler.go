@@ -52,7 +52,7 @@ func newMixer(set dataset.Set, seed uint64) *mixer {
 		seed := seed ^ uint64(i)*partSeed
 		switch set := p.Set.(type) {
 		case *dataset.Shards:
-			m.parts = append(m.parts, &shardSampler{shards: set, seed: seed})
+			m.parts = append(m.parts, &shardSampler{shards: set, seed: seed, size: shuffleWindow})
 		case dataset.Source:
 			m.parts = append(m.parts, &sourceSampler{source: set, seed: seed, part: i, cache: cache, epoch: -1})
 		default:
@@ -160,6 +160,7 @@ const shuffleWindow = 10_000
 type shardSampler struct {
 	shards *dataset.Shards
 	seed   uint64
+	size   int // of the window
 
 	k        int            // draw to come
 	epoch    int            // that it belongs to
@@ -232,7 +233,7 @@ func (s *shardSampler) fill() error {
 	if s.order == nil {
 		s.order = rand.New(rand.NewPCG(s.seed, orderStream|uint64(s.epoch))).Perm(s.shards.Files())
 	}
-	for len(s.window) < shuffleWindow {
+	for len(s.window) < s.size {
 		if len(s.queue) == 0 {
 			if len(s.order) == 0 {
 				return nil
@@ -243,7 +244,7 @@ func (s *shardSampler) fill() error {
 			}
 			s.queue, s.order = pairs, s.order[1:]
 		}
-		n := min(shuffleWindow-len(s.window), len(s.queue))
+		n := min(s.size-len(s.window), len(s.queue))
 		s.window, s.queue = append(s.window, s.queue[:n]...), s.queue[n:]
 	}
 	return nil
