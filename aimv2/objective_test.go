@@ -129,6 +129,38 @@ func TestAccumulate(t *testing.T) {
 	}
 }
 
+// TestAccumulatedRun: a run in micro-batches reports and learns what the run in
+// whole ones does.
+func TestAccumulatedRun(t *testing.T) {
+	run := func(n int) (*Trainer, []Metrics) {
+		r := smallRecipe(5)
+		r.Accumulate = n
+		tr := smallTrainer(t, r, drawings(23))
+		return tr, steps(t, tr, 5)
+	}
+	whole, want := run(1)
+	parts, got := run(5)
+	for i := range want {
+		if d := math.Abs(got[i].Total - want[i].Total); d > 1e-4 || got[i].Total == 0 || math.Abs(got[i].GradNorm-want[i].GradNorm) > 1e-3*want[i].GradNorm {
+			t.Errorf("step %d: %+v, in whole batches %+v", i, got[i], want[i])
+		}
+	}
+	// Adam's steps do not shrink with the gradient, so only the bulk of the weights
+	// can be held to the other run's.
+	var off, moved float64
+	fresh := smallTrainer(t, smallRecipe(5), drawings(23))
+	for i, p := range parts.Model.Params() {
+		a, b, start := tensor.Data[float32](p.Value), tensor.Data[float32](whole.Model.Params()[i].Value), tensor.Data[float32](fresh.Model.Params()[i].Value)
+		for j := range a {
+			off += math.Abs(float64(a[j] - b[j]))
+			moved += math.Abs(float64(b[j] - start[j]))
+		}
+	}
+	if !(off < 0.01*moved) {
+		t.Errorf("the weights moved by %g in all and are off by %g", moved, off)
+	}
+}
+
 // TestObjectives: each term alone is the term of the sum, to the bit where
 // nothing else has entered it, and the gradient of the sum is the sum of theirs.
 func TestObjectives(t *testing.T) {

@@ -109,6 +109,23 @@ func TestShardSampler(t *testing.T) {
 	}
 }
 
+// TestOneShard: the window alone shuffles a single shard, in every epoch anew.
+func TestOneShard(t *testing.T) {
+	const pairs = 12
+	s := &shardSampler{shards: writeShards(t, t.TempDir(), pairs), seed: 3, size: 6}
+	var epochs [3]string
+	for k := range len(epochs) * pairs {
+		rec, _, err := s.sample(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		epochs[k/pairs] += rec.Name + " "
+	}
+	if epochs[0] == epochs[1] || epochs[1] == epochs[2] {
+		t.Errorf("epochs repeat: %q", epochs)
+	}
+}
+
 // mixed is a mixture of a numbered set and shards.
 func mixed(t *testing.T, dir string) *dataset.Mixture {
 	t.Helper()
