@@ -32,7 +32,10 @@ type captioned struct {
 	Text    string `json:"text"`
 }
 
-// parseCaptioned reads a JSON object and its caption.
+var errNoCaption = errors.New(`it has neither "caption" nor "text"`)
+
+// parseCaptioned reads a JSON object and its caption. With errNoCaption the rest
+// of the object is good.
 func parseCaptioned(data []byte) (c captioned, caption string, err error) {
 	// encoding/json would put U+FFFD for bytes that are no UTF-8.
 	if !utf8.Valid(data) {
@@ -46,7 +49,7 @@ func parseCaptioned(data []byte) (c captioned, caption string, err error) {
 		text = c.Text
 	}
 	if text == "" {
-		return c, "", errors.New(`it has neither "caption" nor "text"`)
+		return c, "", errNoCaption
 	}
 	caption, err = cleanCaption([]byte(text))
 	return c, caption, err

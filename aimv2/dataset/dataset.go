@@ -10,7 +10,10 @@
 // stated here.
 package dataset
 
-import "image"
+import (
+	"image"
+	"slices"
+)
 
 // Record describes one picture. Fields that a source does not know are empty.
 type Record struct {
@@ -31,6 +34,15 @@ type Set interface {
 	// would tell.
 	Len() int
 }
+
+// Option changes what is asked of pictures.
+type Option int
+
+// CaptionsOptional lets pictures without a caption through, for objectives that
+// read none: theirs is "". A caption that is there must still be one.
+const CaptionsOptional Option = 1
+
+func optional(options []Option) bool { return slices.Contains(options, CaptionsOptional) }
 
 // Source is a numbered collection of captioned pictures. Implementations are
 // safe for concurrent use. An index outside [0, Len()) panics.

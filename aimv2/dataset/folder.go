@@ -30,7 +30,7 @@ type folder struct {
 // caption, a caption without a picture, two pictures for one caption, an empty
 // caption or one that is not UTF-8, a file that cannot be read, a directory
 // without pictures.
-func Folder(dir string) (Source, error) {
+func Folder(dir string, options ...Option) (Source, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %w", err)
@@ -61,12 +61,16 @@ func Folder(dir string) (Source, error) {
 	s := &folder{dir: dir}
 	for stem, picture := range pictures {
 		text, ok := captions[stem]
-		if !ok {
+		if !ok && !optional(options) {
 			report(picture, "no caption: %s.txt is missing", stem)
 			continue
 		}
 		if _, err := imagefile.ReadConfig(filepath.Join(dir, picture)); err != nil {
 			problems = append(problems, fmt.Errorf("dataset: %w", err))
+			continue
+		}
+		if !ok {
+			s.records = append(s.records, Record{Name: picture})
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(dir, text))

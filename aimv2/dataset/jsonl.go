@@ -28,7 +28,7 @@ const maxProblems = 20
 // Errors: what is wrong, joined, each naming the list and the line: no object, no
 // caption, not UTF-8, a line above 1 MiB, a path that leads outside, an image
 // named twice, a picture that cannot be read; a list without pictures.
-func JSONL(path string) (Source, error) {
+func JSONL(path string, options ...Option) (Source, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %w", err)
@@ -36,7 +36,7 @@ func JSONL(path string) (Source, error) {
 	defer f.Close()
 	s := &folder{dir: filepath.Dir(path)}
 	var problems []error
-	s.records, problems = readJSONL(f, path)
+	s.records, problems = readJSONL(f, path, optional(options))
 	for i := 0; i < len(s.records) && len(problems) < maxProblems; i++ {
 		if _, err := imagefile.ReadConfig(filepath.Join(s.dir, s.records[i].Name)); err != nil {
 			problems = append(problems, fmt.Errorf("dataset: %s: %w", path, err))
@@ -51,8 +51,9 @@ func JSONL(path string) (Source, error) {
 	return s, nil
 }
 
-// readJSONL reads the lines of a list, to its end or to maxProblems.
-func readJSONL(r io.Reader, path string) (records []Record, problems []error) {
+// readJSONL reads the lines of a list, to its end or to maxProblems; bare ones
+// have no caption.
+func readJSONL(r io.Reader, path string, bare bool) (records []Record, problems []error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxCaption)
 	number := 0
@@ -67,6 +68,9 @@ func readJSONL(r io.Reader, path string) (records []Record, problems []error) {
 			continue
 		}
 		entry, caption, err := parseCaptioned(line)
+		if bare && errors.Is(err, errNoCaption) {
+			err = nil
+		}
 		name := filepath.FromSlash(entry.Image)
 		switch {
 		case err != nil:

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -56,9 +57,55 @@ func TestJSONLErrors(t *testing.T) {
 		}
 	}
 	// A file of nothing but faults is given up soon.
-	_, problems := readJSONL(strings.NewReader(strings.Repeat("x\n", 1000)), "list")
+	_, problems := readJSONL(strings.NewReader(strings.Repeat("x\n", 1000)), "list", false)
 	if len(problems) != maxProblems {
 		t.Errorf("%d problems are kept", len(problems))
+	}
+}
+
+// TestCaptionsOptional: with the option a picture may stand alone, in every kind
+// of set; a caption that is none is refused as before.
+func TestCaptionsOptional(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, data []byte) {
+		writeText(t, dir, name, string(data))
+	}
+	picture := pngBytes(t)
+	write("a.png", picture)
+	write("list.jsonl", []byte(`{"image":"a.png"}`))
+	write("s.tar", tarBytes(t, file("1.png", picture), file("2.png", picture), file("2.json", []byte(`{"width":3}`))))
+	write("mix.json", []byte(`[{"data":"list.jsonl","weight":1},{"data":"s.tar","weight":1}]`))
+	folder := filepath.Join(t.TempDir(), "folder")
+	if err := os.Mkdir(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	writeText(t, folder, "a.png", string(picture))
+	for _, path := range []string{filepath.Join(dir, "list.jsonl"), filepath.Join(dir, "s.tar"), filepath.Join(dir, "mix.json"), folder} {
+		set, err := Open(path)
+		if err == nil {
+			_, err = Sample(set, 5) // shards are read here
+		}
+		if err == nil || !strings.Contains(err.Error(), "caption") {
+			t.Errorf("%s, captions required: %v", path, err)
+		}
+		if set, err = Open(path, CaptionsOptional); err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		src, err := Sample(set, 5)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		for i := range src.Len() {
+			if _, err := src.Image(i); err != nil || src.Record(i).Caption != "" || src.Record(i).Name == "" {
+				t.Errorf("%s: %+v, %v", path, src.Record(i), err)
+			}
+		}
+	}
+	writeText(t, folder, "a.txt", " ")
+	if _, err := Open(folder, CaptionsOptional); err == nil || !strings.Contains(err.Error(), "empty") {
+		t.Errorf("an empty caption: %v", err)
 	}
 }
 
@@ -103,7 +150,7 @@ func FuzzJSONL(f *testing.F) {
 	f.Add([]byte(`{"image":"../a","text":"x"}`))
 	f.Add([]byte("\xff{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		records, problems := readJSONL(bytes.NewReader(data), "list")
+		records, problems := readJSONL(bytes.NewReader(data), "list", false)
 		if len(problems) > maxProblems+1 {
 			t.Errorf("%d problems", len(problems))
 		}

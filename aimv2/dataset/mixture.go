@@ -63,32 +63,32 @@ func (m *Mixture) Len() int {
 //     paths relative to the file
 //
 // Errors: those of the kind; a file of none of them.
-func Open(path string) (Set, error) {
+func Open(path string, options ...Option) (Set, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
 		if tars, _ := filepath.Glob(filepath.Join(globQuote(path), "*.tar")); len(tars) > 0 {
-			return OpenShards(path)
+			return OpenShards(path, options...)
 		}
-		return Folder(path)
+		return Folder(path, options...)
 	case err != nil && strings.ContainsAny(path, "{*?["):
-		return OpenShards(path)
+		return OpenShards(path, options...)
 	case err != nil:
 		return nil, fmt.Errorf("dataset: %w", err)
 	}
 	switch filepath.Ext(path) {
 	case ".jsonl":
-		return JSONL(path)
+		return JSONL(path, options...)
 	case ".json":
-		return openMixture(path)
+		return openMixture(path, options)
 	case ".tar":
-		return OpenShards(path)
+		return OpenShards(path, options...)
 	}
 	return nil, fmt.Errorf("dataset: %s: not a directory, .tar, .jsonl or .json file", path)
 }
 
 // openMixture reads the list of a mixture.
-func openMixture(path string) (Set, error) {
+func openMixture(path string, options []Option) (Set, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %w", err)
@@ -106,7 +106,7 @@ func openMixture(path string) (Set, error) {
 		if filepath.Ext(name) == ".json" { // which might name itself
 			return nil, fmt.Errorf("dataset: %s: entry %d is a mixture", path, i+1)
 		}
-		set, err := Open(name)
+		set, err := Open(name, options...)
 		if err != nil {
 			return nil, err
 		}

@@ -32,7 +32,10 @@ const (
 // of a run is that of the headers of a shard, whatever its pictures take.
 //
 // Safe for concurrent use.
-type Shards struct{ files []shard }
+type Shards struct {
+	files []shard
+	bare  bool // pictures may have no caption
+}
 
 type shard struct {
 	path string
@@ -44,7 +47,7 @@ type shard struct {
 //
 // Errors: a shard that is missing, empty, no regular file or named twice; a
 // pattern of nothing. No shard is opened.
-func OpenShards(pattern string) (*Shards, error) {
+func OpenShards(pattern string, options ...Option) (*Shards, error) {
 	files := []string{pattern}
 	info, err := os.Stat(pattern)
 	switch {
@@ -58,7 +61,7 @@ func OpenShards(pattern string) (*Shards, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %w", err)
 	}
-	s := &Shards{}
+	s := &Shards{bare: optional(options)}
 	seen := map[string]bool{}
 	for _, file := range files {
 		info, err := os.Stat(file)
@@ -123,7 +126,7 @@ func (s *Shards) Scan(shard int) ([]Pair, error) {
 		return nil, err
 	}
 	defer f.Close()
-	pairs, err := scan(f, s.files[shard].size)
+	pairs, err := scan(f, s.files[shard].size, s.bare)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %s: %w", s.files[shard].path, err)
 	}
@@ -150,8 +153,8 @@ func (s *Shards) open(i int) (*os.File, error) {
 	return f, nil
 }
 
-// scan is Scan of a tar file of so many bytes.
-func scan(r io.ReadSeeker, size int64) ([]Pair, error) {
+// scan is Scan of a tar file of so many bytes, where bare pairs have no caption.
+func scan(r io.ReadSeeker, size int64, bare bool) ([]Pair, error) {
 	var pairs []*Pair
 	stems := map[string]*Pair{}
 	members := tar.NewReader(r)
@@ -208,7 +211,7 @@ func scan(r io.ReadSeeker, size int64) ([]Pair, error) {
 		if p.Name == "" {
 			return nil, fmt.Errorf("member %.100q has a caption and no picture (looked for %s)", stem, strings.Join(imagefile.Extensions, " "))
 		}
-		if p.words.size == 0 {
+		if p.words.size == 0 && !bare {
 			return nil, fmt.Errorf("member %.100q has no caption: neither .txt nor .json is there", p.Name)
 		}
 	}
@@ -300,7 +303,7 @@ func (s *Shards) Read(p Pair) (Record, image.Image, error) {
 		return Record{}, nil, err
 	}
 	defer f.Close()
-	rec, err := record(f, p)
+	rec, err := record(f, p, s.bare)
 	if err != nil {
 		return rec, nil, s.wrap(p, err)
 	}
@@ -319,15 +322,22 @@ func (s *Shards) wrap(p Pair, err error) error {
 	return fmt.Errorf("dataset: %s: member %.100q: %w", s.files[p.shard].path, p.Name, err)
 }
 
-// record reads the caption of a pair.
-func record(r io.ReaderAt, p Pair) (Record, error) {
+// record reads the caption of a pair; a bare one may have none.
+func record(r io.ReaderAt, p Pair, bare bool) (Record, error) {
+	if p.words.size == 0 {
+		return Record{Name: p.Name}, nil
+	}
 	words, err := p.words.read(r)
 	if err != nil {
 		return Record{}, err
 	}
 	var caption string
 	if p.json {
-		if _, caption, err = parseCaptioned(words); err != nil {
+		_, caption, err = parseCaptioned(words)
+		switch {
+		case bare && errors.Is(err, errNoCaption):
+			err = nil
+		case err != nil:
 			err = fmt.Errorf("its .json: %w", err)
 		}
 	} else {
@@ -364,7 +374,7 @@ func (s *Shards) First(n int) (Source, error) {
 			return nil, err
 		}
 		for _, p := range pairs {
-			rec, err := record(f, p)
+			rec, err := record(f, p, s.bare)
 			if err != nil {
 				f.Close() // only read
 				return nil, s.wrap(p, err)

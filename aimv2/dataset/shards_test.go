@@ -194,11 +194,11 @@ func TestShardCut(t *testing.T) {
 	whole := someShard(t)
 	end := len(whole) - 1024 // the two blocks of zeros
 	for n := range end + 512 {
-		if pairs, err := scan(bytes.NewReader(whole[:n]), int64(n)); err == nil {
+		if pairs, err := scan(bytes.NewReader(whole[:n]), int64(n), false); err == nil {
 			t.Fatalf("the first %d of %d bytes pass for a shard of %d pairs", n, len(whole), len(pairs))
 		}
 	}
-	if _, err := scan(bytes.NewReader(whole), int64(len(whole))); err != nil {
+	if _, err := scan(bytes.NewReader(whole), int64(len(whole)), false); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -269,7 +269,7 @@ func FuzzScan(f *testing.F) {
 	f.Add(tarBytes(f, file(strings.Repeat("long/", 40)+"1.png", []byte("x"))))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := bytes.NewReader(data)
-		pairs, err := scan(r, int64(len(data)))
+		pairs, err := scan(r, int64(len(data)), false)
 		if (err == nil) != (len(pairs) > 0) {
 			t.Fatalf("%d pairs and %v", len(pairs), err)
 		}
@@ -277,7 +277,7 @@ func FuzzScan(f *testing.F) {
 			if _, err := p.picture.read(r); err != nil || p.Name == "" {
 				t.Errorf("%+v: %v", p, err)
 			}
-			record(r, p) // whose error is about the words
+			record(r, p, false) // whose error is about the words
 		}
 	})
 }

@@ -153,5 +153,9 @@ func TestStages(t *testing.T) {
 			t.Errorf("%s has recipe %+v, %v", objective, r, err)
 		}
 	}
+	write(t, filepath.Join(dir, "bare", "a.png"), read(t, filepath.Join(dir, "data", "p0.png")))
+	write(t, filepath.Join(dir, "bare", "b.png"), read(t, filepath.Join(dir, "data", "p1.png")))
+	must(t, dir, "pretrain", "-steps", "2", "-batch", "2", "-data", "bare", "-eval-data", "bare", "-objective", "image", "-out", "captionless")
+	must(t, dir, "pretrain", "-resume", "captionless", "-steps", "3", "-data", "bare", "-eval-data", "bare")
 	must(t, dir, "embed", "-model", "image", "data/p0.png", "-out", "f.npy")
 }

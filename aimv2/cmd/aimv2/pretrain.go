@@ -114,7 +114,8 @@ const dataHelp = `A PATH with pictures is one of
   TAR          WebDataset shards: a folder of .tar files, one, or a pattern of them
                like 'shard-{0000..0099}.tar'; pairs of 1.jpg and 1.txt or 1.json
   MIX.json     a mixture, a list of {"data": "PATH", "weight": 0.3}
-  emoji48      the embedded drawings; emoji48:SPLIT another split of them`
+  emoji48      the embedded drawings; emoji48:SPLIT another split of them
+With -objective image, pictures need no captions.`
 
 func (c *pretrainCommand) check(given *cli.Command) error {
 	c.given = given.IsSet
@@ -154,11 +155,17 @@ func (c *pretrainCommand) check(given *cli.Command) error {
 func (c *pretrainCommand) run() error {
 	p := &progress{out: os.Stderr}
 	ctx := interruptible(func() { p.say("interrupted: finishing the step (again: stop at once)") })
-	set, err := openData(c.data, emoji48.Train)
+	var options []dataset.Option
+	if captionless, err := c.captionless(); err != nil {
+		return err
+	} else if captionless {
+		options = append(options, dataset.CaptionsOptional)
+	}
+	set, err := openData(c.data, emoji48.Train, options)
 	if err != nil {
 		return err
 	}
-	heldOut, err := c.heldOut()
+	heldOut, err := c.heldOut(options)
 	if err != nil {
 		return err
 	}
@@ -288,15 +295,32 @@ func losses(v aimv2.Validation) string {
 // taken evenly or, of shards, the first.
 const evalMost = 1000
 
+// captionless tells whether the run reads no captions.
+func (c *pretrainCommand) captionless() (bool, error) {
+	objective := aimv2.Objective(c.objective)
+	from := cmp.Or(c.resume, c.from)
+	if from != "" && !c.given("objective") {
+		r, err := aimv2.LoadRecipe(from)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil // which is reported by what reads the run
+		}
+		if err != nil {
+			return false, err
+		}
+		objective = r.Objective
+	}
+	return objective == aimv2.ImageOnly, nil
+}
+
 // heldOut opens what is validated on: nil for nothing.
-func (c *pretrainCommand) heldOut() (dataset.Source, error) {
+func (c *pretrainCommand) heldOut(options []dataset.Option) (dataset.Source, error) {
 	if len(c.evalData) == 0 && len(c.data) > 0 {
 		if c.given("eval-every") && c.evalEvery > 0 {
 			return nil, errors.New("-eval-every needs -eval-data: pictures that are not trained on")
 		}
 		return nil, nil
 	}
-	set, err := openData(c.evalData, emoji48.ValStyle)
+	set, err := openData(c.evalData, emoji48.ValStyle, options)
 	if err != nil {
 		return nil, err
 	}
@@ -309,18 +333,18 @@ func (c *pretrainCommand) heldOut() (dataset.Source, error) {
 
 // openData opens the paths of -data or -eval-data; without one, a split of the
 // embedded drawings.
-func openData(paths []string, split string) (dataset.Set, error) {
+func openData(paths []string, split string, options []dataset.Option) (dataset.Set, error) {
 	switch len(paths) {
 	case 0:
 		return emoji48.Open(split)
 	case 1:
 		path, _ := cutWeight(paths[0])
-		return openSet(path, split)
+		return openSet(path, split, options)
 	}
 	parts := make([]dataset.Part, len(paths))
 	for i, p := range paths {
 		path, weight := cutWeight(p)
-		set, err := openSet(path, split)
+		set, err := openSet(path, split, options)
 		if err != nil {
 			return nil, err
 		}
@@ -330,14 +354,14 @@ func openData(paths []string, split string) (dataset.Set, error) {
 }
 
 // openSet opens one path.
-func openSet(path, split string) (dataset.Set, error) {
+func openSet(path, split string, options []dataset.Option) (dataset.Set, error) {
 	if name, chosen, found := strings.Cut(path, ":"); name == "emoji48" {
 		if found {
 			split = chosen
 		}
 		return emoji48.Open(split)
 	}
-	return dataset.Open(path)
+	return dataset.Open(path, options...)
 }
 
 // cutWeight parts "PATH=0.3". What is there under the whole name is a path, and
