@@ -144,7 +144,8 @@ func newBatch(dev *tensor.Device, r Recipe, images []float32, captions [][]int32
 		}
 	}
 	// What counts shares a weight of 1 in the whole batch; in the original each
-	// micro-batch has the same share, however little counts in it.
+	// micro-batch has the same share, however little counts in it (nothing at all
+	// makes its loss NaN there, and 0 here).
 	groups := 1
 	if r.Original {
 		groups = r.Accumulate

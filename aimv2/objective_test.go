@@ -213,6 +213,24 @@ func TestObjectives(t *testing.T) {
 	}
 }
 
+// TestObjectiveFLOP: without text the decoder's share shrinks to the image's tokens.
+func TestObjectiveFLOP(t *testing.T) {
+	r := defaults()
+	r.Model = recipeConfig
+	both := r.TrainFLOP()
+	r.Objective = ImageOnly
+	c := recipeConfig
+	n, text := c.Tokens(), c.Context
+	// What the text costs: its products with the decoder's weights and the head's,
+	// and the attention of (n+t)² − n² pairs.
+	d := c.Decoder
+	weights := 4*d.Width*d.Width + 3*d.Width*d.Hidden
+	want := 3 * (d.Depth*(2*text*weights+4*d.Width*((n+text)*(n+text)-n*n)) + 2*text*d.Width*c.Vocab)
+	if got := both - r.TrainFLOP(); math.Abs(got-float64(want)) > 0.5 {
+		t.Errorf("text costs %g FLOP, want %d", got, want)
+	}
+}
+
 // oracleNames lists the parameters of recipeConfig.
 func oracleNames(t *testing.T) (names []string) {
 	m, err := newEmpty(tensor.CPU, recipeConfig)
@@ -355,6 +373,10 @@ func TestValidate(t *testing.T) {
 	tr := smallTrainer(t, smallRecipe(9), drawings(23))
 	if _, err := tr.Validate(damaged{23}); err == nil {
 		t.Error("a damaged picture is passed over")
+	}
+	tensor.Data[float32](tr.Model.Encoder.Preprocessor.PosEmbed.Value)[0] = float32(math.NaN())
+	if v, err := tr.Validate(drawings(3)); err == nil {
+		t.Errorf("a broken model has losses %+v", v)
 	}
 	if v, err := tr.Validate(drawings(0)); err != nil || v != (Validation{}) {
 		t.Errorf("nothing: %+v, %v", v, err)

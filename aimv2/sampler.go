@@ -35,7 +35,7 @@ func partsOf(set dataset.Set) []dataset.Part {
 
 // mixer gives the samples of a run. The part that sample n comes from is drawn
 // for n alone; which of the part's pictures it is follows from how many samples
-// before n came from there, which a resumed run counts again (10 ns for each).
+// before n came from there, which a resumed run counts again, without reading any.
 type mixer struct {
 	seed   uint64
 	parts  []sampler

@@ -225,10 +225,11 @@ func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 	return nil
 }
 
-// take does a step. The losses of micro-batches add up; so do their gradients,
-// in the order of the micro-batches. They differ from those of one pass over the
-// whole batch by the rounding of sums taken in other parts: each of the
-// Accumulate−1 additions rounds once, at 2⁻²⁴ of the sum at hand.
+// take does a step. The losses of micro-batches add up, and so do their
+// gradients, in the order of the micro-batches.
+//
+// Error: sums taken in other parts round otherwise, by at most 2e-6 of the
+// largest value of a parameter's gradient over one pass of the whole batch.
 func (t *Trainer) take(b *Batch) (Metrics, error) {
 	r := t.Recipe
 	m := Metrics{Step: t.Step}

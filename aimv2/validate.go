@@ -1,6 +1,7 @@
 package aimv2
 
 import (
+	"fmt"
 	"image"
 	"math/rand/v2"
 
@@ -24,7 +25,7 @@ type Validation struct {
 // With Recipe.Original the encoder sees the whole image and Pixel is nil: as
 // every patch is given, none counts.
 //
-// Errors: a picture that cannot be read.
+// Errors: a picture that cannot be read; a loss that is not finite.
 func (t *Trainer) Validate(src dataset.Source) (Validation, error) {
 	r := t.Recipe
 	r.Accumulate = 1 // without a gradient there is nothing to save
@@ -70,5 +71,8 @@ func (t *Trainer) Validate(src dataset.Source) (Validation, error) {
 		weigh(&v.Pixel, pixel, patches, weights.Pixel)
 	}
 	weigh(&v.Text, text, tokens, weights.Text)
+	if !finite(total) {
+		return Validation{}, fmt.Errorf("aimv2: after step %d the loss on held-out pictures is not finite", t.Step)
+	}
 	return v, nil
 }
