@@ -383,24 +383,30 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestInterpolatePositions compares with torch (testdata/positions.py).
-func TestInterpolatePositions(t *testing.T) {
+// TestSquarePositions compares with torch (testdata/positions.py).
+func TestSquarePositions(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join("testdata", "positions.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var cases []struct {
-		H, W, H2, W2, D int
-		In, Out         []float32
+		N, H, W, D int
+		In, Out    []float32
 	}
 	if err := json.Unmarshal(data, &cases); err != nil || len(cases) < 5 {
 		t.Fatalf("%d cases, %v", len(cases), err)
 	}
 	for _, c := range cases {
-		got := InterpolatePositions(tensor.From(tensor.CPU, c.In, 1, c.H*c.W, c.D), c.H, c.W, c.H2, c.W2)
-		for i, v := range tensor.Data[float32](got) {
+		e := newEncoder(tensor.CPU, Config{ImageSize: c.N, PatchSize: 1, Encoder: Stack{Width: c.D, Heads: 1, Hidden: 1}, NormEps: 1})
+		copy(tensor.Data[float32](e.Preprocessor.PosEmbed.Value), c.In)
+		e.InterpolatePositions(c.H, c.W)
+		got := tensor.Data[float32](e.Preprocessor.PosEmbed.Value)
+		if len(got) != len(c.Out) {
+			t.Fatalf("%d×%d to %d×%d: %d values, want %d", c.N, c.N, c.H, c.W, len(got), len(c.Out))
+		}
+		for i, v := range got {
 			if math.Abs(float64(v-c.Out[i])) > 1e-6 {
-				t.Fatalf("%d×%d to %d×%d: value %d is %g, torch has %g", c.H, c.W, c.H2, c.W2, i, v, c.Out[i])
+				t.Fatalf("%d×%d to %d×%d: value %d is %g, torch has %g", c.N, c.N, c.H, c.W, i, v, c.Out[i])
 			}
 		}
 	}
@@ -417,12 +423,11 @@ func TestStartFrom(t *testing.T) {
 	if err := second.StartFrom(first.Model); err != nil {
 		t.Fatal(err)
 	}
-	before := first.Model.Params()
+	before := smallTrainer(t, smallRecipe(4), drawings(23))
+	steps(t, before, 2) // the first stage again
+	before.Model.Encoder.InterpolatePositions(6, 6)
 	for i, p := range second.Model.Params() {
-		want := before[i].Value
-		if p.Name == "image_encoder.preprocessor.pos_embed" {
-			want = InterpolatePositions(want, 4, 4, 6, 6)
-		}
+		want := before.Model.Params()[i].Value
 		if !slices.Equal(p.Shape(), want.Shape()) || !slices.Equal(tensor.Data[float32](p.Value), tensor.Data[float32](want)) {
 			t.Errorf("%s is not that of the first stage", p.Name)
 		}

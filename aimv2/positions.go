@@ -1,17 +1,15 @@
 package aimv2
 
 import (
-	"fmt"
 	"math"
-	"slices"
 
 	"fuerte/tensor"
 )
 
-// InterpolatePositions returns a position table [1, h2·w2, D] for another grid,
-// made from one [1, h·w, D] by bicubic interpolation: the grids cover the same
-// square, a position stands at the middle of its cell, and rows outside are those
-// of the edge. A table of the same grid is copied.
+// InterpolatePositions resamples the positions of a square grid of patches to a
+// grid of h×w by bicubic interpolation, so that the encoder takes images of that
+// size: the grids cover the same picture, a position stands at the middle of its
+// patch, and positions outside are those of the edge.
 //
 // It is an extension: neither the paper nor the released code says how a table
 // becomes that of another resolution. The weights are those of
@@ -19,21 +17,19 @@ import (
 // vision transformers are usually resized by: a cubic convolution of a = −3/4,
 // without antialiasing.
 //
-// Errors: to 1e-6 of the largest value of the table.
-// Panics: *tensor.ShapeError if the table is not [1, h·w, D] float32.
-func InterpolatePositions(table *tensor.Tensor, h, w, h2, w2 int) *tensor.Tensor {
-	shape := table.Shape()
-	if len(shape) != 3 || shape[0] != 1 || shape[1] != h*w || table.DType() != tensor.Float32 || min(h, w, h2, w2) < 1 {
-		panic(&tensor.ShapeError{Op: "interpolate positions", Shapes: [][]int{shape, {h, w}, {h2, w2}}, Rule: fmt.Sprintf("a float32 table is [1, %d, D]", h*w)})
+// Error: to 1e-6 of the largest value of the table.
+// Panics: *tensor.ShapeError if the table is no square or the grid has no patch.
+func (e *Encoder) InterpolatePositions(h, w int) {
+	table := e.Preprocessor.PosEmbed
+	n, d := table.Shape()[1], table.Shape()[2]
+	side := int(math.Sqrt(float64(n)))
+	if side*side != n || h < 1 || w < 1 {
+		panic(&tensor.ShapeError{Op: "interpolate positions", Shapes: [][]int{table.Shape(), {h, w}}, Rule: "a square table and at least one patch are needed"})
 	}
-	d := shape[2]
-	host := table.To(tensor.CPU)
-	defer host.Release()
-	compact := host.Compact()
-	defer compact.Release()
-	in := tensor.Data[float32](compact)
-	out := make([]float32, h2*w2*d)
-	rows, columns := cubicTaps(h, h2), cubicTaps(w, w2)
+	host := table.Value.To(tensor.CPU)
+	in := tensor.Data[float32](host)
+	out := make([]float32, h*w*d)
+	rows, columns := cubicTaps(side, h), cubicTaps(side, w)
 	sum := make([]float64, d)
 	for y, row := range rows {
 		for x, column := range columns {
@@ -41,17 +37,20 @@ func InterpolatePositions(table *tensor.Tensor, h, w, h2, w2 int) *tensor.Tensor
 			for _, a := range row {
 				for _, b := range column {
 					weight := a.weight * b.weight
-					for j, v := range in[(a.at*w+b.at)*d:][:d] {
+					for j, v := range in[(a.at*side+b.at)*d:][:d] {
 						sum[j] += weight * float64(v)
 					}
 				}
 			}
 			for j, v := range sum {
-				out[(y*w2+x)*d+j] = float32(v)
+				out[(y*w+x)*d+j] = float32(v)
 			}
 		}
 	}
-	return tensor.From(table.Device(), out, 1, h2*w2, d)
+	host.Release()
+	old := table.Value
+	table.Value = tensor.From(old.Device(), out, 1, h*w, d)
+	old.Release()
 }
 
 // tap is an input of an interpolated value.
@@ -85,37 +84,4 @@ func cubicTaps(n, m int) [][4]tap {
 		}
 	}
 	return taps
-}
-
-// StartFrom sets the weights of a fresh run to those of a model, whose grid of
-// patches may be another: the position table is then interpolated.
-//
-// Errors: a parameter that the model lacks or has in another shape.
-func (t *Trainer) StartFrom(m *Model) error {
-	if t.Step > 0 {
-		return fmt.Errorf("aimv2: the run is at step %d, its weights are its own", t.Step)
-	}
-	from := map[string]*Var{}
-	for _, p := range m.Params() {
-		from[p.Name] = p.Var
-	}
-	grid := func(c Config) int { return c.ImageSize / c.PatchSize }
-	before, after := grid(m.Config), grid(t.Recipe.Model)
-	for _, p := range t.Model.Params() {
-		v, ok := from[p.Name]
-		if !ok {
-			return fmt.Errorf("aimv2: the model to start from has no %s", p.Name)
-		}
-		value := v.Value.Retain()
-		if v == m.Encoder.Preprocessor.PosEmbed && before != after {
-			value.Release()
-			value = InterpolatePositions(v.Value, before, before, after, after)
-		}
-		if !slices.Equal(value.Shape(), p.Shape()) {
-			return fmt.Errorf("aimv2: the model to start from has %s as %v, this run as %v", p.Name, value.Shape(), p.Shape())
-		}
-		tensor.Copy(p.Value, value)
-		value.Release()
-	}
-	return nil
 }
