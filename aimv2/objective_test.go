@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"fuerte/autograd"
-	"fuerte/nn"
 	"fuerte/tensor"
 )
 
@@ -280,24 +279,20 @@ func TestAttentions(t *testing.T) {
 // TestPrefixRows is the mask of the released code's example: 5 tokens, a prefix of 3.
 func TestPrefixRows(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 9))
-	const n, d = 5, 4
-	a := nn.NewAttention(tensor.CPU, d, 1)
-	for _, p := range nn.Params(a) {
-		nn.Normal(p.Var, rng, 1)
-	}
+	const n, d = 5, 3 * 4 // query, key and value of 4 each
 	x := make([]float32, n*d)
 	for i := range x {
 		x[i] = float32(rng.NormFloat64())
 	}
 	run := func(x []float32, prefix int32) *tensor.Tensor {
-		tape := autograd.NewInferenceTape()
-		return a.Forward(tape.Input(tensor.From(tensor.CPU, x, 1, n, d)), tensor.Causal, tensor.From(tensor.CPU, []int32{prefix}, 1)).Value
+		qkv := autograd.NewInferenceTape().Input(tensor.From(tensor.CPU, x, 1, n, d))
+		return autograd.AttentionQKV(qkv, 1, tensor.Causal, tensor.From(tensor.CPU, []int32{prefix}, 1)).Value
 	}
 	for prefix, rows := range map[int32][]string{3: {"11100", "11100", "11100", "11110", "11111"}, 1: {"10000", "11000", "11100", "11110", "11111"}, 5: {"11111", "11111", "11111", "11111", "11111"}} {
 		before := run(x, prefix)
 		for j := range n {
 			moved := slices.Clone(x)
-			moved[j*d] += 1
+			moved[j*d+d-1] += 1 // a value
 			for i, same := range rowsEqual(before, run(moved, prefix)) {
 				if same != (rows[i][j] == '0') {
 					t.Errorf("prefix %d: token %d sees token %d: %t", prefix, i, j, !same)
