@@ -392,7 +392,11 @@ func TestSquarePositions(t *testing.T) {
 		t.Fatalf("%d cases, %v", len(cases), err)
 	}
 	for _, c := range cases {
-		e := newEncoder(tensor.CPU, Config{ImageSize: c.N, PatchSize: 1, Encoder: Stack{Width: c.D, Heads: 1, Hidden: 1}, NormEps: 1})
+		m, err := newEmpty(tensor.CPU, Config{ImageSize: c.N, PatchSize: 1, Encoder: Stack{c.D, 0, 1, 1}, Decoder: Stack{1, 0, 1, 1}, Vocab: 2, Context: 1, NormEps: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := m.Encoder
 		copy(tensor.Data[float32](e.Preprocessor.PosEmbed.Value), c.In)
 		e.InterpolatePositions(c.H, c.W)
 		got := tensor.Data[float32](e.Preprocessor.PosEmbed.Value)

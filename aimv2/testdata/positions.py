@@ -2,7 +2,7 @@
 #   python positions.py > positions.json
 import json, torch
 out = []
-for (n, h, w, d) in [(3, 5, 5, 2), (4, 4, 4, 1), (4, 2, 7, 2), (1, 2, 2, 1), (5, 3, 3, 1)]:
+for (n, h, w, d) in [(3, 5, 5, 2), (4, 4, 4, 1), (4, 2, 7, 2), (2, 6, 1, 3), (5, 3, 3, 1)]:
     t = torch.arange(n * n * d, dtype=torch.float64)
     t = torch.sin(3 * t * t + 1)
     x = t.reshape(1, n, n, d).permute(0, 3, 1, 2)
