@@ -180,15 +180,20 @@ func newDecoder(dev *tensor.Device, c Config) *Decoder {
 // Forward returns the next-element predictions.
 //
 // Shapes: features [B, N, D_enc]; ids int32 [B, T−1], a caption without its last
-// id; pixels [B, N, 3·P·P], where pixels[:, k] predicts patch k+1 (ordered row,
-// column, channel); logits [B, T, V], where logits[:, j] predicts id j.
+// id, or nil for an image without text, whose logits are nil; pixels
+// [B, N, 3·P·P], where pixels[:, k] predicts patch k+1 (ordered row, column,
+// channel); logits [B, T, V], where logits[:, j] predicts id j.
 func (d *Decoder) Forward(features, ids *Var) (pixels, logits *Var) {
 	b, n := features.Shape()[0], features.Shape()[1]
-	x := autograd.Concat(1, d.Preprocessor.Vision.Module.Forward(features), d.startToken(features, b), d.embed(ids, 1))
+	x := d.Preprocessor.Vision.Module.Forward(features)
+	if ids != nil {
+		x = autograd.Concat(1, x, d.startToken(features, b), d.embed(ids, 1))
+	}
 	x = d.Trunk.Forward(x, tensor.Causal, nil)
-	t := x.Shape()[1] - n
 	pixels = d.Head.Blocks[1].Linear.Forward(autograd.Narrow(x, 1, 0, n))
-	logits = d.Head.Blocks[0].Linear.Forward(autograd.Narrow(x, 1, n, t))
+	if ids != nil {
+		logits = d.Head.Blocks[0].Linear.Forward(autograd.Narrow(x, 1, n, x.Shape()[1]-n))
+	}
 	return pixels, logits
 }
 

@@ -25,6 +25,8 @@ type Point struct {
 	Pixel float64 `json:"pixel"`
 	Text  float64 `json:"text"`
 	Total float64 `json:"total"`
+	// Validation is the total on held-out pictures after the step, where it was taken.
+	Validation *float64 `json:"val_total"`
 }
 
 const (
@@ -40,7 +42,8 @@ const (
 
 // LossCurve draws the total, pixel and text loss against the step as a PNG of
 // 900×600 pixels: every value as a light line, over it the running mean, whose
-// last value stands in the legend. Points must be in ascending order of Step.
+// last value stands in the legend. Validations are joined as they are. Points
+// must be in ascending order of Step.
 //
 // The mean at point i weighs point j by 2^(-|i-j|/h), h a hundredth of the
 // points. It looks both ways, because a mean of the past alone runs visibly
@@ -81,6 +84,19 @@ func lossPlot(points []Point) (*plot.Plot, error) {
 			continue
 		}
 		c.name, c.strong, c.light, c.width = s.name, s.strong, s.light, s.width
+		lo, hi = min(lo, c.lo), max(hi, c.hi)
+		curves = append(curves, c)
+	}
+	var held []Point
+	for _, p := range points {
+		if p.Validation != nil {
+			held = append(held, p)
+		}
+	}
+	if c := newCurve(held, func(p Point) float64 { return *p.Validation }); c != nil {
+		c.name, c.width = "validation", 2*px
+		c.strong, c.light = color.RGBA{0x00, 0x9e, 0x73, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff}
+		c.smooth = c.raw
 		lo, hi = min(lo, c.lo), max(hi, c.hi)
 		curves = append(curves, c)
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"image"
 	"image/color"
 	_ "image/png"
@@ -111,6 +112,29 @@ func TestLossCurve(t *testing.T) {
 		}
 		if n := count(img, pixelColor); (n >= 20) != c.pixel {
 			t.Errorf("%s: %d pixels in the colour of the pixel loss", name, n)
+		}
+	}
+}
+
+// TestValidationCurve: validations are drawn where they were taken, and only there.
+func TestValidationCurve(t *testing.T) {
+	points := run(300)
+	green := color.RGBA{0x00, 0x9e, 0x73, 0xff}
+	for _, every := range []int{0, 300, 25} { // none, one, twelve
+		for i := range points {
+			points[i].Validation = nil
+			if every > 0 && (i+1)%every == 0 {
+				loss := 2 * points[i].Total
+				points[i].Validation = &loss
+			}
+		}
+		path := filepath.Join(t.ArtifactDir(), fmt.Sprintf("validation%d.png", every))
+		if err := LossCurve(path, points); err != nil {
+			t.Fatal(err)
+		}
+		n := count(decode(t, path), green)
+		if (n > 0) != (every > 0) || every == 25 && n < 500 {
+			t.Errorf("validated every %d points: %d green pixels", every, n)
 		}
 	}
 }
