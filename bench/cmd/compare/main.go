@@ -56,7 +56,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	quick := flags.Bool("quick", false, "a part of the table, in less than a minute")
 	shapesFile := flags.String("shapes", "", "the sizes in this `file` instead of the table")
 	most := flags.Float64("most", 0, "leave out rows above so many `GFLOP`")
-	threadList := flags.String("threads", "", "numbers of `threads`, comma-separated (default 1,2 as far as there are CPUs)")
+	threadList := flags.String("threads", "", "numbers of `threads`, comma-separated (default 1,2 as far as there are CPUs; -quick takes the last where peers compile)")
 	only := flags.String("peers", "all", "the `peers`, comma-separated")
 	require := flags.String("require", "", "`peers`, or all, that must not be missing")
 	venv := flags.String("venv", os.Getenv("FUERTE_PEERS"), "the `folder` of a Python environment with peers (default $FUERTE_PEERS)")
@@ -114,6 +114,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	threads, err := parseThreads(*threadList, runtime.NumCPU())
 	if err != nil {
 		return usage(fmt.Errorf("-threads: %w", err))
+	}
+	if *quick && *threadList == "" && c.op.limit == compiling {
+		threads = threads[len(threads)-1:] // programs in Python take seconds to start
 	}
 	if *quick {
 		c.budget = quickBudget / time.Duration(len(threads))
