@@ -11,6 +11,7 @@ import (
 
 	"fuerte/aimv2"
 	"fuerte/autograd"
+	"fuerte/bench"
 	"fuerte/bench/internal/shapes"
 	"fuerte/nn"
 	"fuerte/nn/npy"
@@ -56,27 +57,18 @@ func parseStep(line string) (m shapes.Model, err error) {
 	return m, bounded(line, m.Batch, 3*m.Config.ImageSize*m.Config.ImageSize)
 }
 
-// inferRow counts the matrix products of the encoder's forward pass: a third of
-// a training step's without its decoder.
+// inferRow is a forward pass of the encoder.
 func inferRow(m shapes.Model) row {
 	c := encoderOnly(m.Config)
 	e := c.Encoder
 	return row{
 		role: "encoder", shape: m.String(), images: float64(m.Batch),
-		flop: float64(m.Batch) * encoderFLOP(c), memory: 4 * float64(c.EncoderParameters()),
+		flop: bench.EncoderFLOP(c, m.Batch), memory: 4 * float64(c.EncoderParameters()),
 		args: fmt.Sprintf("%d %d %d %d %d %d %d", c.ImageSize, c.PatchSize, e.Width, e.Depth, e.Heads, e.Hidden, m.Batch),
 		verifier: func() func([]float64) error {
 			return agree(inferValues(), func(first []float64) []float64 { return inferBounds(first, m.Batch*c.Tokens()*e.Width) })
 		},
 	}
-}
-
-// encoderFLOP counts 2 for each weight of a matrix and token, and 4·N²·D for
-// attention.
-func encoderFLOP(c aimv2.Config) float64 {
-	e, n := c.Encoder, float64(c.Tokens())
-	weights := float64(c.PatchLen()*e.Width + e.Depth*(4*e.Width*e.Width+3*e.Width*e.Hidden))
-	return 2*n*weights + 4*float64(e.Depth)*n*n*float64(e.Width)
 }
 
 // encoderOnly makes the decoder of a configuration as small as it can be.
