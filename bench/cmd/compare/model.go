@@ -27,13 +27,18 @@ var stepOp = define(operation{name: "step", unit: imageRate, limit: compiling, w
 var inferOp = define(operation{name: "infer", unit: imageRate, limit: compiling, whole: true},
 	shapes.InferTable, parseInfer, inferRow, inferProblem)
 
-// stepRow's memory is that of weights, gradients and two moments; activations
-// come on top.
+// stepRow's memory is that of weights, gradients and two moments and, for each
+// token and block, of eight activations as wide as the stream and four hidden
+// ones; a quarter more for what libraries take besides.
 func stepRow(m shapes.Model) row {
 	c, e, d := m.Config, m.Config.Encoder, m.Config.Decoder
+	kept := func(s aimv2.Stack, tokens int) float64 {
+		return float64(m.Batch*tokens) * float64(s.Depth) * float64(8*s.Width+4*s.Hidden)
+	}
+	memory := 1.25 * (16*float64(c.Parameters()) + 4*(kept(e, c.Tokens())+kept(d, c.Tokens()+c.Context)))
 	return row{
 		role: "training step", shape: m.String(), images: float64(m.Batch),
-		flop: float64(m.Batch) * c.TrainFLOP(), memory: 16 * float64(c.Parameters()),
+		flop: float64(m.Batch) * c.TrainFLOP(), memory: memory,
 		args: fmt.Sprintf("%d %d %d %d %d %d %d %d %d %d %d %d %d", c.ImageSize, c.PatchSize,
 			e.Width, e.Depth, e.Heads, e.Hidden, d.Width, d.Depth, d.Heads, d.Hidden, c.Vocab, c.Context, m.Batch),
 		verifier: func() func([]float64) error { return agree(stepValues, stepBounds) },
@@ -57,13 +62,14 @@ func parseStep(line string) (m shapes.Model, err error) {
 	return m, bounded(line, m.Batch, 3*m.Config.ImageSize*m.Config.ImageSize)
 }
 
-// inferRow is a forward pass of the encoder.
+// inferRow is a forward pass of the encoder. Its memory is twice the weights: some
+// peers lay them out anew.
 func inferRow(m shapes.Model) row {
 	c := encoderOnly(m.Config)
 	e := c.Encoder
 	return row{
 		role: "encoder", shape: m.String(), images: float64(m.Batch),
-		flop: bench.EncoderFLOP(c, m.Batch), memory: 4 * float64(c.EncoderParameters()),
+		flop: bench.EncoderFLOP(c, m.Batch), memory: 8 * float64(c.EncoderParameters()),
 		args: fmt.Sprintf("%d %d %d %d %d %d %d", c.ImageSize, c.PatchSize, e.Width, e.Depth, e.Heads, e.Hidden, m.Batch),
 		verifier: func() func([]float64) error {
 			return agree(inferValues(), func(first []float64) []float64 { return inferBounds(first, m.Batch*c.Tokens()*e.Width) })
