@@ -364,7 +364,7 @@ func TestReport(t *testing.T) {
 		"The machine was not idle", "- CPU: abacus", "threads = 1: 32.0 GFLOP/s", "| a | 2 |", "| c | did not start |", "| d | missing: not installed |",
 		"c takes no part", "3 rows were left out",
 		"| 1 | 1 | **0.900 ✗** | **0.900 ✗** at NN 2×2×2 | 1 | 50.0 |",
-		"| NN 2×2×2 | square | 16.0 | **17.8** | ~2 | – | 0.900 | 0.900–0.900 | 50.0 |",
+		"| NN 2×2×2 | square | 16.0 | **17.8** | ~2.00 | – | 0.900 | 0.900–0.900 | 50.0 |",
 		"at least 96.9 %", "- c, NN 2×2×2: died \\| so",
 	} {
 		if !strings.Contains(text.String(), want) {

@@ -240,10 +240,13 @@ func (r *report) memoryTable(p func(string, ...any), rows []*measurement) {
 	}
 }
 
-// digits writes four digits of a small rate, and one decimal place of a large one.
+// digits writes three digits or more.
 func digits(v float64) string {
-	if v < 10 {
-		return strconv.FormatFloat(v, 'g', 4, 64)
+	switch {
+	case v < 1:
+		return strconv.FormatFloat(v, 'g', 3, 64)
+	case v < 10:
+		return strconv.FormatFloat(v, 'f', 2, 64)
 	}
 	return strconv.FormatFloat(v, 'f', 1, 64)
 }
