@@ -262,3 +262,37 @@ func TestLegendStaysLegible(t *testing.T) {
 		t.Errorf("%d pixels of the rising loss behind the legend, want its line of 26×3 alone", n)
 	}
 }
+
+// TestCompareRuns: each run has a line of its own colour, and its name stands beside it.
+func TestCompareRuns(t *testing.T) {
+	a, b := run(500), run(800)
+	for i := range b {
+		b[i].Total *= 1.5
+		if i%40 == 0 {
+			b[i].Validation = &b[i].Total
+		}
+	}
+	path := filepath.Join(t.ArtifactDir(), "runs.png")
+	if err := CompareRuns(path, "total", []Run{{"float32", a}, {"bfloat16", b}}); err != nil {
+		t.Fatal(err)
+	}
+	img := decode(t, path)
+	for i := range 3 {
+		if n := count(img, palette[i]); (n > 500) != (i < 2) {
+			t.Errorf("%d pixels of colour %d", n, i)
+		}
+	}
+	if err := CompareRuns(path, "validation", []Run{{"a", a}, {"b", b}}); err != nil {
+		t.Errorf("one run with a validation loss is enough: %v", err)
+	}
+	for name, err := range map[string]error{
+		"unknown loss":  CompareRuns(path, "sum", []Run{{"a", a}}),
+		"no such loss":  CompareRuns(path, "validation", []Run{{"a", a}}),
+		"too many runs": CompareRuns(path, "total", make([]Run, len(palette)+1)),
+		"no run":        CompareRuns(path, "total", nil),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

@@ -39,7 +39,7 @@ type verb interface {
 
 // verbs returns all of them, in the order of the help.
 func verbs() []verb {
-	return []verb{&pretrainCommand{}, &captionCommand{}, &probeCommand{}, &retrieveCommand{}, &zeroshotCommand{}, &embedCommand{}, &infoCommand{}, &exportCommand{}}
+	return []verb{&pretrainCommand{}, &captionCommand{}, &probeCommand{}, &retrieveCommand{}, &zeroshotCommand{}, &embedCommand{}, &infoCommand{}, &exportCommand{}, &plotCommand{}}
 }
 
 // help is the text of -h, of the program and of each verb.

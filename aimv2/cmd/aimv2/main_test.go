@@ -466,6 +466,7 @@ func TestBadInput(t *testing.T) {
 		{"embed -out x.npy text.png", 1, "text.png"},
 		{"embed text.png -out x.npy", 1, "text.png"},
 		{"info none", 1, "none: no such file"},
+		{"plot none", 1, "none/metrics.jsonl"},
 		{"info data", 1, "data holds no model"},
 		{"info huge.safetensors", 1, "huge.safetensors: header of 9223372036854775807 bytes"},
 		{"info text.safetensors", 1, "text.safetensors: truncated"},
@@ -520,6 +521,8 @@ func TestBadInput(t *testing.T) {
 		{"export data", 2, "DEST"},
 		{"export data x y", 2, "y"},
 		{"info", 2, "CHECKPOINT"},
+		{"plot", 2, "RUN"},
+		{"plot -loss sum none", 2, "-loss sum"},
 		{"export data x -dtype I8", 2, "-dtype I8"},
 		{"train", 2, "train"},
 		{"", 2, "pretrain"},
@@ -540,7 +543,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "retrieve -h", "zeroshot x.png -h", "embed x.png -h", "info -h", "export -h"} {
+	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "retrieve -h", "zeroshot x.png -h", "embed x.png -h", "info -h", "export -h", "plot -h"} {
 		r := do(t, t.TempDir(), strings.Fields(args)...)
 		if r.status != 0 || !strings.HasPrefix(r.stdout, "Usage: aimv2") || r.stderr != "" {
 			t.Errorf("aimv2 %s: status %d, %q, %q", args, r.status, r.stdout, r.stderr)
