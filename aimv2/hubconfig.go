@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 	"math"
 
 	"fuerte/aimv2/preprocess"
+	"fuerte/tensor"
 )
 
 // hubConfig is the config.json of a published checkpoint, in either form: the
@@ -220,6 +222,31 @@ type Processor struct {
 // or of native ones for 0.
 func HubProcessor(size int) Processor {
 	return Processor{Shortest: size, Crop: size, Norm: preprocess.CLIP}
+}
+
+// mostPatches is eight times what native encoders were trained with: attention to
+// more takes minutes.
+const mostPatches = 1 << 15
+
+// Prepare returns a picture over white as the input of an encoder with patches of P
+// pixels, float32 [1, 3, h, w] on the CPU.
+//
+// Errors: of a picture that is not resized, less than one patch and more than
+// 32,768.
+func (p Processor) Prepare(img image.Image, patch int) (*tensor.Tensor, error) {
+	var rgb preprocess.RGB
+	preprocess.ToRGB(&rgb, img, preprocess.White)
+	if p.Crop > 0 {
+		out := make([]float32, 3*p.Crop*p.Crop)
+		preprocess.Eval{Shortest: p.Shortest, Size: p.Crop, Norm: p.Norm}.Apply(out, rgb, new(preprocess.Scratch))
+		return tensor.From(tensor.CPU, out, 1, 3, p.Crop, p.Crop), nil
+	}
+	if n := (rgb.Height / patch) * (rgb.Width / patch); n < 1 || n > mostPatches {
+		return nil, fmt.Errorf("%d×%d pixels are %d patches of %d, it takes 1 to %d: resize it", rgb.Width, rgb.Height, n, patch, mostPatches)
+	}
+	out := make([]float32, 3*rgb.Height*rgb.Width)
+	p.Norm.Apply(out, rgb, false)
+	return tensor.From(tensor.CPU, out, 1, 3, rgb.Height, rgb.Width), nil
 }
 
 // processorConfig is preprocessor_config.json, as CLIPImageProcessor has it.
