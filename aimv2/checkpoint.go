@@ -104,7 +104,7 @@ func (c *Checkpoint) open() error {
 		c.Processor.Norm = Norm
 	}
 	path := filepath.Join(c.dir, ProcessorFile)
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -124,7 +124,7 @@ func (c *Checkpoint) open() error {
 // where there is no such file.
 func (c *Checkpoint) readConfig() (Architecture, error) {
 	path := filepath.Join(c.dir, ConfigFile)
-	data, err := os.ReadFile(path)
+	data, err := readSmall(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Architecture{}, nil
@@ -132,7 +132,7 @@ func (c *Checkpoint) readConfig() (Architecture, error) {
 		return Architecture{}, err
 	}
 	var a Architecture
-	if c.Family == run {
+	if c.Family == runFamily {
 		var r Recipe
 		if err = json.Unmarshal(data, &r); err == nil {
 			if err = r.Model.Validate(); err == nil {
@@ -146,6 +146,22 @@ func (c *Checkpoint) readConfig() (Architecture, error) {
 		return a, fmt.Errorf("%s: %w", path, err)
 	}
 	return a, nil
+}
+
+// readSmall reads one of the files beside the weights, of 64 MB at most: the
+// largest are vocabularies of some megabytes.
+func readSmall(path string) ([]byte, error) {
+	const most = 64 << 20
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(data) > most {
+		err = fmt.Errorf("%s: more than %d bytes", path, most)
+	}
+	return data, err
 }
 
 // detected is what the names of the tensors tell.
@@ -173,7 +189,7 @@ func detect(set *safetensors.Set) (detected, error) {
 			d.vision, d.text, d.decoder = d.has(visionMark), d.has(textMark), d.has(decoderMark)
 			switch {
 			case !d.vision && !d.text:
-			case d.family == run && !d.decoder: // an encoder in ml-aim's names
+			case d.family == runFamily && !d.decoder: // an encoder in ml-aim's names
 			default:
 				return d, nil
 			}
@@ -489,7 +505,7 @@ func (c *Checkpoint) writeConfigs(dir string, to *Family, a Architecture, types 
 			dtype = name
 		}
 	}
-	config, err := a.hubConfig(to == transformers, dtype)
+	config, err := a.hubConfig(to == transformersFamily, dtype)
 	if err != nil {
 		return err
 	}
@@ -503,7 +519,7 @@ func (c *Checkpoint) writeConfigs(dir string, to *Family, a Architecture, types 
 		if a.Text == nil && a.Decoder == nil {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(c.dir, name))
+		data, err := readSmall(filepath.Join(c.dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -80,11 +80,11 @@ var Families = []Family{
 }
 
 // The families that more than their names tell apart.
-var run, transformers, l3m = &Families[0], &Families[2], &Families[3]
+var runFamily, transformersFamily, l3mFamily = &Families[0], &Families[2], &Families[3]
 
 // training reports whether the family is one of training code, which normalises
 // pictures its own way.
-func (f *Family) training() bool { return f == run || f == l3m }
+func (f *Family) training() bool { return f == runFamily || f == l3mFamily }
 
 var transformersTrunk = []Rename{
 	{"blocks.*.norm_1.weight", "encoder.layers.*.rms_norm1.weight"},

@@ -2,7 +2,9 @@ package aimv2
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"fuerte/autograd"
@@ -168,5 +170,62 @@ func TestInterpolatePositions(t *testing.T) {
 		if run(3, 3) == nil {
 			t.Error("images of the old size are still taken")
 		}
+	}
+}
+
+// TestLogitScale: the scale stays between 1 and its maximum, and learns in between.
+func TestLogitScale(t *testing.T) {
+	m, err := openParity(t, "lit").LoadLiT(tensor.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.MaxLogitScale = 50
+	for log, want := range map[float32]float64{-1: 1, 2: math.Exp(2), 9: 50} {
+		tensor.Data[float32](m.LogScale.Value)[0] = log
+		tape := autograd.NewTape()
+		x := tape.Variable(tensor.From(tensor.CPU, []float32{3, 4}, 1, 2))
+		y := m.Logits(x, x) // the cosine of a vector with itself is 1
+		if got := float64(tensor.Data[float32](y.Value)[0]); math.Abs(got-want) > 1e-4*want {
+			t.Errorf("e^%g scales by %g, want %g", log, got, want)
+		}
+		tape.Backward(autograd.Sum(y, false))
+		switch g := m.LogScale.Grad; {
+		case (g == nil) != (log != 2):
+			t.Errorf("gradient at %g: %v", log, g)
+		case g != nil && math.Abs(float64(tensor.Data[float32](g)[0])-want) > 1e-4*want:
+			t.Errorf("gradient at %g: %g, want %g", log, tensor.Data[float32](g)[0], want)
+		}
+		m.LogScale.ZeroGrad()
+	}
+}
+
+// TestForwardHiddenMask: under a mask of the first token alone every row attends to
+// it, whatever the other patches are.
+func TestForwardHiddenMask(t *testing.T) {
+	e, err := openParity(t, "fixed").LoadEncoder(tensor.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 9
+	first, none := make([]bool, n*n), make([]bool, n*n)
+	for i := range n {
+		first[i*n], none[i*n+i] = true, true
+	}
+	g := openGolden(t, "fixed")
+	images := g.tensor(tensor.CPU, "images")
+	tape := autograd.NewInferenceTape()
+	run := func(mask []bool) []float32 {
+		h := e.ForwardHidden(tape.Input(images), nn.Mask{Dense: tensor.From(tensor.CPU, mask, n, n)})
+		return slices.Clone(tensor.Data[float32](h.Last.Value))
+	}
+	// Token 0 sees itself in both; the others see it, or only themselves.
+	a, b := run(first), run(none)
+	d := e.Preprocessor.PosEmbed.Shape()[2]
+	if !slices.Equal(a[:d], b[:d]) || slices.Equal(a[d:2*d], b[d:2*d]) {
+		t.Error("the mask does not say who sees whom")
+	}
+	tensor.Data[float32](images)[8] += 1 // in patch 2, the last of the first row
+	if c := run(first); !slices.Equal(a[:2*d], c[:2*d]) || slices.Equal(a[2*d:3*d], c[2*d:3*d]) {
+		t.Error("patch 2 reaches others than itself")
 	}
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -119,6 +121,9 @@ func printTensors(out io.Writer, files ...file) {
 // file in a line, and all tensors.
 func (c *infoCommand) printCheckpoint(at string) error {
 	ckpt, err := aimv2.OpenCheckpoint(at)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s holds no model: %w", at, err)
+	}
 	if err != nil {
 		return err
 	}

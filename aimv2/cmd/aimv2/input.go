@@ -46,7 +46,10 @@ func loadModel(name string) (*aimv2.Model, *tokenizer.Tokenizer, error) {
 	if c, err := aimv2.OpenCheckpoint(dir); err == nil {
 		defer c.Close()
 		if c.Decoder == nil {
-			return nil, nil, fmt.Errorf("%s has no decoder, so it cannot caption: published checkpoints are for embed", name)
+			return nil, nil, fmt.Errorf("%s has no decoder, which writes captions: embed, info and convert take it", name)
+		}
+		if c.Family.Name != "fuerte" {
+			return nil, nil, fmt.Errorf("%s has a decoder under the names of %s, but not the recipe of a run: embed, info and convert take it", name, c.Family.Name)
 		}
 	}
 	m, tok, err := aimv2.Load(tensor.CPU, dir)
