@@ -280,16 +280,8 @@ func TestResume(t *testing.T) {
 		s := newSite(t)
 		s.noRange = noRange
 		h := s.open(t)
-		s.cut, s.cutAt = 3, 100_000
+		s.cut, s.cutAt = 3, 100_003 // no multiple of the pattern
 		dir, err := h.Snapshot(t.Context(), model, wanted)
-		if noRange { // each attempt ends at the same byte
-			s.cut = 0
-			if dir, err = h.Snapshot(t.Context(), model, wanted); err != nil {
-				t.Fatal(err)
-			}
-			s.holds(t, dir)
-			continue
-		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,7 +79,9 @@ func TestSetIndex(t *testing.T) {
 		t.Fatal(err)
 	}
 	for change, want := range map[[2]string]string{
-		{`"t3": "m-00003-of-00003.safetensors"`, `"t3": "m-00001-of-00003.safetensors"`}: "m-00001-of-00003.safetensors lacks t3",
+		{`"t3": "m-00003-of-00003.safetensors"`, `"t3": "m-00001-of-00003.safetensors"`}:     "m-00001-of-00003.safetensors lacks t3",
+		{`"t0": "m-00001-of-00003.safetensors"`, `"t0": "m-00002-of-00003.safetensors"`}:     "m-00001-of-00003.safetensors holds t0, which the index has in m-00002-of-00003.safetensors",
+		{`"t3": "m-00003-of-00003.safetensors"`, `"t3": "sub/m-00003-of-00003.safetensors"`}: "no .safetensors file of this folder",
 		{`"t1"`, `"t9"`}: "lacks t9",
 		{`"t3": "m-00003-of-00003.safetensors"`, `"t3": "../m-00003-of-00003.safetensors"`}: "no .safetensors file of this folder",
 		{`"t3": "m-00003-of-00003.safetensors"`, `"t3": "m-00004-of-00003.safetensors"`}:    "m-00004-of-00003.safetensors",
