@@ -32,6 +32,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fuerte/nn/atomicfile"
 )
 
 // Hub is where models come from and where they are kept.
@@ -167,7 +169,11 @@ func (h *Hub) Snapshot(ctx context.Context, m Model, want func(file string) bool
 		if err := os.MkdirAll(filepath.Dir(ref), 0o777); err != nil {
 			return "", err
 		}
-		if err := os.WriteFile(ref, []byte(commit), 0o666); err != nil {
+		err := atomicfile.WriteFileAtomic(ref, func(w io.Writer) error {
+			_, err := io.WriteString(w, commit)
+			return err
+		})
+		if err != nil {
 			return "", err
 		}
 	}

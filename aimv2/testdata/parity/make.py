@@ -35,7 +35,7 @@ def draw(model, seed):
 
 
 def ml_aim(state, prefix=""):
-    """Renames as section "Checkpoints" of ml-aim's torch model has it."""
+    """Returns the state dict under the names of ml-aim's torch model."""
     def trunk(name, ours, theirs, out, t):
         rest = name.removeprefix(theirs)
         if rest == "rms_norm.weight":
