@@ -6,81 +6,99 @@ import (
 	"fuerte/tensor"
 )
 
-// InterpolatePositions resamples the positions of a square grid of patches to a
-// grid of h×w by bicubic interpolation, so that the encoder takes images of that
-// size: the grids cover the same picture, a position stands at the middle of its
-// patch, and positions outside are those of the edge.
+// SinCosPositions returns the positions that native-resolution encoders compute
+// for a grid of h×w patches, float32 [1, h·w, d]. With ω_k = 10000^(−4k/d),
+// k < d/4, the patch in row r and column c gets
 //
-// It is an extension: neither the paper nor the released code says how a table
-// becomes that of another resolution. The weights are those of
-// torch.nn.functional.interpolate(mode="bicubic", align_corners=False), which
-// vision transformers are usually resized by: a cubic convolution of a = −3/4,
-// without antialiasing.
+//	[ sin(c·ω) | cos(c·ω) | sin(r·ω) | cos(r·ω) ]
 //
-// Error: to 1e-6 of the largest value of the table.
-// Panics: *tensor.ShapeError if the table is no square or the grid has no patch.
-func (e *Encoder) InterpolatePositions(h, w int) {
-	table := e.Preprocessor.PosEmbed
-	n, d := table.Shape()[1], table.Shape()[2]
-	side := int(math.Sqrt(float64(n)))
-	if side*side != n || h < 1 || w < 1 {
-		panic(&tensor.ShapeError{Op: "interpolate positions", Shapes: [][]int{table.Shape(), {h, w}}, Rule: "a square table and at least one patch are needed"})
+// The column stands first: ml-aim's names say otherwise, its weights do not.
+//
+// Panics: *tensor.ShapeError if 4 does not divide d.
+func SinCosPositions(dev *tensor.Device, h, w, d int) *tensor.Tensor {
+	if d%4 != 0 {
+		panic(&tensor.ShapeError{Op: "positions", Shapes: [][]int{{h, w, d}}, Rule: "4 does not divide the width"})
 	}
-	host := table.Value.To(tensor.CPU)
+	// Half a row for every place along one axis; each is used for many patches.
+	half := make([]float32, max(h, w)*d/2)
+	for i := range max(h, w) {
+		for k := range d / 4 {
+			sin, cos := math.Sincos(float64(i) * math.Pow(10000, -4*float64(k)/float64(d)))
+			half[i*d/2+k], half[i*d/2+d/4+k] = float32(sin), float32(cos)
+		}
+	}
+	out := make([]float32, 0, h*w*d)
+	for r := range h {
+		for c := range w {
+			out = append(out, half[c*d/2:(c+1)*d/2]...)
+			out = append(out, half[r*d/2:(r+1)*d/2]...)
+		}
+	}
+	return tensor.From(dev, out, 1, h*w, d)
+}
+
+// InterpolatePositions resamples the learned positions to a grid of h×w patches,
+// so that the encoder takes images of that size. It is an extension: neither
+// ml-aim nor transformers has it, and no published number was made with it. The
+// cubic convolution is that of PyTorch's interpolate(mode="bicubic",
+// align_corners=False), a = −3/4, edges repeated, no filter before shrinking.
+//
+// Panics: *tensor.ShapeError for an encoder that computes its positions, and for
+// an empty grid.
+// Source: Keys 1981, "Cubic convolution interpolation for digital image processing".
+func (e *Encoder) InterpolatePositions(h, w int) {
+	pos := e.Preprocessor.PosEmbed
+	if pos == nil || h < 1 || w < 1 {
+		panic(&tensor.ShapeError{Op: "interpolate positions", Shapes: [][]int{{h, w}}, Rule: "a learned table and at least one patch are needed"})
+	}
+	if e.grid == [2]int{h, w} {
+		return
+	}
+	d := pos.Shape()[2]
+	host := pos.Value.To(tensor.CPU)
 	in := tensor.Data[float32](host)
 	out := make([]float32, h*w*d)
-	rows, columns := cubicTaps(side, h), cubicTaps(side, w)
-	sum := make([]float64, d)
-	for y, row := range rows {
-		for x, column := range columns {
-			clear(sum)
-			for _, a := range row {
-				for _, b := range column {
-					weight := a.weight * b.weight
-					for j, v := range in[(a.at*side+b.at)*d:][:d] {
-						sum[j] += weight * float64(v)
+	rows, cols := cubicTaps(e.grid[0], h), cubicTaps(e.grid[1], w)
+	for r, tr := range rows {
+		for c, tc := range cols {
+			dst := out[(r*w+c)*d:][:d]
+			for _, y := range tr {
+				for _, x := range tc {
+					weight := float32(y.weight * x.weight)
+					for k, v := range in[(y.at*e.grid[1]+x.at)*d:][:d] {
+						dst[k] += weight * v
 					}
 				}
-			}
-			for j, v := range sum {
-				out[(y*w+x)*d+j] = float32(v)
 			}
 		}
 	}
 	host.Release()
-	old := table.Value
-	table.Value = tensor.From(old.Device(), out, 1, h*w, d)
+	old := pos.Value
+	pos.Value = tensor.From(old.Device(), out, 1, h*w, d)
+	pos.ZeroGrad()
 	old.Release()
+	e.grid = [2]int{h, w}
 }
 
-// tap is an input of an interpolated value.
+// tap is a source index and its share in a resampled value.
 type tap struct {
 	at     int
 	weight float64
 }
 
-// cubicTaps returns the four inputs of each of m outputs along n inputs. Output i
-// stands at (i + ½)·n/m − ½.
-//
-// Source: Keys 1981, "Cubic convolution interpolation for digital image
-// processing", eq. 15 for a general a.
+// cubicTaps returns for each of m places along an axis of n values the four that
+// it is made of.
 func cubicTaps(n, m int) [][4]tap {
 	const a = -0.75
-	kernel := func(x float64) float64 {
-		switch x = math.Abs(x); {
-		case x <= 1:
-			return ((a+2)*x-(a+3))*x*x + 1
-		case x < 2:
-			return ((a*x-5*a)*x+8*a)*x - 4*a
-		}
-		return 0
-	}
 	taps := make([][4]tap, m)
 	for i := range taps {
-		at := (float64(i)+0.5)*float64(n)/float64(m) - 0.5
-		first := int(math.Floor(at)) - 1
-		for j := range 4 {
-			taps[i][j] = tap{min(max(first+j, 0), n-1), kernel(at - float64(first+j))}
+		x := (float64(i)+0.5)*float64(n)/float64(m) - 0.5
+		first := math.Floor(x)
+		f := x - first
+		near := func(t float64) float64 { return ((a+2)*t-(a+3))*t*t + 1 }  // t ≤ 1
+		far := func(t float64) float64 { return ((a*t-5*a)*t+8*a)*t - 4*a } // 1 ≤ t ≤ 2
+		for j, weight := range [4]float64{far(1 + f), near(f), near(1 - f), far(2 - f)} {
+			taps[i][j] = tap{min(max(int(first)-1+j, 0), n-1), weight}
 		}
 	}
 	return taps
