@@ -138,21 +138,20 @@ type Losses struct{ Pixel, Text, Total *Var }
 //
 // pixel is the mean squared error of the standardised patches from each prefix
 // on, text the mean cross-entropy of the caption's ids and its EOS; both are
-// means over everything counted in the batch. It also returns the predictions
-// [B, N, 3·P·P] and the logits [B, T, V].
-func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, logits *Var) {
+// means over everything counted in the batch. It also returns what
+// Decoder.Forward does.
+func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, text *Var) {
 	features := m.Encoder.Forward(t.Input(b.Images), b.Prefix)
-	pixels, logits = m.Decoder.Forward(features, t.Input(b.IDs))
+	pixels, text = m.Decoder.Forward(features, t.Input(b.IDs))
 
 	n := m.Config.Tokens()
 	diff := autograd.Sub(autograd.Narrow(pixels, 1, 0, n-1), t.Input(b.PixelTarget))
 	l.Pixel = autograd.Sum(autograd.Mul(autograd.Mul(diff, diff), t.Input(b.PixelWeight)), false)
 
-	rows := autograd.Reshape(logits, -1, m.Config.Vocab)
-	l.Text = autograd.Sum(autograd.Mul(autograd.CrossEntropy(rows, t.Input(b.Target)), t.Input(b.TextWeight)), false)
+	l.Text = m.Decoder.TextLoss(text, t.Input(b.Target), t.Input(b.TextWeight))
 
 	l.Total = autograd.Add(autograd.Scale(l.Pixel, PixelWeight), autograd.Scale(l.Text, TextWeight))
-	return l, pixels, logits
+	return l, pixels, text
 }
 
 // Params lists the model's parameters under their checkpoint names.

@@ -16,10 +16,10 @@
 // storage. Call Keep on a result that must outlive the walk.
 //
 // VJPs are built from ops, so that what Tape.Grad returns can be differentiated
-// again. Those of Attention, AttentionQKV, LayerNorm, CrossEntropy and Checkpoint
-// are not: they have a first derivative only, and Tape.Grad panics at them. SiLU,
-// GELU, SwiGLU, RMSNorm and Softmax use fused VJPs in Backward, where nobody
-// differentiates them, and ops in Tape.Grad.
+// again. Those of Attention, AttentionQKV, LayerNorm, CrossEntropy,
+// LinearCrossEntropy and Checkpoint are not: they have a first derivative only, and
+// Tape.Grad panics at them. SiLU, GELU, SwiGLU, RMSNorm and Softmax use fused VJPs in
+// Backward, where nobody differentiates them, and ops in Tape.Grad.
 package autograd
 
 import (

@@ -48,7 +48,7 @@ func (o operands) uniform(n int, lo, hi float64) []float32 {
 // rowDraw makes operands and returns the kernel and the model of one shape.
 type rowDraw func(o operands, n, d int) (run func(s *Set[float32]) [][]float32, model *rowCase)
 
-// rowDraws are the kernels of rows.go, for whatever tests them all.
+// rowDraws are the kernels over rows, for whatever tests them all.
 var rowDraws = []struct {
 	name string
 	draw rowDraw
@@ -56,7 +56,7 @@ var rowDraws = []struct {
 	{"RMSNorm", drawRMSNorm}, {"RMSNormGrad", drawRMSNormGrad},
 	{"LayerNorm", drawLayerNorm}, {"LayerNormGrad", drawLayerNormGrad},
 	{"Softmax", drawSoftmax}, {"SoftmaxGrad", drawSoftmaxGrad},
-	{"CrossEntropy", drawCrossEntropy}, {"GatherScatter", drawGatherScatter},
+	{"CrossEntropy", drawCrossEntropy}, {"LinearCrossEntropy", drawLinearCrossEntropy}, {"GatherScatter", drawGatherScatter},
 }
 
 // testRows runs a kernel of rows.go on every usable set and shape: the same bits
@@ -470,6 +470,7 @@ func TestRowsAllocations(t *testing.T) {
 		"rmsnorm":      func() { RMSNorm(s, y, r, x, w, n, d, 1) },
 		"rmsnorm-grad": func() { RMSNormGrad(s, y, w, x, w, x, r, n, d) },
 		"crossentropy": func() { CrossEntropy(s, r, make([]float32, n), x, id, n, d) },
+		"linear":       func() { LinearCrossEntropy(s, make([]float32, n), nil, y[:10*d], x, x[:10*d], id, r, n, d, 10) },
 		"gather":       func() { GatherRows(y, x, id, n, d) },
 		"scatter":      func() { ScatterAddRows(s, y, x, id, n, d) },
 	} {
