@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -259,6 +260,37 @@ func TestCaptions(t *testing.T) {
 	ids[7] = 3
 	if loss() != clean {
 		t.Error("padding reaches the loss")
+	}
+}
+
+// TestLogitsNeverWhole: a training step with a large vocabulary takes less memory than
+// the logits of its batch would, of which most have no target.
+func TestLogitsNeverWhole(t *testing.T) {
+	c := Config{ImageSize: 24, PatchSize: 8, Encoder: Stack{8, 1, 2, 8}, Decoder: Stack{8, 1, 2, 8}, Vocab: 30000, Context: 16, NormEps: 1e-5}
+	r := rand.New(rand.NewPCG(1, 1))
+	m := wideModel(t, c, r)
+	const batch = 16
+	b := NewBatch(tensor.CPU, c, randomImages(c, batch, r), make([][]int32, batch), slices.Repeat([]int32{1}, batch), 1)
+	allocated := func(f func()) int {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return int(after.TotalAlloc - before.TotalAlloc)
+	}
+	logits := 4 * batch * c.Context * c.Vocab
+	tape := autograd.NewTape()
+	var text *Var
+	if got := allocated(func() {
+		var l Losses
+		l, _, text = m.Loss(tape, b)
+		text.Keep()
+		tape.Backward(l.Total)
+	}); got > logits/2 {
+		t.Errorf("a step allocates %d bytes, the logits have %d", got, logits)
+	}
+	if got := allocated(func() { m.Decoder.Logits(autograd.NewInferenceTape().Input(text.Value)) }); got < logits {
+		t.Errorf("the logits have %d bytes, but only %d were allocated for them", logits, got)
 	}
 }
 
