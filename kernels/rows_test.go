@@ -448,8 +448,15 @@ func TestRowsShapeErrors(t *testing.T) {
 		"softmax-grad":      {func() { SoftmaxGrad(s, v(6), v(6), v(4), 2, 3) }},
 		"crossentropy":      {func() { CrossEntropy(s, v(2), v(2), v(6), id(0, 3), 2, 3) }, func() { CrossEntropy(s, v(2), v(2), v(6), id(0), 2, 3) }},
 		"crossentropy-grad": {func() { CrossEntropyGrad(s, v(6), v(6), v(2), id(0, 3), v(2), 2, 3) }, func() { CrossEntropyGrad(s, v(6), v(6), v(2), id(0, 2), v(1), 2, 3) }},
-		"gather":            {func() { GatherRows(v(6), v(9), id(0, 3), 3, 3) }, func() { GatherRows(v(6), v(9), id(0, -1), 3, 3) }, func() { GatherRows(v(5), v(9), id(0, 1), 3, 3) }},
-		"scatter":           {func() { ScatterAddRows(s, v(9), v(6), id(0, 3), 3, 3) }, func() { ScatterAddRows(s, v(8), v(6), id(0, 1), 3, 3) }},
+		"linear-crossentropy": {
+			func() { LinearCrossEntropy(s, v(2), v(6), v(12), v(6), v(12), id(0, 4), v(2), 2, 3, 4) },
+			func() { LinearCrossEntropy(s, v(2), v(6), v(12), v(6), v(11), id(0, 3), v(2), 2, 3, 4) },
+			func() { LinearCrossEntropy(s, v(2), nil, v(11), v(6), v(12), id(0, 3), v(2), 2, 3, 4) },
+			func() { LinearCrossEntropy(s, v(2), v(6), nil, v(6), v(12), id(0, 3), v(1), 2, 3, 4) },
+			func() { LinearCrossEntropy(s, v(2), v(6), nil, v(6), nil, id(-1, -1), v(2), 2, 3, 0) },
+		},
+		"gather":  {func() { GatherRows(v(6), v(9), id(0, 3), 3, 3) }, func() { GatherRows(v(6), v(9), id(0, -1), 3, 3) }, func() { GatherRows(v(5), v(9), id(0, 1), 3, 3) }},
+		"scatter": {func() { ScatterAddRows(s, v(9), v(6), id(0, 3), 3, 3) }, func() { ScatterAddRows(s, v(8), v(6), id(0, 1), 3, 3) }},
 	} {
 		for i, call := range calls {
 			var e *ShapeError
