@@ -226,7 +226,7 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 		for i := range classes {
 			classes[i] = int32(r.IntN(101) - 1)
 		}
-		for _, at := range []int{1000, logitsAtOnce} { // many chunks, and one
+		for _, at := range []int{10_000, logitsAtOnce} { // many chunks, and one
 			add(fmt.Sprintf("LinearCrossEntropy/%v %d", shape, at), func(s *Set[T]) [][]T {
 				loss, gx, gw := dirty[T](n), dirty[T](n*64), dirty[T](100*64)
 				withLogits(at, func() { LinearCrossEntropy(s, loss, gx, gw, x[:n*64], weights, classes, mean, n, 64, 100) })
