@@ -27,6 +27,7 @@ func init() {
 		Fused: true,
 		Forward: func(c *Call) *tensor.Tensor {
 			t := NewInferenceTape()
+			t.BF16 = c.In[0].tape.BF16
 			y := c.Args.(func(*Var) *Var)(t.Input(c.x(0)))
 			v := y.Value.Retain()
 			t.Reset()
@@ -34,6 +35,7 @@ func init() {
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
 			t := NewTape()
+			t.BF16 = gy.tape.BF16
 			x := t.Variable(c.x(0))
 			x.needs = c.Needs(0)
 			y := c.Args.(func(*Var) *Var)(x)

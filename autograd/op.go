@@ -76,7 +76,7 @@ func own(ts ...*tensor.Tensor) []*Var {
 var Ops = []*Op{
 	identityOp, addOp, subOp, mulOp, divOp, scaleOp, addScalarOp,
 	expOp, logOp, sqrtOp, tanhOp, siluOp, geluOp, swigluOp,
-	matmulOp, linearOp, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
+	matmulOp, linearOp, linearBF16Op, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
 	attentionOp, attentionQKVOp, crossEntropyOp, linearCrossEntropyOp,
 	gatherOp, scatterAddOp, takeAlongOp, putAlongAddOp, whereOp, maskedFillOp,
 	reshapeOp, permuteOp, expandOp, narrowOp, concatOp, padOp,

@@ -55,7 +55,7 @@ type allocations struct {
 }
 
 func measureSteps(t *testing.T, batch int) allocations {
-	tr := newTrainer(t, allocConfig, batch)
+	tr := newTrainer(t, allocConfig, batch, false)
 	const half = allocationSteps / 2
 	steps := func(n int) {
 		for range n {
