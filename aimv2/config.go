@@ -133,7 +133,8 @@ func (s Stack) forwardFLOP(t int) float64 {
 
 // TrainFLOP returns the FLOP of one image's training step with a caption: three
 // times the forward's matrix products (the usual model-FLOP count; elementwise
-// work, optimiser and recomputation are not counted).
+// work, optimiser and recomputation are not counted; the text head is, for every
+// position, though those without a target are left out of it).
 func (c Config) TrainFLOP() float64 { return c.trainFLOP(c.Context) }
 
 // trainFLOP is TrainFLOP with so many positions of text.

@@ -252,15 +252,15 @@ func value(v *Var) float64 {
 // as published 0.4·pixel + 1.0·text. pixel is the mean squared error of the
 // standardised patches from each prefix on, text the mean cross-entropy of the
 // caption's ids and its EOS; both are means over everything counted in the
-// batch. It also returns the predictions [B, N, 3·P·P] and the logits [B, T, V],
-// which are nil where the text has no weight.
-func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, logits *Var) {
+// batch. It also returns what Decoder.Forward does; text is nil where it has no
+// weight.
+func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, text *Var) {
 	features := m.Encoder.Forward(t.Input(b.Images), b.Prefix)
 	var ids *Var
 	if b.Weights.Text > 0 {
 		ids = t.Input(b.IDs)
 	}
-	pixels, logits = m.Decoder.Forward(features, ids)
+	pixels, text = m.Decoder.Forward(features, ids)
 
 	if b.Weights.Pixel > 0 {
 		n := m.Config.Tokens()
@@ -269,16 +269,15 @@ func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, logits *Var)
 		l.Total = autograd.Scale(l.Pixel, b.Weights.Pixel)
 	}
 	if b.Weights.Text > 0 {
-		rows := autograd.Reshape(logits, -1, m.Config.Vocab)
-		l.Text = autograd.Sum(autograd.Mul(autograd.CrossEntropy(rows, t.Input(b.Target)), t.Input(b.TextWeight)), false)
-		text := autograd.Scale(l.Text, b.Weights.Text)
+		l.Text = m.Decoder.TextLoss(text, t.Input(b.Target), t.Input(b.TextWeight))
+		weighted := autograd.Scale(l.Text, b.Weights.Text)
 		if l.Total == nil {
-			l.Total = text
+			l.Total = weighted
 		} else {
-			l.Total = autograd.Add(l.Total, text)
+			l.Total = autograd.Add(l.Total, weighted)
 		}
 	}
-	return l, pixels, logits
+	return l, pixels, text
 }
 
 // Params lists the model's parameters under their checkpoint names.

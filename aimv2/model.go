@@ -226,13 +226,13 @@ func newDecoder(dev *tensor.Device, c Config) *Decoder {
 	return d
 }
 
-// Forward returns the next-element predictions.
+// Forward returns the predicted pixels, and what the text is predicted from.
 //
 // Shapes: features [B, N, D_enc]; ids int32 [B, T−1], a caption without its last
-// id, or nil for an image without text, whose logits are nil; pixels
-// [B, N, 3·P·P], where pixels[:, k] predicts patch k+1 (ordered row, column,
-// channel); logits [B, T, V], where logits[:, j] predicts id j.
-func (d *Decoder) Forward(features, ids *Var) (pixels, logits *Var) {
+// id, or nil for an image without text, whose text is nil; pixels [B, N, 3·P·P],
+// where pixels[:, k] predicts patch k+1 (ordered row, column, channel); text
+// [B, T, D], where Logits of text[:, j] predict id j.
+func (d *Decoder) Forward(features, ids *Var) (pixels, text *Var) {
 	b, n := features.Shape()[0], features.Shape()[1]
 	x := d.Preprocessor.Vision.Module.Forward(features)
 	if ids != nil {
@@ -241,9 +241,23 @@ func (d *Decoder) Forward(features, ids *Var) (pixels, logits *Var) {
 	x = d.Trunk.Forward(x, nn.Mask{Causal: true})
 	pixels = d.Head.Blocks[1].Linear.Forward(autograd.Narrow(x, 1, 0, n))
 	if ids != nil {
-		logits = d.Head.Blocks[0].Linear.Forward(autograd.Narrow(x, 1, n, x.Shape()[1]-n))
+		text = autograd.Narrow(x, 1, n, x.Shape()[1]-n)
 	}
-	return pixels, logits
+	return pixels, text
+}
+
+// Logits returns the text head's [.., V] of text [.., D]. Training does without
+// them: TextLoss is fused with the head.
+func (d *Decoder) Logits(text *Var) *Var { return d.Head.Blocks[0].Linear.Forward(text) }
+
+// TextLoss returns Σ weight·loss, loss the cross-entropy of the text head's logits and
+// the targets, which are never whole in memory.
+//
+// Shapes: text [B, T, D]; target int32 [B·T], negative where nothing is predicted;
+// weight [B·T].
+func (d *Decoder) TextLoss(text, target, weight *Var) *Var {
+	head := d.Head.Blocks[0].Linear.Weight
+	return autograd.LinearCrossEntropy(autograd.Reshape(text, -1, head.Shape()[1]), head, target, weight)
 }
 
 // startToken returns the CLS token at its position, [B, 1, D].

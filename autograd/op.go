@@ -24,7 +24,8 @@ type Op struct {
 	// Forward computes the result from c.In and c.Args and may set c.Saved.
 	Forward func(c *Call) *tensor.Tensor
 	// VJP returns the cotangent of each input, nil where there is none. It may
-	// use c.Out and c.Saved, and must not write to any of them. It may skip an
+	// use c.Out and c.Saved, and must not write to any of them; a fused one, which
+	// runs once, may take a tensor out of c.Saved for its own. It may skip an
 	// input for which c.Needs is false. Ops on inputs alone take them by c.on: a
 	// parameter is on no tape by itself.
 	VJP func(c *Call, gy *Var) []*Var
@@ -37,6 +38,8 @@ type Call struct {
 	Out   *Var
 	Args  any
 	Saved []*tensor.Tensor
+	// Recorded tells Forward whether the VJP may be asked for.
+	Recorded bool
 }
 
 // Needs reports whether a gradient flows to input i.
@@ -74,7 +77,7 @@ var Ops = []*Op{
 	identityOp, addOp, subOp, mulOp, divOp, scaleOp, addScalarOp,
 	expOp, logOp, sqrtOp, tanhOp, siluOp, geluOp, swigluOp,
 	matmulOp, linearOp, linearBF16Op, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
-	attentionOp, attentionQKVOp, crossEntropyOp,
+	attentionOp, attentionQKVOp, crossEntropyOp, linearCrossEntropyOp,
 	gatherOp, scatterAddOp, takeAlongOp, putAlongAddOp, whereOp, maskedFillOp,
 	reshapeOp, permuteOp, expandOp, narrowOp, concatOp, padOp,
 }
@@ -107,7 +110,7 @@ func apply(op *Op, args any, force bool, in []*Var) *Var {
 	if t == nil && needs {
 		panic(&Error{op.Name, "no operand is on a tape, so the gradient of a parameter would be lost; pass it through Var.Watch"})
 	}
-	c := &Call{Op: op, In: in, Args: args}
+	c := &Call{Op: op, In: in, Args: args, Recorded: t != nil && needs && !t.noGrad && !t.walking}
 	out := &Var{Value: op.Forward(c), tape: t, node: -1}
 	c.Out = out
 	switch {
@@ -116,7 +119,7 @@ func apply(op *Op, args any, force bool, in []*Var) *Var {
 	case t.walking:
 		t.scratch = append(t.scratch, out.Value)
 		release(c.Saved)
-	case t.noGrad || !needs:
+	case !c.Recorded:
 		release(c.Saved)
 		c.Saved = nil
 		out.node = len(t.nodes)

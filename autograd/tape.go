@@ -16,10 +16,11 @@
 // storage. Call Keep on a result that must outlive the walk.
 //
 // VJPs are built from ops, so that what Tape.Grad returns can be differentiated
-// again. Those of Attention, AttentionQKV, Linear under BF16, LayerNorm, CrossEntropy and Checkpoint
-// are not: they have a first derivative only, and Tape.Grad panics at them. SiLU,
-// GELU, SwiGLU, RMSNorm and Softmax use fused VJPs in Backward, where nobody
-// differentiates them, and ops in Tape.Grad.
+// again. Those of Attention, AttentionQKV, Linear under BF16, LayerNorm,
+// CrossEntropy, LinearCrossEntropy and Checkpoint are not: they have a first
+// derivative only, and Tape.Grad panics at them. SiLU, GELU, SwiGLU, RMSNorm and
+// Softmax use fused VJPs in Backward, where nobody differentiates them, and ops in
+// Tape.Grad.
 package autograd
 
 import (
@@ -84,7 +85,7 @@ func (v *Var) ZeroGrad() {
 // Tape is one recorded computation. It is not for concurrent use.
 type Tape struct {
 	// BF16 makes Linear round what it multiplies to bfloat16; sums, results and gradients
-	// stay float32.
+	// stay float32. LinearCrossEntropy rounds nothing.
 	BF16 bool
 
 	nodes  []node

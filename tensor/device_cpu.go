@@ -104,6 +104,10 @@ func (h host[T]) fill(o *Ops) {
 		n, d := rows(x)
 		kernels.CrossEntropyGrad(h.set(), Data[T](gx), Data[T](x), Data[T](lse), Data[int32](target), Data[T](gy), n, d)
 	}
+	o.LinearCrossEntropy = func(loss, gx, gw, x, w, target, weight *Tensor) {
+		n, d := rows(x)
+		kernels.LinearCrossEntropy(h.set(), Data[T](loss), h.dataOrNil(gx), h.dataOrNil(gw), Data[T](x), Data[T](w), Data[int32](target), Data[T](weight), n, d, w.dims[0])
+	}
 	o.ScatterAdd = func(gw, gy, id *Tensor) {
 		n, d := rows(gw)
 		kernels.ScatterAddRows(h.set(), Data[T](gw), Data[T](gy), Data[int32](id), n, d)
@@ -122,6 +126,14 @@ func (h host[T]) fill(o *Ops) {
 func rows(x *Tensor) (n, d int) {
 	d = x.Dim(-1)
 	return x.Len() / max(d, 1), d
+}
+
+// dataOrNil is Data of a result that may not be asked for.
+func (h host[T]) dataOrNil(t *Tensor) []T {
+	if t == nil {
+		return nil
+	}
+	return Data[T](t)
 }
 
 func (h host[T]) unary(pick func(*kernels.Set[T]) func(y, x []T)) func(y, x *Tensor) {
@@ -153,10 +165,17 @@ func (h host[T]) binary(pick func(*kernels.Set[T]) func(y, a, b []T)) func(y, a,
 		}
 		run := min(contiguousRun(a), contiguousRun(b))
 		if run == 1 && y.rank > 0 {
-			// A strided or repeated last axis: compact what is not contiguous.
-			ac, bc := a.Compact(), b.Compact()
+			// A strided or repeated last axis: compact what is not contiguous, of what is
+			// one element throughout no more than a piece.
+			ac, p := pieces(a)
+			bc, q := pieces(b)
 			x, z := Data[T](ac), Data[T](bc)
-			kernels.Chunks(len(out), func(lo, hi int) { k(out[lo:hi], x[lo:hi], z[lo:hi]) })
+			kernels.Rows((len(out)+piece-1)/piece, piece, func(lo, hi int) {
+				for i := lo * piece; i < min(hi*piece, len(out)); i += piece {
+					n := min(piece, len(out)-i)
+					k(out[i:i+n], x[p*i:p*i+n], z[q*i:q*i+n])
+				}
+			})
 			ac.Release()
 			bc.Release()
 			return
@@ -169,6 +188,25 @@ func (h host[T]) binary(pick func(*kernels.Set[T]) func(y, a, b []T)) func(y, a,
 			}
 		})
 	}
+}
+
+const piece = 1 << 12
+
+// pieces returns t contiguous and 1, the step from element to element; or, where t is
+// one element throughout, as many of it as a piece has, and 0.
+func pieces(t *Tensor) (*Tensor, int) {
+	if t.Len() <= piece {
+		return t.Compact(), 1
+	}
+	for i, step := range t.Strides() {
+		if step != 0 && t.dims[i] != 1 {
+			return t.Compact(), 1
+		}
+	}
+	one := t.view()
+	one.rank, one.dims[0], one.steps[0] = 1, piece, 0
+	defer one.Release()
+	return one.Compact(), 0
 }
 
 // contiguousRun returns the largest product of trailing axes over which the

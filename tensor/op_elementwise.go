@@ -73,6 +73,17 @@ func AddInto(y, x *Tensor) {
 	dev.ops(y.dtype).Add(y, y, x)
 }
 
+// MulInto sets y = y·x, x broadcast: same dtype, y contiguous. x is y or apart from
+// it.
+func MulInto(y, x *Tensor) {
+	dev := same("mul", y, x)
+	sameType("mul", y, x)
+	require(y.Contiguous(), "mul", "the target is a strided view", y)
+	e := x.Expand(y.Shape()...)
+	defer e.Release()
+	dev.ops(y.dtype).Mul(y, y, e)
+}
+
 func unary(x *Tensor, run func(o *Ops, y, x *Tensor)) *Tensor {
 	c := x.Compact()
 	defer c.Release()

@@ -122,6 +122,35 @@ func CrossEntropyGrad(x, lse, target, gy *Tensor) *Tensor {
 	return gx
 }
 
+// LinearCrossEntropy returns, for the logits x·wᵀ, the loss of every row as
+// CrossEntropy, and the gradients of Σ weight·loss for x and for w, each nil where it
+// is not asked for. The logits are never whole in memory.
+//
+// Shapes: x, gx [n, d]; w, gw [V, d]; int32 targets [n], negative for a row that is
+// ignored; weight, loss [n].
+// Panics: *ShapeError, and *kernels.ShapeError for a target of V or more.
+func LinearCrossEntropy(x, w, target, weight *Tensor, needX, needW bool) (loss, gx, gw *Tensor) {
+	const op = "linear-crossentropy"
+	dev := same(op, x, w, target, weight)
+	sameType(op, x, w, weight)
+	require(x.rank == 2 && w.rank == 2 && x.dims[1] == w.dims[1] && w.Len() > 0, op, "rows [n d] and weights [V d] are needed, V and d not 0", x, w)
+	for _, t := range []*Tensor{target, weight} {
+		require(t.rank == 1 && t.dims[0] == x.dims[0], op, "one value a row is needed", x, t)
+	}
+	require(target.dtype == Int32, op, "int32 targets are needed", target)
+	c := []*Tensor{x.Compact(), w.Compact(), target.Compact(), weight.Compact()}
+	defer releaseAll(c)
+	loss = perRow(x)
+	if needX {
+		gx = New(dev, x.dtype, x.Shape()...)
+	}
+	if needW {
+		gw = New(dev, x.dtype, w.Shape()...)
+	}
+	dev.ops(x.dtype).LinearCrossEntropy(loss, gx, gw, c[0], c[1], c[2], c[3])
+	return loss, gx, gw
+}
+
 // Gather returns the rows of w [n, …] named by id (int32, any shape):
 // y[i…] = w[id[i…]]. Panics: *kernels.ShapeError for an id outside [0, n).
 func Gather(w, id *Tensor) *Tensor {
