@@ -54,7 +54,7 @@ func counted(l shapes.Loss) []int {
 // vocabularyLoss is Σ_i weight_i·(ln Σ_v e^l_iv − l_i,target_i), l = x·Wᵀ: the way
 // in which the model computes its text loss.
 func vocabularyLoss(x, w, target, weight *autograd.Var) *autograd.Var {
-	return autograd.Sum(autograd.Mul(autograd.CrossEntropy(autograd.Linear(x, w, nil), target), weight), false)
+	return autograd.LinearCrossEntropy(x, w, target, weight)
 }
 
 // lossProblem holds our call, forward and backward to x [ROWS, WIDTH] and
