@@ -23,21 +23,29 @@ func copyCPU(dst, src *Tensor) {
 		copyHalves(dst, src, run, kernel)
 		return
 	}
-	size := dst.dtype.Size()
-	kernels.Rows(n/run, run, func(lo, hi int) {
-		var buf convertBuffer
-		for i := lo; i < hi; i++ {
-			p, q := dst.position(i*run), src.position(i*run)
-			if dst.dtype == src.dtype {
-				p, q = (dst.offset+p)*size, (src.offset+q)*size
-				copy(dst.store.mem[p:p+run*size], src.store.mem[q:q+run*size])
-				continue
-			}
-			for at := 0; at < run; at += len(buf.floats) {
-				convert(dst, p+at, src, q+at, min(run-at, len(buf.floats)), &buf)
-			}
+	kernels.RowsOf(n/run, run, copyRuns{dst, src, run})
+}
+
+// copyRuns copies runs over which both tensors are contiguous.
+type copyRuns struct {
+	dst, src *Tensor
+	run      int
+}
+
+func (c *copyRuns) Run(lo, hi int) {
+	dst, src, run, size := c.dst, c.src, c.run, c.dst.dtype.Size()
+	var buf convertBuffer
+	for i := lo; i < hi; i++ {
+		p, q := dst.position(i*run), src.position(i*run)
+		if dst.dtype == src.dtype {
+			p, q = (dst.offset+p)*size, (src.offset+q)*size
+			copy(dst.store.mem[p:p+run*size], src.store.mem[q:q+run*size])
+			continue
 		}
-	})
+		for at := 0; at < run; at += len(buf.floats) {
+			convert(dst, p+at, src, q+at, min(run-at, len(buf.floats)), &buf)
+		}
+	}
 }
 
 // halfKernel returns the kernel that converts n elements between float32 and a
@@ -87,19 +95,26 @@ func copyStrided(dst, src *Tensor) {
 }
 
 func copyLines[E Elem](dst, src *Tensor) {
-	last := dst.rank - 1
-	n := dst.dims[last]
-	d, s := raw[E](dst), raw[E](src)
-	ds, ss := dst.steps[last], src.steps[last]
-	kernels.Rows(dst.Len()/n, n, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			p, q := dst.position(i*n), src.position(i*n)
-			for range n {
-				d[p] = s[q]
-				p, q = p+ds, q+ss
-			}
+	n := dst.dims[dst.rank-1]
+	kernels.RowsOf(dst.Len()/n, n, lineCopy[E]{dst, src, n})
+}
+
+// lineCopy copies lines of n elements.
+type lineCopy[E Elem] struct {
+	dst, src *Tensor
+	n        int
+}
+
+func (c *lineCopy[E]) Run(lo, hi int) {
+	d, s := raw[E](c.dst), raw[E](c.src)
+	ds, ss := lastStep(c.dst), lastStep(c.src)
+	for i := lo; i < hi; i++ {
+		p, q := c.dst.position(i*c.n), c.src.position(i*c.n)
+		for range c.n {
+			d[p] = s[q]
+			p, q = p+ds, q+ss
 		}
-	})
+	}
 }
 
 // convertBuffer holds one piece of a run between two dtypes: as int64 where the
@@ -255,11 +270,20 @@ func fillCPU(dst *Tensor, value float64) {
 
 func fillWith[E Elem](dst *Tensor, v E) {
 	d := Data[E](dst)
-	kernels.Chunks(len(d), func(lo, hi int) {
-		for i := range d[lo:hi] {
-			d[lo+i] = v
-		}
-	})
+	kernels.ChunksOf(len(d), filling[E]{d, v})
+}
+
+// filling sets elements to one value.
+type filling[E Elem] struct {
+	d []E
+	v E
+}
+
+func (f *filling[E]) Run(lo, hi int) {
+	d := f.d[lo:hi]
+	for i := range d {
+		d[i] = f.v
+	}
 }
 
 func gatherCPU(y, w, id *Tensor) {
