@@ -15,7 +15,7 @@ func Checkpoint(x *Var, f func(x *Var) *Var) *Var {
 	if x.tape == nil {
 		panic(&Error{"checkpoint", "the operand is not on a tape"})
 	}
-	return apply(checkpointOp, f, true, []*Var{x})
+	return Apply(checkpointOp, f, x)
 }
 
 // checkpointOp is not in Ops: its derivative is that of f.
@@ -23,8 +23,9 @@ var checkpointOp = new(Op)
 
 func init() {
 	*checkpointOp = Op{
-		Name:  "checkpoint",
-		Fused: true,
+		Name:   "checkpoint",
+		Fused:  true,
+		always: true,
 		Forward: func(c *Call) *tensor.Tensor {
 			t := NewInferenceTape()
 			y := c.Args.(func(*Var) *Var)(t.Input(c.x(0)))
@@ -39,14 +40,14 @@ func init() {
 			y := c.Args.(func(*Var) *Var)(x)
 			switch {
 			case y == x: // f did nothing
-				return []*Var{gy}
+				return c.give(gy)
 			case !y.needs: // everything is frozen
 				t.Reset()
-				return []*Var{nil}
+				return c.grads()
 			}
 			t.BackwardFrom(y, gy.Value.Retain())
 			y.Value.Release()
-			return own(x.Grad)
+			return c.own(x.Grad)
 		},
 	}
 }

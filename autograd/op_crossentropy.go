@@ -19,11 +19,11 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor {
 			loss, lse := tensor.CrossEntropy(c.x(0), c.x(1))
-			c.Saved = []*tensor.Tensor{lse}
+			c.save(lse)
 			return loss
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			return own(tensor.CrossEntropyGrad(c.x(0), c.Saved[0], c.x(1), gy.Value), nil)
+			return c.own(tensor.CrossEntropyGrad(c.x(0), c.Saved[0], c.x(1), gy.Value))
 		},
 	}
 }

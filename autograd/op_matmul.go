@@ -19,7 +19,7 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor { return tensor.MatMul(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			g := make([]*Var, 2)
+			g := c.grads()
 			if c.Needs(0) {
 				g[0] = sumTo(MatMul(gy, Transpose(c.on(gy, 1), -2, -1)), c.In[0])
 			}
@@ -49,23 +49,23 @@ func init() {
 			if x.Rank() < 1 || w.Rank() != 2 || x.Dim(-1) != w.Dim(1) || len(c.In) > 2 && !slices.Equal(c.x(2).Shape(), w.Shape()[:1]) {
 				panic(&tensor.ShapeError{Op: "linear", Shapes: [][]int{x.Shape(), w.Shape()}, Rule: "x [.., K], W [N, K] and b [N] are needed"})
 			}
-			shape := append(append([]int{}, x.Shape()[:x.Rank()-1]...), w.Dim(0))
+			shape := append(append(make([]int, 0, rankHint), x.Shape()[:x.Rank()-1]...), w.Dim(0))
 			rows, wt := x.Reshape(-1, x.Dim(-1)), w.Transpose(0, 1)
 			y := tensor.MatMul(rows, wt)
-			release([]*tensor.Tensor{rows, wt})
+			recycle(rows, wt)
 			if len(c.In) > 2 {
 				b := c.x(2).Expand(y.Shape()...)
 				tensor.AddInto(y, b)
-				b.Release()
+				b.Recycle()
 			}
 			out := y.Reshape(shape...)
-			y.Release()
+			y.Recycle()
 			return out
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
 			n := c.x(1).Dim(0)
 			rows := Reshape(gy, -1, n)
-			g := make([]*Var, len(c.In))
+			g := c.grads()
 			if c.Needs(0) {
 				g[0] = Reshape(MatMul(rows, c.In[1]), c.In[0].Shape()...)
 			}

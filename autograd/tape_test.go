@@ -382,7 +382,7 @@ func TestCustomOp(t *testing.T) {
 	twin := &Op{Name: "twin", Forward: func(c *Call) *tensor.Tensor { return tensor.Add(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
 			g := gy.Value.Clone()
-			return own(g, g)
+			return c.own(g, g)
 		}}
 	x := tensor.From(tensor.CPU, []float64{1, 2, 3}, 3)
 	tape := NewTape()
