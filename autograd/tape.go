@@ -150,7 +150,11 @@ func (t *Tape) newCall() *Call {
 	if t == nil {
 		return new(Call)
 	}
-	return t.calls.take()
+	c := t.calls.take()
+	if c.In == nil { // a new one: with room for the lists of most ops
+		c.In, c.given, c.Saved, c.Ints = make([]*Var, 0, 4), make([]*Var, 0, 4), make([]*tensor.Tensor, 0, 2), make([]int, 0, rankHint)
+	}
+	return c
 }
 
 // renew empties a Var, unless somebody may go on with it.
