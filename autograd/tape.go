@@ -142,7 +142,7 @@ func (t *Tape) newVar(value *tensor.Tensor) *Var {
 		return &Var{Value: value, node: none}
 	}
 	v := t.vars.take()
-	v.Value, v.tape, v.node = value, t, none
+	*v = Var{Value: value, tape: t, node: none}
 	return v
 }
 
@@ -165,7 +165,7 @@ func (v *Var) renew() bool {
 	if v.kept { // a walk's result: its value is not on the tape's lists
 		v.Value.Recycle()
 	}
-	*v = Var{}
+	*v = Var{tape: v.tape, node: gone} // so that a use is noticed even now
 	return true
 }
 
