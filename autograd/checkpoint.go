@@ -27,19 +27,20 @@ func init() {
 		Fused:  true,
 		always: true,
 		Forward: func(c *Call) *tensor.Tensor {
-			t := NewInferenceTape()
+			t := c.In[0].tape.inside(true)
 			y := c.Args.(func(*Var) *Var)(t.Input(c.x(0)))
 			v := y.Value.Retain()
 			t.Reset()
 			return v
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			t := NewTape()
-			x := t.Variable(c.x(0))
+			t := c.In[0].tape.inside(false)
+			x := t.Input(c.x(0))
 			x.needs = c.Needs(0)
 			y := c.Args.(func(*Var) *Var)(x)
 			switch {
 			case y == x: // f did nothing
+				t.Reset()
 				return c.give(gy)
 			case !y.needs: // everything is frozen
 				t.Reset()
@@ -47,7 +48,9 @@ func init() {
 			}
 			t.BackwardFrom(y, gy.Value.Retain())
 			y.Value.Release()
-			return c.own(x.Grad)
+			gx := x.Grad
+			x.Grad = nil
+			return c.own(gx)
 		},
 	}
 }

@@ -106,6 +106,7 @@ type Tape struct {
 
 	vars  shelf[Var]
 	calls shelf[Call]
+	inner [2]*Tape // of inside
 	// Tensors that the tape has released, by the walk at hand and by the one before.
 	spent, older []*tensor.Tensor
 }
@@ -134,6 +135,20 @@ func (s *shelf[T]) turn(renew func(x *T) bool) {
 	}
 	clear(s.resting)
 	s.out, s.resting = s.resting[:0], s.out
+}
+
+// inside returns an empty tape for a computation within one op of t: one that
+// records or one that does not. There is one of each, for one op at a time.
+func (t *Tape) inside(noGrad bool) *Tape {
+	at := &t.inner[0]
+	if noGrad {
+		at = &t.inner[1]
+	}
+	if *at == nil {
+		*at = &Tape{noGrad: noGrad}
+	}
+	(*at).Reset() // what a panic has left there
+	return *at
 }
 
 // newVar returns a Var that is no node's result. A nil tape has no shelf.
