@@ -12,15 +12,7 @@ const chunk = 1 << 14
 
 // Chunks cuts [0, n) into runs of a fixed length and calls f on each, in
 // parallel. Elementwise ops hoist their choice of kernel above it.
-func Chunks(n int, f func(lo, hi int)) {
-	if n <= chunk {
-		if n > 0 {
-			f(0, n)
-		}
-		return
-	}
-	Parallel((n+chunk-1)/chunk, func(t int) { f(t*chunk, min((t+1)*chunk, n)) })
-}
+func Chunks(n int, f func(lo, hi int)) { ChunksOf(n, closure(f)) }
 
 // ChunksOf is Chunks of work's Run, without an allocation.
 func ChunksOf[W any, P Work[W]](n int, work W) {
@@ -39,6 +31,11 @@ type Work[W any] interface {
 	*W
 	Run(lo, hi int)
 }
+
+// closure is Work that is not worth a struct.
+type closure func(lo, hi int)
+
+func (f *closure) Run(lo, hi int) { (*f)(lo, hi) }
 
 // workUnderWay is Work where the workers find it.
 type workUnderWay[W any] struct {
@@ -96,10 +93,7 @@ func frame() {}
 func rowsPerTask(d int) int { return max(1, chunk/max(d, 1)) }
 
 // Rows calls f on runs of rows of an n×d matrix, in parallel.
-func Rows(n, d int, f func(lo, hi int)) {
-	per := rowsPerTask(d)
-	Parallel((n+per-1)/per, func(t int) { f(t*per, min((t+1)*per, n)) })
-}
+func Rows(n, d int, f func(lo, hi int)) { RowsOf(n, d, closure(f)) }
 
 // partialRows is how many rows share one partial sum of a reduction over rows.
 // It depends on the shape alone, and so does the tree above it.
