@@ -2,12 +2,15 @@ package aimv2
 
 import (
 	"bytes"
+	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
 	"testing"
 
 	"fuerte/kernels"
+	"fuerte/tensor"
 )
 
 // TestTrainingBits wants the same bits of weights and moments from any number of
@@ -41,6 +44,49 @@ func TestTrainingBits(t *testing.T) {
 	part := min(n, 20)
 	m := steps(t, smallTrainer(t, r, drawings(23)), part)
 	sameMetrics(t, runtime.GOMAXPROCS(0), m, first[:part])
+}
+
+// TestTrainingBF16: with products of bfloat16 the losses stay near those of float32 and
+// the bits are the same from any number of threads, with recomputed activations and after
+// a resume.
+func TestTrainingBF16(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	const n = 12
+	exact := steps(t, smallTrainer(t, smallRecipe(n), drawings(23)), n)
+	r := smallRecipe(n)
+	r.BF16 = true
+	runtime.GOMAXPROCS(1)
+	tr := smallTrainer(t, r, drawings(23))
+	first := steps(t, tr, n)
+	same := true
+	for i, m := range first {
+		same = same && m.Total == exact[i].Total
+		if d := math.Abs(m.Total-exact[i].Total) / exact[i].Total; !(d < 0.01) {
+			t.Errorf("step %d: the loss is %g in bfloat16, %g in float32", i, m.Total, exact[i].Total)
+		}
+	}
+	if same {
+		t.Error("nothing was rounded")
+	}
+	runtime.GOMAXPROCS(3)
+	r.Recompute = true
+	sameMetrics(t, 3, steps(t, smallTrainer(t, r, drawings(23)), n), first)
+	r.Recompute = false
+
+	half := smallTrainer(t, r, drawings(23))
+	steps(t, half, n/2)
+	dir := t.TempDir()
+	if err := errors.Join(half.SaveSetup(dir), half.SaveState(dir)); err != nil {
+		t.Fatal(err)
+	}
+	resumed, err := Resume(tensor.CPU, dir, 0, drawings(23))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameMetrics(t, 3, steps(t, resumed, n), first[n/2:])
+	if !bytes.Equal(state(t, resumed), state(t, tr)) {
+		t.Error("a resumed run ends with other bits")
+	}
 }
 
 // sameMetrics wants what every step of a run reports to be what it was at first,

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"fuerte/autograd"
-	"fuerte/nn"
 	"fuerte/tensor"
 )
 
@@ -216,131 +215,6 @@ func TestSamplingValidate(t *testing.T) {
 		if s.Validate() == nil {
 			t.Errorf("%+v is accepted", s)
 		}
-	}
-}
-
-// clusters returns n feature maps [n, patches, d]: noise, and in one patch of each
-// the direction of its class.
-func clusters(n, patches, d, classes int, r *rand.Rand) (*tensor.Tensor, []int32) {
-	x, labels := tensor.New(tensor.CPU, tensor.Float32, n, patches, d), make([]int32, n)
-	data := tensor.Data[float32](x)
-	for i := range data {
-		data[i] = float32(0.2 * r.NormFloat64())
-	}
-	for i := range labels {
-		labels[i] = r.Int32N(int32(classes))
-		data[(i*patches+r.IntN(patches))*d+int(labels[i])] += 5
-	}
-	return x, labels
-}
-
-// TestProbe: what can be told apart is, on pictures not seen; what cannot is not.
-func TestProbe(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1))
-	const patches, d, classes = 4, 12, 5
-	train, labels := clusters(200, patches, d, classes, r)
-	test, truth := clusters(150, patches, d, classes, r) // more than one batch of features
-	recipe := ProbeRecipe{Epochs: 30, Batch: 50, Peak: 2e-2, Decay: 0.1, Seed: 1}
-	before := tensor.Live()
-	p := TrainProbe(train, labels, classes, 2, recipe)
-	got := p.Predict(test)
-	if a, b := Accuracy(p.Predict(train), labels), Accuracy(got, truth); a != 1 || b != 1 {
-		t.Errorf("the probe tells %.3f of the training set and %.3f of the test set", a, b)
-	}
-	// Parameters and their moments: query, k, v, head and its bias.
-	if n := tensor.Live() - before; n != 3*5 {
-		t.Errorf("%d blocks are in use after it, 15 are parameters and moments", n)
-	}
-	if again := TrainProbe(train, labels, classes, 2, recipe).Predict(test); !slices.Equal(got, again) {
-		t.Error("the same seed trains another probe")
-	}
-	noise := make([]int32, len(labels))
-	for i := range noise {
-		noise[i] = r.Int32N(classes)
-	}
-	if a := Accuracy(TrainProbe(train, noise, classes, 2, recipe).Predict(test), truth); a > 0.5 {
-		t.Errorf("a probe of random labels tells %.3f", a)
-	}
-	if names := nn.Params(p); len(names) != 5 || names[0].Name != "cls_token" || names[1].Name != "k.weight" {
-		t.Errorf("the probe's parameters are %v", names)
-	}
-}
-
-func TestKNN(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1))
-	const classes = 5
-	a, labels := clusters(200, 1, 8, classes, r)
-	b, truth := clusters(150, 1, 8, classes, r)
-	train, query := MeanPool(a), MeanPool(b)
-	noise := make([]int32, len(labels))
-	for i := range noise {
-		noise[i] = r.Int32N(classes)
-	}
-	for _, how := range []Neighbours{{K: 1}, {K: 1, Cosine: true}, {K: 20, Cosine: true, Temperature: 0.07}, {K: 7}, {K: 20, Temperature: 2}} {
-		if acc := Accuracy(KNN(train, labels, classes, query, how), truth); acc != 1 {
-			t.Errorf("%+v tells %.3f of what is apart", how, acc)
-		}
-		if acc := Accuracy(KNN(train, noise, classes, query, how), truth); acc > 0.5 {
-			t.Errorf("%+v with random labels tells %.3f", how, acc)
-		}
-		if acc := Accuracy(KNN(train, noise, classes, train, how), noise); how.K == 1 && acc != 1 {
-			t.Errorf("%+v: a vector is not its own neighbour, %.3f", how, acc)
-		}
-	}
-	// By hand: distances 1, 2, 3; cosines turn the order.
-	x := tensor.From(tensor.CPU, []float32{2, 0, 0, 2.5, 10, 10}, 3, 2)
-	q := tensor.From(tensor.CPU, []float32{1, 1}, 1, 2)
-	for _, c := range []struct {
-		Neighbours
-		want int32
-	}{{Neighbours{K: 1}, 0}, {Neighbours{K: 1, Cosine: true}, 2}, {Neighbours{K: 3}, 1}, {Neighbours{K: 3, Cosine: true, Temperature: 0.01}, 2}, {Neighbours{K: 99}, 1}} {
-		labels := []int32{0, 1, 2}
-		if c.want == 1 {
-			labels = []int32{0, 1, 1} // two votes against the nearest
-		}
-		if got := KNN(x, labels, 3, q, c.Neighbours)[0]; got != c.want {
-			t.Errorf("%+v: class %d, want %d", c.Neighbours, got, c.want)
-		}
-	}
-}
-
-func TestStandardise(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1))
-	const n, patches, d = 40, 3, 5
-	build := func(n int) *tensor.Tensor {
-		x := tensor.New(tensor.CPU, tensor.Float32, n, patches, d)
-		for i := range tensor.Data[float32](x) {
-			ch := float64(i % d)
-			tensor.Data[float32](x)[i] = float32(10*ch + (ch+0.1)*r.NormFloat64())
-		}
-		return x
-	}
-	train, other := build(n), build(7)
-	turned := other.Transpose(0, 1).Clone().Transpose(0, 1) // the same, strided
-	Standardise(train, train, other, turned)
-	for ch := range d {
-		var mean, ss float64
-		for i := ch; i < n*patches*d; i += d {
-			v := float64(tensor.Data[float32](train)[i])
-			mean, ss = mean+v, ss+v*v
-		}
-		const k = n * patches
-		if math.Abs(mean/k) > 1e-4 || math.Abs(ss/k-1) > 1e-3 {
-			t.Errorf("channel %d has mean %g and variance %g", ch, mean/k, ss/k)
-		}
-	}
-	if !slices.Equal(tensor.Data[float32](turned.Compact()), tensor.Data[float32](other)) {
-		t.Error("a strided view comes out otherwise")
-	}
-	var worst float64
-	for _, v := range tensor.Data[float32](other) {
-		worst = max(worst, math.Abs(float64(v)))
-	}
-	if worst > 6 {
-		t.Errorf("the other set reaches %g: it was not standardised by the training set", worst)
-	}
-	if !math.IsNaN(Accuracy(nil, nil)) || Accuracy([]int32{1, 2, 3}, []int32{1, 0, 3}) != 2.0/3 {
-		t.Error("Accuracy")
 	}
 }
 

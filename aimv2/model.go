@@ -8,6 +8,8 @@
 package aimv2
 
 import (
+	"fmt"
+
 	"fuerte/autograd"
 	"fuerte/nn"
 	"fuerte/tensor"
@@ -41,28 +43,36 @@ func newEmpty(dev *tensor.Device, c Config) (*Model, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Model{Config: c, Encoder: newEncoder(dev, c), Decoder: newDecoder(dev, c)}, nil
+	return &Model{Config: c, Encoder: newEncoder(dev, c.Vision()), Decoder: newDecoder(dev, c)}, nil
 }
 
-// Encoder turns pixels into tokens.
+// Encoder turns pixels into tokens. It is what the released checkpoints hold.
 type Encoder struct {
 	Preprocessor struct {
 		Patchifier struct {
 			Proj nn.Linear   `param:"proj"` // weight [D, 3, P, P]: a convolution of stride P
 			Norm *nn.RMSNorm `param:"norm"`
 		} `param:"patchifier"`
-		PosEmbed *Var `param:"pos_embed"` // [1, N, D]
+		PosEmbed *Var `param:"pos_embed"` // [1, N, D]; nil where positions are computed
 	} `param:"preprocessor"`
-	Trunk *Trunk `param:"trunk"`
+	Trunk *Trunk         `param:"trunk"`
+	Head  *AttentionPool `param:"head"` // nil but in LiT
 	patch int
+	grid  [2]int // rows and columns of PosEmbed
 }
 
-func newEncoder(dev *tensor.Device, c Config) *Encoder {
-	d, p := c.Encoder.Width, c.PatchSize
-	e := &Encoder{Trunk: newTrunk(dev, c.Encoder, c.NormEps), patch: p}
+func newEncoder(dev *tensor.Device, c VisionConfig) *Encoder {
+	d, p := c.Stack.Width, c.PatchSize
+	e := &Encoder{Trunk: newTrunk(dev, c.Stack, c.NormEps), patch: p}
 	e.Preprocessor.Patchifier.Proj = nn.Linear{Weight: nn.NewParam(dev, d, 3, p, p), Bias: nn.NewParam(dev, d)}
 	e.Preprocessor.Patchifier.Norm = nn.NewRMSNorm(dev, d, c.NormEps)
-	e.Preprocessor.PosEmbed = nn.NewParam(dev, 1, c.Tokens(), d)
+	if !c.Native {
+		e.Preprocessor.PosEmbed = nn.NewParam(dev, 1, c.Tokens(), d)
+		e.grid = [2]int{c.ImageSize / p, c.ImageSize / p}
+	}
+	if c.Head {
+		e.Head = newAttentionPool(dev, d, c.Stack.Heads)
+	}
 	return e
 }
 
@@ -71,17 +81,56 @@ func newEncoder(dev *tensor.Device, c Config) *Encoder {
 // Shapes: images [B, 3, S, S] normalised, result [B, N, D], N in raster order;
 // prefix int32 [B]: token i sees j ≤ i and the first prefix[b] tokens. Without a
 // prefix attention is bidirectional, as encoders are used after pre-training.
+// An encoder that computes its positions takes any [B, 3, h, w] of at least one
+// patch; what is beyond whole patches, to the right and below, is left out.
+// Panics: *tensor.ShapeError for images of another size than the positions'.
 func (e *Encoder) Forward(images *Var, prefix *tensor.Tensor) *Var {
+	return e.Trunk.Forward(e.embed(images), nn.Mask{Causal: prefix != nil, Prefix: prefix})
+}
+
+// Hidden is what each layer of an encoder makes of images, all [B, N, D].
+type Hidden struct {
+	Embedded *Var   // patches and positions: what enters the first block
+	Blocks   []*Var // what leaves each block, before any further norm
+	Last     *Var   // after the last norm: what Forward returns
+}
+
+// States returns Embedded and then Blocks, numbered as hidden_states of
+// transformers: block i is state i+1. Blocks alone are numbered as the
+// output_features of ml-aim.
+func (h Hidden) States() []*Var { return append([]*Var{h.Embedded}, h.Blocks...) }
+
+// ForwardHidden is Forward with every layer's result, under any mask.
+func (e *Encoder) ForwardHidden(images *Var, m nn.Mask) (h Hidden) {
+	h.Embedded = e.embed(images)
+	x := h.Embedded
+	for _, b := range e.Trunk.Blocks {
+		x = b.Forward(x, m)
+		h.Blocks = append(h.Blocks, x)
+	}
+	h.Last = e.Trunk.Norm.Forward(x)
+	return h
+}
+
+// embed returns patches with their positions.
+func (e *Encoder) embed(images *Var) *Var {
+	h, w := images.Shape()[2]/e.patch, images.Shape()[3]/e.patch
+	pos := e.Preprocessor.PosEmbed
+	if h < 1 || w < 1 || pos != nil && e.grid != [2]int{h, w} {
+		panic(&tensor.ShapeError{Op: "encoder", Shapes: [][]int{images.Shape()},
+			Rule: fmt.Sprintf("%d×%d patches of %d pixels, where positions are for %v (0: any)", h, w, e.patch, e.grid)})
+	}
+	images = autograd.Narrow(autograd.Narrow(images, 2, 0, h*e.patch), 3, 0, w*e.patch)
 	proj := &e.Preprocessor.Patchifier.Proj
 	flat := autograd.Reshape(images.Watch(proj.Weight), proj.Weight.Shape()[0], -1)
 	x := autograd.Linear(patchify(images, e.patch), flat, proj.Bias)
 	x = e.Preprocessor.Patchifier.Norm.Forward(x)
-	x = autograd.Add(x, e.Preprocessor.PosEmbed)
-	mask := tensor.NoMask
-	if prefix != nil {
-		mask = tensor.Causal
+	if pos == nil {
+		table := SinCosPositions(images.Value.Device(), h, w, x.Shape()[2])
+		defer table.Release()
+		return autograd.Add(x, images.With(table))
 	}
-	return e.Trunk.Forward(x, mask, prefix)
+	return autograd.Add(x, pos)
 }
 
 // patchify cuts [B, 3, h·P, w·P] into [B, h·w, 3·P·P], each patch ordered
@@ -115,13 +164,13 @@ func newTrunk(dev *tensor.Device, s Stack, eps float64) *Trunk {
 }
 
 // Forward runs all blocks and the norm.
-func (t *Trunk) Forward(x *Var, mask tensor.Mask, prefix *tensor.Tensor) *Var {
+func (t *Trunk) Forward(x *Var, m nn.Mask) *Var {
 	for _, b := range t.Blocks {
 		if t.Recompute {
-			x = autograd.Checkpoint(x, func(x *Var) *Var { return b.Forward(x, mask, prefix) })
+			x = autograd.Checkpoint(x, func(x *Var) *Var { return b.Forward(x, m) })
 			continue
 		}
-		x = b.Forward(x, mask, prefix)
+		x = b.Forward(x, m)
 	}
 	return t.Norm.Forward(x)
 }
@@ -135,8 +184,8 @@ type Block struct {
 }
 
 // Forward returns x + Attn(Norm1 x), and to that its MLP(Norm2 ·).
-func (b *Block) Forward(x *Var, mask tensor.Mask, prefix *tensor.Tensor) *Var {
-	x = autograd.Add(x, b.Attn.Forward(b.Norm1.Forward(x), mask, prefix))
+func (b *Block) Forward(x *Var, m nn.Mask) *Var {
+	x = autograd.Add(x, b.Attn.Forward(b.Norm1.Forward(x), m))
 	return autograd.Add(x, b.MLP.Forward(b.Norm2.Forward(x)))
 }
 
@@ -180,15 +229,20 @@ func newDecoder(dev *tensor.Device, c Config) *Decoder {
 // Forward returns the next-element predictions.
 //
 // Shapes: features [B, N, D_enc]; ids int32 [B, T−1], a caption without its last
-// id; pixels [B, N, 3·P·P], where pixels[:, k] predicts patch k+1 (ordered row,
-// column, channel); logits [B, T, V], where logits[:, j] predicts id j.
+// id, or nil for an image without text, whose logits are nil; pixels
+// [B, N, 3·P·P], where pixels[:, k] predicts patch k+1 (ordered row, column,
+// channel); logits [B, T, V], where logits[:, j] predicts id j.
 func (d *Decoder) Forward(features, ids *Var) (pixels, logits *Var) {
 	b, n := features.Shape()[0], features.Shape()[1]
-	x := autograd.Concat(1, d.Preprocessor.Vision.Module.Forward(features), d.startToken(features, b), d.embed(ids, 1))
-	x = d.Trunk.Forward(x, tensor.Causal, nil)
-	t := x.Shape()[1] - n
+	x := d.Preprocessor.Vision.Module.Forward(features)
+	if ids != nil {
+		x = autograd.Concat(1, x, d.startToken(features, b), d.embed(ids, 1))
+	}
+	x = d.Trunk.Forward(x, nn.Mask{Causal: true})
 	pixels = d.Head.Blocks[1].Linear.Forward(autograd.Narrow(x, 1, 0, n))
-	logits = d.Head.Blocks[0].Linear.Forward(autograd.Narrow(x, 1, n, t))
+	if ids != nil {
+		logits = d.Head.Blocks[0].Linear.Forward(autograd.Narrow(x, 1, n, x.Shape()[1]-n))
+	}
 	return pixels, logits
 }
 

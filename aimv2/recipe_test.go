@@ -406,7 +406,8 @@ func TestDecayed(t *testing.T) {
 func TestPublishedRecipe(t *testing.T) {
 	r := Published(Presets["large"], 1_250_000, 128, 0)
 	want := Recipe{Model: Presets["large"], Steps: 1_250_000, Batch: 128, Peak: 1e-3, Start: 1e-6, Floor: 1e-5,
-		Warmup: 12_500, Beta1: 0.9, Beta2: 0.95, AdamEps: 1e-8, Decay: 1e-4, Clip: 1}
+		Warmup: 12_500, Beta1: 0.9, Beta2: 0.95, AdamEps: 1e-8, Decay: 1e-4, Clip: 1,
+		Accumulate: 1, Objective: "multimodal", Attention: "prefix", PixelWeight: 0.4}
 	want.Augment, want.Data = r.Augment, r.Data // not of the optimiser
 	if r != want {
 		t.Errorf("the recipe is %+v, want %+v", r, want)

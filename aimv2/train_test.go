@@ -59,13 +59,13 @@ func smallRecipe(steps int) Recipe {
 	return r
 }
 
-func smallTrainer(t *testing.T, r Recipe, src dataset.Source) *Trainer {
+func smallTrainer(t *testing.T, r Recipe, set dataset.Set) *Trainer {
 	t.Helper()
 	tok, err := TrainTokenizer(drawings(23), r.Model.Vocab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := NewTrainer(tensor.CPU, r, src, tok)
+	tr, err := NewTrainer(tensor.CPU, r, set, tok)
 	if err != nil {
 		t.Fatal(err)
 	}

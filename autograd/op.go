@@ -110,7 +110,7 @@ func (c *Call) own(ts ...*tensor.Tensor) []*Var {
 var Ops = []*Op{
 	identityOp, addOp, subOp, mulOp, divOp, scaleOp, addScalarOp,
 	expOp, logOp, sqrtOp, tanhOp, siluOp, geluOp, swigluOp,
-	matmulOp, linearOp, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
+	matmulOp, linearOp, linearBF16Op, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
 	attentionOp, attentionQKVOp, crossEntropyOp,
 	gatherOp, scatterAddOp, takeAlongOp, putAlongAddOp, whereOp, maskedFillOp,
 	reshapeOp, permuteOp, expandOp, narrowOp, concatOp, padOp,

@@ -45,22 +45,9 @@ func init() {
 			return []*tensor.Tensor{normal(r, 2, 3, 5), normal(r, 4, 5), normal(r, 4)}, nil
 		},
 		Forward: func(c *Call) *tensor.Tensor {
-			x, w := c.x(0), c.x(1)
-			if x.Rank() < 1 || w.Rank() != 2 || x.Dim(-1) != w.Dim(1) || len(c.In) > 2 && !slices.Equal(c.x(2).Shape(), w.Shape()[:1]) {
-				panic(&tensor.ShapeError{Op: "linear", Shapes: [][]int{x.Shape(), w.Shape()}, Rule: "x [.., K], W [N, K] and b [N] are needed"})
-			}
-			shape := append(append(make([]int, 0, rankHint), x.Shape()[:x.Rank()-1]...), w.Dim(0))
-			rows, wt := x.Reshape(-1, x.Dim(-1)), w.Transpose(0, 1)
-			y := tensor.MatMul(rows, wt)
-			recycle(rows, wt)
-			if len(c.In) > 2 {
-				b := c.x(2).Expand(y.Shape()...)
-				tensor.AddInto(y, b)
-				b.Recycle()
-			}
-			out := y.Reshape(shape...)
-			y.Recycle()
-			return out
+			rows := linearRows(c)
+			defer rows.Recycle()
+			return linearForward(c, rows, c.x(1))
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
 			n := c.x(1).Dim(0)
@@ -80,10 +67,40 @@ func init() {
 	}
 }
 
-// Linear returns x·wᵀ + b; b may be nil.
-func Linear(x, w, b *Var) *Var {
-	if b == nil {
-		return Apply(linearOp, nil, x, w)
+// linearRows checks the operands of linear and returns x as a matrix of rows.
+func linearRows(c *Call) *tensor.Tensor {
+	x, w := c.x(0), c.x(1)
+	if x.Rank() < 1 || w.Rank() != 2 || x.Dim(-1) != w.Dim(1) || len(c.In) > 2 && !slices.Equal(c.x(2).Shape(), w.Shape()[:1]) {
+		panic(&tensor.ShapeError{Op: "linear", Shapes: [][]int{x.Shape(), w.Shape()}, Rule: "x [.., K], W [N, K] and b [N] are needed"})
 	}
-	return Apply(linearOp, nil, x, w, b)
+	return x.Reshape(-1, x.Dim(-1))
+}
+
+// linearForward returns y for x as rows; both may be rounded.
+func linearForward(c *Call, rows, w *tensor.Tensor) *tensor.Tensor {
+	x := c.x(0)
+	shape := append(append(make([]int, 0, rankHint), x.Shape()[:x.Rank()-1]...), w.Dim(0))
+	wt := w.Transpose(0, 1)
+	y := tensor.MatMul(rows, wt)
+	wt.Recycle()
+	if len(c.In) > 2 {
+		b := c.x(2).Expand(y.Shape()...)
+		tensor.AddInto(y, b)
+		b.Recycle()
+	}
+	out := y.Reshape(shape...)
+	y.Recycle()
+	return out
+}
+
+// Linear returns x·wᵀ + b; b may be nil. See Tape.BF16.
+func Linear(x, w, b *Var) *Var {
+	op := linearOp
+	if x.tape != nil && x.tape.BF16 && x.Value.DType() == tensor.Float32 {
+		op = linearBF16Op
+	}
+	if b == nil {
+		return Apply(op, nil, x, w)
+	}
+	return Apply(op, nil, x, w, b)
 }

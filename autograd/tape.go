@@ -21,7 +21,7 @@
 // what the user asked for (Keep, Hook, Tape.Grad) never do.
 //
 // VJPs are built from ops, so that what Tape.Grad returns can be differentiated
-// again. Those of Attention, AttentionQKV, LayerNorm, CrossEntropy and Checkpoint
+// again. Those of Attention, AttentionQKV, Linear under BF16, LayerNorm, CrossEntropy and Checkpoint
 // are not: they have a first derivative only, and Tape.Grad panics at them. SiLU,
 // GELU, SwiGLU, RMSNorm and Softmax use fused VJPs in Backward, where nobody
 // differentiates them, and ops in Tape.Grad.
@@ -95,6 +95,10 @@ func (v *Var) ZeroGrad() {
 
 // Tape is one recorded computation. It is not for concurrent use.
 type Tape struct {
+	// BF16 makes Linear round what it multiplies to bfloat16; sums, results and gradients
+	// stay float32.
+	BF16 bool
+
 	nodes  []node
 	noGrad bool
 	// During a backward walk nothing is recorded: ops inside a VJP are listed

@@ -2,6 +2,7 @@ package autograd
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
@@ -642,4 +643,46 @@ func TestCheckpoint(t *testing.T) {
 	if y := Checkpoint(tape.Input(x), func(x *Var) *Var { return Exp(x) }); y.Needs() {
 		t.Error("an inference tape records a checkpoint")
 	}
+}
+
+// TestBF16: a tape with BF16 multiplies rounded numbers in Linear, in recomputation too,
+// and nowhere else; gradients arrive at float32 parameters.
+func TestBF16(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	x, w := tensor.Cast(normal(r, 40, 30), tensor.Float32), Param(tensor.Cast(normal(r, 50, 30), tensor.Float32))
+	run := func(bf16, recompute bool) (y, gw *tensor.Tensor) {
+		tape := NewTape()
+		tape.BF16 = bf16
+		f := func(x *Var) *Var { return Linear(x, w, nil) }
+		v := tape.Variable(x)
+		out := f(v)
+		if recompute {
+			out = Checkpoint(v, f)
+		}
+		y = out.Value.Clone()
+		tape.Backward(Sum(out, false))
+		gw = w.Grad.Clone()
+		w.ZeroGrad()
+		return y, gw
+	}
+	exact, exactG := run(false, false)
+	y, g := run(true, false)
+	again, againG := run(true, true)
+	if d := distance(y, exact); !(d > 1e-4 && d < 0.1) {
+		t.Errorf("rounding to bfloat16 changed the result by %g", d)
+	}
+	if d := distance(g, exactG); !(d > 1e-4 && d < 0.1) {
+		t.Errorf("rounding to bfloat16 changed the gradient by %g", d)
+	}
+	if distance(y, again) != 0 || distance(g, againG) != 0 || g.DType() != tensor.Float32 {
+		t.Error("recomputation is not in bfloat16, or the gradient not in float32")
+	}
+}
+
+// distance is the greatest difference of two float32 tensors.
+func distance(a, b *tensor.Tensor) (most float64) {
+	for i, x := range tensor.Data[float32](a) {
+		most = max(most, math.Abs(float64(x-tensor.Data[float32](b)[i])))
+	}
+	return most
 }

@@ -201,6 +201,13 @@ func bandwidth(reads bool, p place, threads int) float64 {
 	return best
 }
 
+// Streaming measures once more how fast this many threads copy or update memory
+// out of the caches, whichever is faster, in bytes a second; the best of all calls
+// counts. GOMAXPROCS is at least threads.
+func Streaming(threads int) float64 {
+	return max(measureBandwidth(copying, inMemory, threads), measureBandwidth(updating, inMemory, threads))
+}
+
 // measureBandwidth measures a stream once more, as the best of several runs of
 // at least ten milliseconds.
 func measureBandwidth(t traffic, p place, threads int) float64 {

@@ -24,7 +24,7 @@ type trainer struct {
 	batch  *aimv2.Batch
 }
 
-func newTrainer(tb testing.TB, c aimv2.Config, batch int) *trainer {
+func newTrainer(tb testing.TB, c aimv2.Config, batch int, bf16 bool) *trainer {
 	tb.Helper()
 	m, err := aimv2.New(tensor.CPU, c, 1)
 	if err != nil {
@@ -39,7 +39,9 @@ func newTrainer(tb testing.TB, c aimv2.Config, batch int) *trainer {
 		}
 	}
 	images := filled(batch * 3 * c.ImageSize * c.ImageSize)
-	return &trainer{recipe: r, model: m, tape: autograd.NewTape(),
+	tape := autograd.NewTape()
+	tape.BF16 = bf16
+	return &trainer{recipe: r, model: m, tape: tape,
 		opt:   nn.NewAdamW(m.Params(), r.Peak, r.Beta1, r.Beta2, r.AdamEps, r.Decay, aimv2.NoDecay),
 		batch: aimv2.NewBatch(tensor.CPU, c, images, captions, prefix, int32(c.Vocab-1))}
 }
@@ -58,32 +60,36 @@ func reportImages(b *testing.B, images int, flop float64, threads int) {
 	b.ReportMetric(float64(images)*float64(b.N)/b.Elapsed().Seconds(), "images/s")
 }
 
-// BenchmarkTrainStep is one optimiser step of the preset tiny at the chosen
-// level: forward, backward, clipping and AdamW. With input=fixed the batch stays;
-// with input=loader it is drawn, cut and encoded as aimv2 trains, one ahead.
+// BenchmarkTrainStep is one optimiser step at the chosen level: forward, backward,
+// clipping and AdamW. With input=fixed the batch stays, dtype=bf16 with the linear maps'
+// products in bfloat16; with input=loader it is drawn, cut and encoded as aimv2 trains,
+// one ahead.
 //
 // Counts: Config.TrainFLOP for each image.
 func BenchmarkTrainStep(b *testing.B) {
-	const preset, batch = "tiny", trainBatch
-	c := aimv2.Presets[preset]
-	flop := batch * c.TrainFLOP()
-	for _, input := range []string{"fixed", "loader"} {
-		for _, threads := range threadCounts() {
-			name := benchName(kernels.F32().Name, fmt.Sprintf("preset=%s/batch=%d/input=%s", preset, batch, input), threads)
-			b.Run(name, func(b *testing.B) {
-				setThreads(b, threads)
-				b.ReportAllocs()
-				if input == "fixed" {
-					t := newTrainer(b, c, batch)
-					t.step()
-					for b.Loop() {
+	for _, size := range trained {
+		c := aimv2.Presets[size.preset]
+		for _, variant := range []struct{ dtype, input string }{{"f32", "fixed"}, {"bf16", "fixed"}, {"f32", "loader"}} {
+			if variant.input == "loader" && size.preset != "tiny" {
+				continue
+			}
+			for _, threads := range threadCounts() {
+				name := work{dtype: variant.dtype}.name(kernels.F32().Name, fmt.Sprintf("preset=%s/batch=%d/input=%s", size.preset, size.batch, variant.input), threads)
+				b.Run(name, func(b *testing.B) {
+					setThreads(b, threads)
+					b.ReportAllocs()
+					if variant.input == "loader" {
+						train(b, c, size.batch)
+					} else {
+						t := newTrainer(b, c, size.batch, variant.dtype == "bf16")
 						t.step()
+						for b.Loop() {
+							t.step()
+						}
 					}
-				} else {
-					train(b, c, batch)
-				}
-				reportImages(b, batch, flop, threads)
-			})
+					reportImages(b, size.batch, float64(size.batch)*c.TrainFLOP(), threads)
+				})
+			}
 		}
 	}
 }
@@ -119,7 +125,7 @@ func train(b *testing.B, c aimv2.Config, batch int) {
 // BenchmarkEncoder is the encoder's inference at the chosen level, images in
 // memory, without a mask.
 //
-// Counts: encoderFLOP.
+// Counts: EncoderFLOP.
 func BenchmarkEncoder(b *testing.B) {
 	for _, m := range models {
 		for _, threads := range threadCounts() {
@@ -146,7 +152,7 @@ func BenchmarkEncoder(b *testing.B) {
 				for b.Loop() {
 					run()
 				}
-				reportImages(b, m.batch, encoderFLOP(c, m.batch), threads)
+				reportImages(b, m.batch, EncoderFLOP(c, m.batch), threads)
 			})
 		}
 	}

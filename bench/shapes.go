@@ -21,6 +21,12 @@ var models = []struct {
 	batch  int
 }{{"tiny", trainBatch}, {"emoji", trainBatch}, {"large", publishedBatch}}
 
+// trained are the presets whose training step is benchmarked.
+var trained = []struct {
+	preset string
+	batch  int
+}{{"tiny", trainBatch}, {"emoji", trainBatch}, {"small", 4}}
+
 // linear is a map y = x·Wᵀ of a model: x [tokens, in], W [out, in]. There are
 // count of this shape in the model.
 type linear struct {
@@ -57,9 +63,9 @@ func blockLinears(s aimv2.Stack, m int) []linear {
 	}
 }
 
-// encoderFLOP is the matrix products of the encoder's forward pass for a batch,
+// EncoderFLOP is the matrix products of the encoder's forward pass for a batch,
 // attention included: 2 FLOP for each weight and token, 4·N²·D for attention.
-func encoderFLOP(c aimv2.Config, batch int) float64 {
+func EncoderFLOP(c aimv2.Config, batch int) float64 {
 	return linearFLOP(encoderLinears(c, batch)) + attentionFLOP(c.Encoder, c.Tokens(), batch)
 }
 
@@ -84,6 +90,18 @@ func attentionFLOP(s aimv2.Stack, t, batch int) float64 {
 type product struct {
 	layout  string // NN, NT or TN: which operand is stored transposed
 	m, n, k int
+}
+
+// strides are the row strides of A and B as they are stored.
+func (p product) strides() (lda, ldb int) {
+	lda, ldb = p.k, p.n
+	if p.layout[0] == 'T' {
+		lda = p.m
+	}
+	if p.layout[1] == 'T' {
+		ldb = p.k
+	}
+	return lda, ldb
 }
 
 // products lists the matrix products once each: squares in every layout, forward

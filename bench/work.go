@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -17,6 +18,7 @@ type work struct {
 	flop, bytes float64
 	resident    float64 // distinct bytes, where what is updated in place makes them fewer
 	reads       bool    // next to nothing is written
+	dtype       string  // of the operands, where that is not f32
 }
 
 // referenceFLOP bounds what the reference is asked to do in one call: about a
@@ -32,6 +34,15 @@ func benchName(isa, sizes string, threads int) string {
 	return fmt.Sprintf("isa=%s/dtype=f32/%sthreads=%d", isa, sizes, threads)
 }
 
+// name is benchName for the dtype at hand.
+func (w work) name(isa, sizes string, threads int) string {
+	name := benchName(isa, sizes, threads)
+	if w.dtype != "" {
+		name = strings.Replace(name, "dtype=f32", "dtype="+w.dtype, 1)
+	}
+	return name
+}
+
 // levels benchmarks what prepare returns, at every level and number of threads,
 // and with every candidate that it runs.
 func (w work) levels(b *testing.B, sizes string, prepare func(s *kernels.Set[float32]) func()) {
@@ -41,7 +52,7 @@ func (w work) levels(b *testing.B, sizes string, prepare func(s *kernels.Set[flo
 			continue
 		}
 		for _, threads := range threadCounts() {
-			b.Run(benchName(s.Name, sizes, threads), func(b *testing.B) { w.run(b, s, threads, prepare) })
+			b.Run(w.name(s.Name, sizes, threads), func(b *testing.B) { w.run(b, s, threads, prepare) })
 		}
 	}
 	for _, c := range kernels.Candidates() {
@@ -49,7 +60,7 @@ func (w work) levels(b *testing.B, sizes string, prepare func(s *kernels.Set[flo
 			continue
 		}
 		for _, threads := range threadCounts() {
-			b.Run(benchName(c.Set.Name, sizes, threads), func(b *testing.B) {
+			b.Run(w.name(c.Set.Name, sizes, threads), func(b *testing.B) {
 				if !runs(c, prepare) { // here, since only a benchmark that is asked for gets here
 					b.Skipf("it does not run Set.%s", c.Field)
 				}

@@ -39,6 +39,7 @@ func goodCalls() []goodCall {
 		{function: "Gemm", op: "gemm", f: Gemm[float32], args: []any{s, true, true, 3, 2, 4, v(3*4 + 3), 4, v(5 + 4), 5, v(2*2 + 2), 2, true}},
 		{function: "GemmBatched", op: "gemm-batched", f: GemmBatched[float32], args: []any{s, false, true, 2, 3, 2, 4, v(20 + 2*5 + 4), 5, 20, v(9 + 4 + 5), 5, 9, v(8 + 2*3 + 2), 3, 8, true}},
 		{function: "GemmMixed", op: "gemm-mixed", f: GemmMixed[BF16, float32], args: []any{s, false, true, 3, 2, 4, make([]BF16, 2*5+4), 5, v(4 + 5), 5, v(2*3 + 2), 3, true}},
+		{function: "GemmBF16", op: "gemm-bf16", f: GemmBF16, args: []any{s, false, false, 3, 2, 4, make([]BF16, 2*5+4), 5, make([]BF16, 3*2+2), 2, v(2*3 + 2), 3, true}},
 		{function: "PackMixed", op: "pack-b", f: PackMixed[BF16], args: []any{new(PackedB[float32]), s, true, 4, 2, make([]BF16, 4+5), 5}, loose: []int{0}},
 		{function: "GemmInt8", op: "gemm-int8", f: GemmInt8, args: []any{s, 3, v(2*5 + 4), 5, &Int8Matrix{2, 4, 2, make([]int8, 8), v(4)}, v(2*3 + 2), 3, &Epilogue[float32]{Bias: v(2)}}},
 		{function: "PackInt8", op: "pack-b", f: PackInt8, args: []any{new(PackedB[float32]), s, &Int8Matrix{2, 4, 4, make([]int8, 8), v(2)}}, loose: []int{0}},

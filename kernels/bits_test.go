@@ -366,13 +366,13 @@ func bitsDiffer[T Float](first, got [][]T) string {
 
 // bitsExempt are functions that take a set and have no result to compare.
 var bitsExempt = map[string]string{
-	"Explain": "it computes nothing", "Peak": "a rate",
-	"GemmMixed": "TestGemmMixed holds it to Gemm's", "PackMixed": "TestGemmMixed holds it to PackedB.Pack's",
+	"ChunksOf": "Chunks is it", "RowsOf": "Rows is it", "Explain": "it computes nothing", "Peak": "a rate",
+	"GemmMixed": "TestGemmMixed holds it to Gemm's", "GemmBF16": "TestGemmBF16 does", "PackMixed": "TestGemmMixed holds it to PackedB.Pack's",
 	"GemmInt8": "TestGemmInt8 holds it to GemmFused's", "PackInt8": "TestGemmInt8 holds it to PackedB.Pack's"}
 
 // bitsFields says which function runs the kernels that Chunks does not.
 var bitsFields = map[string]string{
-	"Tile": "Gemm", "PackRows": "Gemm", "PackCols": "Gemm", "Dots": "Gemm", "Gemv": "Gemm", "DotsBF16": "GemmMixed", "DotsF16": "GemmMixed", "DotsInt8": "GemmInt8", "FromInt8": "GemmInt8",
+	"Tile": "Gemm", "PackRows": "Gemm", "PackCols": "Gemm", "Dots": "Gemm", "Gemv": "Gemm", "TileBF16": "GemmBF16", "ZipBF16": "GemmBF16", "DotsBF16": "GemmMixed", "DotsF16": "GemmMixed", "DotsInt8": "GemmInt8", "FromInt8": "GemmInt8",
 	"Sum": "ReduceSum", "Dot": "SumSquares", "Max": "ReduceMax", "ExpSub": "Softmax",
 	"RMSNormRow": "RMSNorm", "RMSNormGradRow": "RMSNormGrad", "LayerNormRow": "LayerNorm", "LayerNormGradRow": "LayerNormGrad",
 	"AdamW": "AdamW", "FMALoop": "Peak",

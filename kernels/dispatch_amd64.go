@@ -15,6 +15,7 @@ import (
 // gen checks the generated instructions against these lists.
 var (
 	avx2Features   = []cpuid.FeatureID{cpuid.AVX, cpuid.AVX2, cpuid.FMA3, cpuid.F16C}
+	bf16Features   = []cpuid.FeatureID{cpuid.AVX512BF16} // beside those of avx512, not on all of its CPUs
 	avx512Features = []cpuid.FeatureID{cpuid.AVX, cpuid.AVX2, cpuid.FMA3, cpuid.F16C, cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512CD}
 )
 
@@ -66,6 +67,11 @@ func archSets() []*Set[float32] {
 	avx512.Name, avx512.Missing = "avx512", missing(avx512Features)
 	avx512.Tile = Tile[float32]{MR: 14, NR: 32, InPlace: true,
 		Run: byWidth(16, amd64.GemmTile14x32AVX512, amd64.GemmTile14x16TailAVX512, amd64.GemmTile14x32TailAVX512), RunPack: amd64.GemmTile14x32PackAVX512, RunAside: amd64.GemmTile14x32AsideAVX512}
+	if missing(bf16Features) == "" {
+		avx512.TileBF16 = Tile[float32]{MR: 14, NR: 32, InPlace: true,
+			Run: byWidth(16, amd64.GemmTile14x32BF16AVX512, amd64.GemmTile14x16TailBF16AVX512, amd64.GemmTile14x32TailBF16AVX512), RunPack: amd64.GemmTile14x32PackBF16AVX512, RunAside: amd64.GemmTile14x32AsideBF16AVX512}
+		avx512.ZipBF16 = zipBF16
+	}
 	avx512.FMALoop, avx512.FMALoopFLOP = amd64.FMAPeakAVX512, 768
 	avx512.Add = amd64.AddAVX512
 	avx512.Sub = amd64.SubAVX512
@@ -163,6 +169,10 @@ func dotsInt8(m, n, k int, a *float32, lda int, b *int8, ldb int, scale *float32
 	for j := 0; j < n; j += 4 {
 		amd64.Dots4Int8AVX2(m, a, lda, offset(b, j*ldb), ldb, offset(scale, j*ldScale), ldScale, group, groups, last, offset(c, j), ldc, accumulate)
 	}
+}
+
+func zipBF16(y []float32, lo, hi []BF16) {
+	amd64.ZipBF16AVX512(y, bits16(lo), bits16(hi))
 }
 
 // packRows copies full micro-panels in assembly; those that hang over an edge

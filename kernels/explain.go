@@ -62,7 +62,7 @@ func Explain[T Float](s *Set[T], c Call) (string, error) {
 			say("tasks: none, the product is smaller than the hand-out of work")
 			break
 		}
-		planGemm(s, gemmShape{transA: c.TransA, transB: c.TransB, packed: c.Packed, batch: 1, m: c.M, n: c.N, k: c.K, lda: lda, ldb: ldb, workers: runtime.GOMAXPROCS(0)}).explain(say, s.Tile.MR, s.Tile.NR, s.Tile.RunPack != nil, s.Tile.RunAside != nil, c)
+		planGemm(&s.Tile, gemmShape{transA: c.TransA, transB: c.TransB, packed: c.Packed, batch: 1, m: c.M, n: c.N, k: c.K, lda: lda, ldb: ldb, workers: runtime.GOMAXPROCS(0)}).explain(say, s.Tile.MR, s.Tile.NR, s.Tile.RunPack != nil, s.Tile.RunAside != nil, c)
 	case "attention", "attention_grad":
 		if c.Attention == nil || c.Attention.B < 1 || c.Attention.H < 1 || c.Attention.Tq < 1 || c.Attention.Tk < 1 || c.Attention.Dh < 1 {
 			return "", fmt.Errorf("kernels: explain %s: no shape, or one that is empty", c.Op)

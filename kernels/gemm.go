@@ -193,6 +193,8 @@ func checkMatrix(op, name string, rows, cols, ld, n int) {
 // gemm is a call under way.
 type gemm[T Float] struct {
 	s              *Set[T]
+	tile           *Tile[T] // of s, or that for pairs of BF16, which then are what a, b and k count
+	pairs          bool
 	transA, transB bool
 	m, n, k        int
 	a, b, c        []T
@@ -238,7 +240,7 @@ func newGemm[T Float](s *Set[T], op string, transA bool, m, n, k, sizeA, lda int
 		g = &gemm[T]{pool: pool}
 		g.packTask, g.stripTask, g.mulTask, g.sumTask = g.packPiece, g.packStrips, g.block, g.sum
 	}
-	g.s, g.transA, g.m, g.n, g.k, g.lda, g.c, g.ldc = s, transA, m, n, k, lda, c, ldc
+	g.s, g.tile, g.pairs, g.transA, g.m, g.n, g.k, g.lda, g.c, g.ldc = s, &s.Tile, false, transA, m, n, k, lda, c, ldc
 	g.batch, g.from, g.strideA, g.strideB, g.strideC = 1, 0, 0, 0, 0
 	return g
 }
@@ -302,11 +304,11 @@ func (g *gemm[T]) run() {
 		}
 		return
 	}
-	if g.n == 1 && g.m > 1 && g.packed == nil {
+	if g.n == 1 && g.m > 1 && g.packed == nil && !g.pairs {
 		g.column()
 		return
 	}
-	g.plan = planGemm(g.s, gemmShape{g.transA, g.transB, g.packed != nil, g.wideA != nil, g.wideB != nil, g.batch, g.m, g.n, g.k, g.lda, g.ldb, runtime.GOMAXPROCS(0)})
+	g.plan = planGemm(g.tile, gemmShape{g.transA, g.transB, g.packed != nil, g.wideA != nil, g.wideB != nil, g.pairs, g.batch, g.m, g.n, g.k, g.lda, g.ldb, runtime.GOMAXPROCS(0)})
 	p := &g.plan
 	if p.parts == 1 && !p.packA {
 		g.ic, g.h = 0, g.m
@@ -400,11 +402,11 @@ func (g *gemm[T]) blocks() int {
 const packRowsPerTask = 56
 
 // stripRows are the rows of A that a task packs: whole strips.
-func (g *gemm[T]) stripRows() int { return wholeTiles(packRowsPerTask, g.s.Tile.MR) }
+func (g *gemm[T]) stripRows() int { return wholeTiles(packRowsPerTask, g.tile.MR) }
 
 // packStrips packs some of the rows ic…ic+h of op(A).
 func (g *gemm[T]) packStrips(t int) {
-	mr, per := g.s.Tile.MR, g.stripRows()
+	mr, per := g.tile.MR, g.stripRows()
 	lo, hi, deep := t*per, min((t+1)*per, g.h), gemmKC
 	if g.transA {
 		deep = 8 // its rows are read whole, while these many are in L1
@@ -463,7 +465,7 @@ func widenRows[T Float](dst []T, wide func(dst []T, at int), at, ld, rows, cols 
 
 // packPiece packs one panel of op(B) over one piece of k, for a PackedB.
 func (g *gemm[T]) packPiece(t int) {
-	nr := g.s.Tile.NR
+	nr := g.tile.NR
 	panels := (g.n + nr - 1) / nr
 	j, p := t%panels*nr, t/panels*gemmKC // neighbouring panels share cache lines and pages of B
 	d := min(gemmKC, g.k-p)
@@ -472,7 +474,7 @@ func (g *gemm[T]) packPiece(t int) {
 
 // packPanel packs rows p…p+d of the panel of op(b) that begins with column j.
 func (g *gemm[T]) packPanel(dst, b []T, p, d, j int) {
-	nr := g.s.Tile.NR
+	nr := g.tile.NR
 	w, at := min(nr, g.n-j), p*g.ldb+j
 	if g.transB {
 		at = j*g.ldb + p
@@ -523,7 +525,7 @@ func (g *gemm[T]) block(t int) {
 // tiles sets (or adds to) the block c of rows i…i+h of op(a) and columns j…j+w of
 // op(b), the sums over terms from…to: panel by panel of b, each with all the rows.
 func (g *gemm[T]) tiles(a, b []T, i, h, j, w, from, to int, c []T, ldc int, accumulate bool) {
-	tile := &g.s.Tile
+	tile := g.tile
 	mr, nr := tile.MR, tile.NR
 	var panel, next []T // of B, and the one after it where that is packed aside
 	if g.plan.packB {

@@ -76,15 +76,16 @@ type gemmShape struct {
 	transA, transB bool
 	packed         bool // B, before
 	wideA, wideB   bool // stored as another type than the sums have
+	pairs          bool // of BF16 are what k counts; only Tile takes them
 	batch, m, n, k int
 	lda, ldb       int
 	workers        int
 }
 
-func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
-	mr, nr, m, n, k := s.Tile.MR, s.Tile.NR, g.m, g.n, g.k
+func planGemm[T Float](tile *Tile[T], g gemmShape) gemmPlan {
+	mr, nr, m, n, k := tile.MR, tile.NR, g.m, g.n, g.k
 	p, tuned := gemmPlan{parts: 1, rows: m}, CurrentTuning()
-	if !g.packed {
+	if !g.packed && !g.pairs {
 		p.path = gemmPathOf(g.transA, g.transB, m, n, k)
 	}
 	most := 1 // tasks that are worth while: each reads A anew
@@ -112,7 +113,7 @@ func planGemm[T Float](s *Set[T], g gemmShape) gemmPlan {
 	// for an A that is not in L2, which packing pays for from so many columns on.
 	size := int(unsafe.Sizeof(T(0)))
 	switch {
-	case !s.Tile.InPlace || g.wideA:
+	case !tile.InPlace || g.wideA:
 		p.packA = true
 	case mr*nr < 256 && n >= 2*gemmKC && m*k > tuned.BlockRows*gemmKC:
 		p.packA = true

@@ -84,7 +84,7 @@ func TestGemmRows(t *testing.T) {
 						if transA {
 							lda = m + gap
 						}
-						p := planGemm(s, gemmShape{transA: transA, batch: 1, m: m, n: n, k: k, lda: lda, ldb: n, workers: 1})
+						p := planGemm(&s.Tile, gemmShape{transA: transA, batch: 1, m: m, n: n, k: k, lda: lda, ldb: n, workers: 1})
 						turns, once = turns || p.packA && p.rows < m, once || p.packA && p.rows >= m
 					}
 					r := rand.New(rand.NewPCG(1, 3))

@@ -81,6 +81,11 @@ type Set[T Float] struct {
 
 	// Tile is the GEMM micro-kernel.
 	Tile Tile[T]
+	// TileBF16 is Tile for pairs of BF16: an element of a, b and panel holds two, of p the
+	// lower half first, and C sums up both products of each pair. Its Run may be nil:
+	// GemmMixed does the same. Error: ≤ 2·k·u·Σ|a||b| + 1.2e-38·(2·k+Σ|a|+Σ|b|), and 1 ULP more if
+	// accumulate: denormals may be taken for zeros.
+	TileBF16 Tile[T]
 	// FMALoop runs n passes of independent fused multiply-adds on registers, or
 	// the nearest that the level has; FMALoopFLOP is the FLOP of a pass. Its rate
 	// is the ceiling of every kernel of the level; see Peak.
@@ -127,6 +132,10 @@ type Set[T Float] struct {
 	// Bits: those of Axpy with each row of B in order of p.
 	Gemv func(y, a, b []T, ldb int)
 
+	// ZipBF16 sets y[i] to the pair lo[i] and hi[i] as TileBF16 takes it, hi in the upper
+	// half. It is nil where that is.
+	// Error: exact.
+	ZipBF16 func(y []T, lo, hi []BF16)
 	// FromBF16 sets y = x. Of this and the next three y and x lie apart: one is
 	// wider than the other. Error: exact; a NaN is made quiet and keeps its sign and
 	// its payload.

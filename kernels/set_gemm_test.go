@@ -11,10 +11,14 @@ import (
 // testTile runs the micro-kernel for every number of rows and columns and every
 // small k, with A packed, in place and transposed in place and B packed and in
 // place, on whole numbers, whose sums are exact in any order, and on random ones.
-func testTile(t *testing.T, s *Set[float32]) {
+func testTile(t *testing.T, s *Set[float32]) { testTileOf(t, s, "Tile", &s.Tile, false) }
+
+// testTileOf tests a tile; one of pairs by whole numbers, the upper halves of pairs whose
+// lower ones are 0. The rest of those TestGemmBF16 sees.
+func testTileOf(t *testing.T, s *Set[float32], name string, tile *Tile[float32], pairs bool) {
 	defer fault(t)
 	r := rand.New(rand.NewPCG(1, 1))
-	mr, nr := s.Tile.MR, s.Tile.NR
+	mr, nr := tile.MR, tile.NR
 	type shape struct{ m, n, k int }
 	var shapes []shape
 	for k := 1; k <= 40; k++ { // past every unrolling, and its tail
@@ -38,7 +42,7 @@ func testTile(t *testing.T, s *Set[float32]) {
 	for i, x := range shapes {
 		m, n, k := x.m, x.n, x.k
 		for variant := range 24 {
-			end, accumulate, whole := variant&1 == 0, variant&2 == 0, variant&4 == 0
+			end, accumulate, whole := variant&1 == 0, variant&2 == 0, pairs || variant&4 == 0
 			ldb, ldc := []int{nr, n, n + 1, n + 19}[i%4], []int{n, n + 1, n + 19}[i%3]
 			var strip, row, col int
 			switch variant / 8 {
@@ -82,9 +86,9 @@ func testTile(t *testing.T, s *Set[float32]) {
 			before := slices.Clone(c)
 			label := fmt.Sprintf("m=%d n=%d k=%d strip=%d row=%d col=%d ldb=%d ldc=%d accumulate=%t", m, n, k, strip, row, col, ldb, ldc, accumulate)
 			var packing []float32 // C by RunPack
-			if m == mr && n == nr && s.Tile.RunPack != nil {
+			if m == mr && n == nr && tile.RunPack != nil {
 				panel, okPanel := fp.place(k*nr, end)
-				s.Tile.RunPack(k, &a[0], row, col, &b[0], ldb, &c[0], ldc, accumulate, &panel[0])
+				tile.RunPack(k, &a[0], row, col, &b[0], ldb, &c[0], ldc, accumulate, &panel[0])
 				for p := range k {
 					if !same(panel[p*nr:(p+1)*nr], b[p*ldb:p*ldb+nr]) {
 						t.Fatalf("%s: row %d of B is not what was packed", label, p)
@@ -96,7 +100,7 @@ func testTile(t *testing.T, s *Set[float32]) {
 				packing = slices.Clone(c)
 				copy(c, before)
 			}
-			if m == mr && n == nr && ldb == nr && k%4 == 0 && s.Tile.RunAside != nil {
+			if m == mr && n == nr && ldb == nr && k%4 == 0 && tile.RunAside != nil {
 				ld := k + i%gaps
 				panel, okPanel := fp.place(k*nr-nr+nr/4, end)
 				src, okSrc := fs.place((nr/4-1)*ld+k, end)
@@ -105,7 +109,7 @@ func testTile(t *testing.T, s *Set[float32]) {
 				for i := range nr / 4 {
 					kind.fill(r, src[i*ld:i*ld+k])
 				}
-				s.Tile.RunAside(k, &a[0], row, col, &b[0], &c[0], ldc, accumulate, &src[0], ld, &panel[0])
+				tile.RunAside(k, &a[0], row, col, &b[0], &c[0], ldc, accumulate, &src[0], ld, &panel[0])
 				for i, x := range panel {
 					want := gap
 					if i%nr < nr/4 {
@@ -124,7 +128,7 @@ func testTile(t *testing.T, s *Set[float32]) {
 				packing = slices.Clone(c)
 				copy(c, before)
 			}
-			s.Tile.Run(m, n, k, &a[0], strip, row, col, &b[0], ldb, &c[0], ldc, accumulate)
+			tile.Run(m, n, k, &a[0], strip, row, col, &b[0], ldb, &c[0], ldc, accumulate)
 			if packing != nil && !same(packing, c) {
 				t.Fatalf("%s: other bits where a panel is packed on the way", label)
 			}
@@ -152,7 +156,7 @@ func testTile(t *testing.T, s *Set[float32]) {
 				if whole {
 					tol = 0
 				}
-				observe("Tile", s.Name, float64(got), want, tol, func() string { return fmt.Sprintf("%s C[%d,%d]", label, y, x) })
+				observe(name, s.Name, float64(got), want, tol, func() string { return fmt.Sprintf("%s C[%d,%d]", label, y, x) })
 				if !within(got, want, tol) {
 					t.Fatalf("%s: C[%d,%d] = %g, want %g ± %g", label, y, x, got, want, tol)
 				}
@@ -171,7 +175,7 @@ func testTile(t *testing.T, s *Set[float32]) {
 			for p := range k {
 				copy(panel[p*nr:], b[p*ldb:p*ldb+n])
 			}
-			s.Tile.Run(m, nr, k, &strips[0], mr*k, 1, mr, &panel[0], nr, &tiles[0], nr, accumulate)
+			tile.Run(m, nr, k, &strips[0], mr*k, 1, mr, &panel[0], nr, &tiles[0], nr, accumulate)
 			for i := range m {
 				if !same(c[i*ldc:i*ldc+n], tiles[i*nr:]) {
 					t.Fatalf("%s: row %d is %g, and %g of whole packed tiles", label, i, c[i*ldc:i*ldc+n], tiles[i*nr:i*nr+n])

@@ -17,7 +17,7 @@ import (
 // lines of their comments: whoever edits a comment changes what is tested. The
 // sources are embedded, for an emulated machine has none.
 
-//go:embed kernels.go gemm.go gemm_mixed.go int8.go attention.go rows.go parallel.go
+//go:embed kernels.go gemm.go gemm_mixed.go gemm_bf16.go int8.go attention.go rows.go parallel.go
 var embedded embed.FS
 
 var sourceFiles = sync.OnceValue(func() (files []*ast.File) {
@@ -131,6 +131,9 @@ var (
 	layerGrad    = stated("Set.LayerNormGradRow", "of gx ≤ (D/#+#)·u·r·(|h| + mean|h| + |x̂|·mean|h·x̂|), and #·(1+r)·(1+|x̂|) for underflow, of gw ≤ # ULP of the sum and # of the addend, of gb correctly rounded")
 	adamBound    = stated("Set.AdamW", "with a = Beta1·|m|+(1−Beta1)·|g|, m without cancellation, of p ≤ # ULP + # ULP of Rate·a/(√v·RSqrtC2 + Eps), of m ≤ # ULP of a, of v ≤ # ULP")
 	tileBound    = stated("Tile", "≤ k·u·Σ|a||b| + #·k per element, u the unit round-off (and # ULP more if accumulate)")
+	bf16Bound    = stated("GemmBF16", "≤ (k+⌈k/#⌉+#)·u·Σ|a·b| + #·(k+Σ|a|+Σ|b|) per element, and ⌈k/#⌉·u·|C| more if accumulate")
+	_            = stated("Set.TileBF16", "≤ #·k·u·Σ|a||b| + #·(#·k+Σ|a|+Σ|b|), and # ULP more if accumulate") // a part of GemmBF16's
+	_            = stated("Set.ZipBF16", "exact")
 	dotsBound    = stated("Set.Dots", "≤ (k/#+#)·u·Σ|a||b| + #·k, and # ULP more if accumulate")
 	gemvBound    = one("Set.Gemv", "≤ k·u·(|y| + Σ|a||b|) + #·k, k = len(a)")
 	int8Bound    = stated("Quantize", "|ŵ−w| ≤ #·Scale + # per element")

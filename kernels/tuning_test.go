@@ -71,7 +71,7 @@ func TestTuningBits(t *testing.T) {
 					if err := SetTuning(tuned); err != nil {
 						t.Fatal(err)
 					}
-					p := planGemm(s, gemmShape{transA: transA, transB: transB, batch: 1, m: m, n: n, k: k, lda: lda, ldb: ldb, workers: workers})
+					p := planGemm(&s.Tile, gemmShape{transA: transA, transB: transB, batch: 1, m: m, n: n, k: k, lda: lda, ldb: ldb, workers: workers})
 					path := [...]string{"tiles", "dots", "rows"}[p.path]
 					if p.parts > 1 {
 						path = "parts"
@@ -141,7 +141,7 @@ func TestTuningParts(t *testing.T) {
 					if err := SetTuning(tuned); err != nil {
 						t.Fatal(err)
 					}
-					parts := planGemm(s, gemmShape{transA: true, batch: 1, m: m, n: n, k: 4 * gemmPart, lda: m, ldb: n}).parts
+					parts := planGemm(&s.Tile, gemmShape{transA: true, batch: 1, m: m, n: n, k: 4 * gemmPart, lda: m, ldb: n}).parts
 					if first == 0 {
 						first = parts
 					} else if parts != first {

@@ -57,6 +57,9 @@ type Ops struct {
 	// MatMul sets c = a·b (+ c if accumulate) for matrices in which one of the
 	// two strides is 1; the columns of c have stride 1.
 	MatMul func(c, a, b *Tensor, accumulate bool)
+	// MatMulBF16 is MatMul of bfloat16 matrices with sums in float32, the dtype of c and
+	// of the table.
+	MatMulBF16 func(c, a, b *Tensor, accumulate bool)
 
 	// Row ops see x as [n, d], d its last axis; r, mean, loss, lse, gy of a loss
 	// hold n elements.

@@ -22,6 +22,7 @@ func newCPU() *Device {
 	fillIndex[int64, int64](d.tables[Int64])
 	fillIndex[uint8, int64](d.tables[Uint8])
 	host[float32]{kernels.F32}.fill(d.tables[Float32])
+	d.tables[Float32].MatMulBF16 = matmulBF16
 	host[float64]{kernels.F64}.fill(d.tables[Float64])
 	return d.complete()
 }
@@ -232,14 +233,23 @@ func (t *Tensor) position(i int) int {
 }
 
 func (h host[T]) matmul(c, a, b *Tensor, accumulate bool) {
-	m, k, n := a.dims[0], a.dims[1], b.dims[1]
 	ta, lda := matrixOrder(a)
 	tb, ldb := matrixOrder(b)
-	ldc := c.steps[0]
-	if m == 1 {
-		ldc = n // the stride of a single row may be anything
+	kernels.Gemm(h.set(), ta, tb, a.dims[0], b.dims[1], a.dims[1], raw[T](a), lda, raw[T](b), ldb, raw[T](c), rowStride(c), accumulate)
+}
+
+func matmulBF16(c, a, b *Tensor, accumulate bool) {
+	ta, lda := matrixOrder(a)
+	tb, ldb := matrixOrder(b)
+	kernels.GemmBF16(kernels.F32(), ta, tb, a.dims[0], b.dims[1], a.dims[1], raw[BF16](a), lda, raw[BF16](b), ldb, raw[float32](c), rowStride(c), accumulate)
+}
+
+// rowStride is that of a result; that of a single row may be anything.
+func rowStride(c *Tensor) int {
+	if c.dims[0] == 1 {
+		return c.dims[1]
 	}
-	kernels.Gemm(h.set(), ta, tb, m, n, k, raw[T](a), lda, raw[T](b), ldb, raw[T](c), ldc, accumulate)
+	return c.steps[0]
 }
 
 // matrixOrder tells whether a matrix is stored transposed, and its row stride

@@ -19,8 +19,7 @@ func copyCPU(dst, src *Tensor) {
 		copyStrided(dst, src)
 		return
 	}
-	if kernel := halfKernel(dst.dtype, src.dtype); kernel != nil && run > 1 {
-		copyHalves(dst, src, run, kernel)
+	if run > 1 && copyHalves(dst, src, run) {
 		return
 	}
 	kernels.RowsOf(n/run, run, copyRuns{dst, src, run})
@@ -48,36 +47,46 @@ func (c *copyRuns) Run(lo, hi int) {
 	}
 }
 
-// halfKernel returns the kernel that converts n elements between float32 and a
-// 16-bit float; nil for other dtypes.
-func halfKernel(dst, src DType) func(dst *Tensor, p int, src *Tensor, q, n int) {
-	switch [2]DType{dst, src} {
+// copyHalves converts runs between float32 and a 16-bit float by a kernel; it
+// reports whether there is one for the two dtypes.
+func copyHalves(dst, src *Tensor, run int) bool {
+	switch s := kernels.F32(); [2]DType{dst.dtype, src.dtype} {
 	case [2]DType{Float32, BFloat16}:
-		return onRuns(kernels.F32().FromBF16)
+		convertHalves(dst, src, run, s.FromBF16)
 	case [2]DType{BFloat16, Float32}:
-		return onRuns(kernels.F32().ToBF16)
+		convertHalves(dst, src, run, s.ToBF16)
 	case [2]DType{Float32, Float16}:
-		return onRuns(kernels.F32().FromF16)
+		convertHalves(dst, src, run, s.FromF16)
 	case [2]DType{Float16, Float32}:
-		return onRuns(kernels.F32().ToF16)
+		convertHalves(dst, src, run, s.ToF16)
+	default:
+		return false
 	}
-	return nil
+	return true
 }
 
-func onRuns[D, S Elem](kernel func(y []D, x []S)) func(dst *Tensor, p int, src *Tensor, q, n int) {
-	return func(dst *Tensor, p int, src *Tensor, q, n int) { kernel(raw[D](dst)[p:p+n], raw[S](src)[q:q+n]) }
+// halfPiece is what a kernel is given at once: a run may be the whole tensor.
+const halfPiece = 1 << 14
+
+func convertHalves[D, S Elem](dst, src *Tensor, run int, kernel func(y []D, x []S)) {
+	pieces := (run + halfPiece - 1) / halfPiece
+	kernels.RowsOf(dst.Len()/run*pieces, min(run, halfPiece), halfRuns[D, S]{kernel, dst, src, run, pieces})
 }
 
-// copyHalves runs a kernel on runs, cut into pieces: a run may be the whole tensor.
-func copyHalves(dst, src *Tensor, run int, kernel func(dst *Tensor, p int, src *Tensor, q, n int)) {
-	const most = 1 << 14
-	pieces := (run + most - 1) / most
-	kernels.Rows(dst.Len()/run*pieces, min(run, most), func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			first, at := i/pieces*run, i%pieces*most
-			kernel(dst, dst.position(first)+at, src, src.position(first)+at, min(run-at, most))
-		}
-	})
+// halfRuns converts pieces of runs.
+type halfRuns[D, S Elem] struct {
+	kernel      func(y []D, x []S)
+	dst, src    *Tensor
+	run, pieces int
+}
+
+func (c *halfRuns[D, S]) Run(lo, hi int) {
+	y, x := raw[D](c.dst), raw[S](c.src)
+	for i := lo; i < hi; i++ {
+		first, at := i/c.pieces*c.run, i%c.pieces*halfPiece
+		p, q, n := c.dst.position(first)+at, c.src.position(first)+at, min(c.run-at, halfPiece)
+		c.kernel(y[p:p+n], x[q:q+n])
+	}
 }
 
 // copyStrided copies element by element along the last axis.

@@ -3,7 +3,8 @@ package tensor
 import "fmt"
 
 // MatMul returns a·b for matrices [m, k]·[k, n], or for stacks of them whose
-// leading axes broadcast. Transposed views cost nothing.
+// leading axes broadcast. Transposed views cost nothing. The product of BFloat16 is
+// Float32.
 func MatMul(a, b *Tensor) *Tensor {
 	dev := same("matmul", a, b)
 	sameType("matmul", a, b)
@@ -13,7 +14,7 @@ func MatMul(a, b *Tensor) *Tensor {
 		shapeFail("matmul", fmt.Sprintf("inner sizes %d and %d differ", k, b.Dim(-2)), a, b)
 	}
 	if a.rank == 2 && b.rank == 2 {
-		c := New(dev, a.dtype, m, n)
+		c := New(dev, productType(a), m, n)
 		matmulInto(c, a, b, false)
 		return c
 	}
@@ -21,7 +22,7 @@ func MatMul(a, b *Tensor) *Tensor {
 	var buf [maxRank]int
 	batch := broadcast("matmul", &ha, &hb, &buf)
 	shape := make([]int, 0, maxRank)
-	c := New(dev, a.dtype, append(append(shape, batch...), m, n)...)
+	c := New(dev, productType(a), append(append(shape, batch...), m, n)...)
 	ae := a.Expand(append(append(shape, batch...), m, k)...)
 	be := b.Expand(append(append(shape, batch...), k, n)...)
 	defer ae.Recycle()
@@ -36,10 +37,19 @@ func MatMul(a, b *Tensor) *Tensor {
 	return c
 }
 
-// MatMulAdd sets c += a·b for matrices; c has unit column stride.
+// productType is the dtype of a product with a.
+func productType(a *Tensor) DType {
+	if a.dtype == BFloat16 {
+		return Float32
+	}
+	return a.dtype
+}
+
+// MatMulAdd sets c += a·b for matrices; c has unit column stride and the dtype of MatMul.
 func MatMulAdd(c, a, b *Tensor) {
 	same("matmul", c, a, b)
-	sameType("matmul", c, a, b)
+	sameType("matmul", a, b)
+	require(c.dtype == productType(a), "matmul", fmt.Sprintf("the target holds %s, the product %s", c.dtype, productType(a)), a, b, c)
 	require(a.rank == 2 && b.rank == 2 && c.rank == 2 && a.dims[1] == b.dims[0] && c.dims[0] == a.dims[0] && c.dims[1] == b.dims[1],
 		"matmul", "sizes do not fit", a, b, c)
 	require((c.steps[1] == 1 || c.dims[1] == 1) && (c.steps[0] >= c.dims[1] || c.dims[0] == 1), "matmul", "the target has strided columns or repeated rows", c)
@@ -51,7 +61,11 @@ func matmulInto(c, a, b *Tensor, accumulate bool) {
 		return
 	}
 	a, b = unitStride(a), unitStride(b)
-	c.store.dev.ops(c.dtype).MatMul(c, a, b, accumulate)
+	if ops := c.store.dev.ops(c.dtype); a.dtype == BFloat16 {
+		ops.MatMulBF16(c, a, b, accumulate)
+	} else {
+		ops.MatMul(c, a, b, accumulate)
+	}
 	a.Recycle()
 	b.Recycle()
 }

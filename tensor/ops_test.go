@@ -254,6 +254,12 @@ type valErr struct{ v, e float64 }
 
 var step = kernels.AdamWStep[float64]{Clip: .5, Beta1: .875, Beta2: .984375, Keep: 1 - 0x1p-10, Rate: 0x1p-9, RSqrtC2: 1.25, Eps: 0x1p-20}
 
+var matmulOperands = [][]operand{
+	{value(1, 1), value(1, 1)}, {value(5, 7), value(7, 3)}, {value(0, 3), value(3, 4)}, {value(3, 0), value(0, 4)},
+	{value(33, 300), value(300, 65)}, {value(3, 1, 4, 5), value(2, 5, 6)}, {value(2, 4, 5), value(5, 6)},
+	{value(1, 9), value(9, 1)}, {value(9, 1), value(1, 9)}, {value(0, 2, 3), value(3, 4)}, {value(2, 3, 0), value(0, 5)},
+}
+
 var primitives = []primitive{
 	elementwise("Copy", -4, 4, func(x *Tensor) *Tensor {
 		y := New(x.Device(), x.DType(), x.Shape()...)
@@ -317,11 +323,20 @@ var primitives = []primitive{
 		return []result{y}
 	}, nil},
 
-	{"MatMul", [][]operand{
-		{value(1, 1), value(1, 1)}, {value(5, 7), value(7, 3)}, {value(0, 3), value(3, 4)}, {value(3, 0), value(0, 4)},
-		{value(33, 300), value(300, 65)}, {value(3, 1, 4, 5), value(2, 5, 6)}, {value(2, 4, 5), value(5, 6)},
-		{value(1, 9), value(9, 1)}, {value(9, 1), value(1, 9)}, {value(0, 2, 3), value(3, 4)}, {value(2, 3, 0), value(0, 5)},
-	}, pair(MatMul), matmulModel, nil},
+	{"MatMul", matmulOperands, pair(MatMul), matmulModel, nil},
+	{"MatMulBF16", matmulOperands, pair(func(a, b *Tensor) *Tensor {
+		a, b = Cast(a, BFloat16), Cast(b, BFloat16)
+		defer a.Release()
+		defer b.Release()
+		return MatMul(a, b)
+	}), func(in []array) []result {
+		for _, x := range in {
+			for i, v := range x.v {
+				x.v[i] = float64(ToBF16(float32(v)).Float32())
+			}
+		}
+		return matmulModel(in)
+	}, nil},
 
 	{"Softmax", rowCases(1), func(in []*Tensor) []*Tensor { return []*Tensor{Softmax(in[0])} }, func(in []array) []result {
 		y := newResult(in[0].shape...)
@@ -529,7 +544,7 @@ func TestPrimitives(t *testing.T) {
 			for _, dt := range append([]DType{Float32, Float64}, p.also...) {
 				name := fmt.Sprintf("%s/%s/%s", dev.Name, p.name, dt)
 				if !dev.Supports(p.name, dt) {
-					if dev == CPU {
+					if dev == CPU && (p.name != "MatMulBF16" || dt != Float64) { // whose sums are float32
 						t.Errorf("%s: the CPU lacks it", name)
 					} else {
 						t.Logf("%s: not run, the device lacks it", name)

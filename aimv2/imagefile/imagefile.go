@@ -31,10 +31,10 @@ import (
 // Extensions are the file name endings of the formats read here, in lower case.
 var Extensions = []string{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
 
-// MaxPixels is the largest picture that is decoded: 100 megapixels, 400 MB in
-// memory, or 800 MB with 16-bit channels. A file of a few kilobytes can claim far
-// more.
-const MaxPixels = 100_000_000
+// MaxPixels is the largest picture that is decoded, the size at which Pillow warns
+// of a decompression bomb: 358 MB in memory, or twice that with 16-bit channels. A
+// file of a few kilobytes can claim far more.
+const MaxPixels = (1 << 30) / 4 / 3
 
 // MaxBytes is the largest file that is decoded, 1 GiB: a device or a pipe may
 // have no end.
@@ -105,7 +105,8 @@ func ReadConfig(path string) (Config, error) {
 }
 
 // Decode decodes a whole picture file and turns it upright. Alpha and depth
-// stay as in the file. Of an animation it gives the first frame, on the whole
+// stay as in the file. Colours are those that libjpeg and libwebp give, but for a
+// step or two where Go's JPEG decoder rounds otherwise. Of an animation it gives the first frame, on the whole
 // canvas.
 //
 // Errors: an unknown format, a picture of more than MaxPixels, damaged data.
@@ -125,8 +126,13 @@ func Decode(data []byte) (img image.Image, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("imagefile: damaged %s picture: %w", config.Format, cut(err))
 	}
-	if config.Format == "gif" {
+	switch config.Format {
+	case "gif":
 		img = onCanvas(img, config.Width, config.Height)
+	case "jpeg":
+		img = smoothChroma(img)
+	case "webp":
+		img = fromVP8(img)
 	}
 	return upright(img, orientation(data, config.Format)), nil
 }

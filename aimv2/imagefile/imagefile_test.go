@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -198,6 +199,8 @@ func TestFormats(t *testing.T) {
 		{"bmp", b.Bytes(), rgba, 0},
 		{"tiff", tf.Bytes(), rgba, 0},
 		{"webp", read(t, "gopher-doc.4bpp.lossless.webp"), decode(t, read(t, "gopher-doc.4bpp.png")), 0},
+		{"lossy webp", read(t, "lossy.webp"), decode(t, read(t, "lossy.webp.png")), 0},
+		{"lossy webp with alpha", read(t, "lossy-alpha.webp"), decode(t, read(t, "lossy-alpha.webp.png")), 0},
 		{"CMYK jpeg", read(t, "video-001.cmyk.jpeg"), decode(t, read(t, "video-001.cmyk.png")), lossy},
 		{"interlaced gif", read(t, "video-001.interlaced.gif"), decode(t, read(t, "video-001.gif")), 0},
 	} {
@@ -266,7 +269,9 @@ func TestErrors(t *testing.T) {
 		{"half.png", read(t, "basn6a16.png")[:2000], "damaged png"},
 		{"half.gif", read(t, "video-001.gif")[:5000], "damaged gif"},
 		{"half.webp", read(t, "gopher-doc.4bpp.lossless.webp")[:1000], "damaged webp"},
-		{"bomb.png", bomb(50_000, 50_000), "more than 100000000 pixels"},
+		{"bomb.png", bomb(50_000, 50_000), "more than 89478485 pixels"},
+		{"100 megapixels.png", bomb(10_000, 10_000), "picture of 10000x10000 has more than 89478485 pixels"},
+		{"2^31 rows.png", bomb(1, 1<<31-1), "has more than 89478485 pixels"},
 	} {
 		path := filepath.Join(t.TempDir(), c.name)
 		if err := os.WriteFile(path, c.data, 0o644); err != nil {
@@ -283,6 +288,51 @@ func TestErrors(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "missing.png")); err == nil || !strings.Contains(err.Error(), "missing.png") {
 		t.Errorf("missing file gave %v", err)
+	}
+}
+
+// A header alone must not take memory for the pixels that it claims.
+func TestBombTakesNoMemory(t *testing.T) {
+	for _, size := range [][2]uint32{{10_000, 10_000}, {1<<31 - 1, 1<<31 - 1}} {
+		data := bomb(size[0], size[1])
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Decode(data)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; err == nil || n > 1<<20 {
+			t.Errorf("%v: error %v, %d bytes", size, err, n)
+		}
+	}
+}
+
+// One colour stays one colour, and a step of brightness between two samples of
+// colour becomes libjpeg's 3:1 mixtures.
+func TestSmoothChroma(t *testing.T) {
+	for _, ratio := range []image.YCbCrSubsampleRatio{image.YCbCrSubsampleRatio420, image.YCbCrSubsampleRatio422, image.YCbCrSubsampleRatio440} {
+		for _, size := range [][2]int{{1, 1}, {4, 3}, {5, 5}, {8, 1}, {1, 8}, {17, 6}} {
+			img := image.NewYCbCr(image.Rect(0, 0, size[0], size[1]), ratio)
+			for i := range img.Cb {
+				img.Cb[i], img.Cr[i] = 77, 201
+			}
+			smooth := smoothChroma(img).(*image.YCbCr)
+			for y := range size[1] {
+				for x := range size[0] {
+					if at := smooth.COffset(x, y); smooth.Cb[at] != 77 || smooth.Cr[at] != 201 {
+						t.Fatalf("%v %v: (%d,%d) is %d, %d", ratio, size, x, y, smooth.Cb[at], smooth.Cr[at])
+					}
+				}
+			}
+		}
+	}
+	img := image.NewYCbCr(image.Rect(0, 0, 7, 2), image.YCbCrSubsampleRatio422)
+	copy(img.Cb, []uint8{0, 100, 200, 200, 0, 100, 200, 200})
+	if got, want := smoothChroma(img).(*image.YCbCr).Cb[:7], []uint8{0, 25, 75, 125, 175, 200, 200}; !bytes.Equal(got, want) {
+		t.Errorf("0 100 200 200 becomes %v, want %v", got, want)
+	}
+	column := image.NewYCbCr(image.Rect(0, 0, 1, 4), image.YCbCrSubsampleRatio440)
+	copy(column.Cb, []uint8{0, 100})
+	if got, want := smoothChroma(column).(*image.YCbCr).Cb, []uint8{0, 25, 75, 100}; !bytes.Equal(got, want) {
+		t.Errorf("0 100 below each other becomes %v, want %v", got, want)
 	}
 }
 

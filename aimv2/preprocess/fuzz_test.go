@@ -296,6 +296,9 @@ func FuzzAugment(f *testing.F) {
 		if !oneColour && scale%2 == 0 {
 			a.Colour, a.Jitter = 0.8, DefaultJitter
 		}
+		if !oneColour && scale%3 == 0 {
+			a.Rand = RandAugment{Layers: 3, Magnitude: 8, Std: 4}
+		}
 		for range 20 {
 			if x, y, cw, ch := a.crop(width, height, r); x < 0 || y < 0 || cw < 1 || ch < 1 || x+cw > width || y+ch > height {
 				t.Fatalf("of %dx%d the part %dx%d at (%d,%d) is kept", width, height, cw, ch, x, y)

@@ -54,15 +54,67 @@ func (n Norm) Apply(dst []float32, src RGB, flip bool) {
 	}
 }
 
-// Eval prepares pictures for evaluation, as CLIPImageProcessor does.
-//
-// The released weights name two rules: their preprocessor_config.json has the
-// shortest side S and CLIP's constants, the README of ml-aim ⌈S/0.875⌉ and
-// ImageNet's.
+// Eval is the rule by which a model takes pictures, as its
+// preprocessor_config.json tells it: resized, cut from the centre, normalised.
+// See HubEval, ReadmeEval and NativeEval for the rules of the released weights.
 type Eval struct {
-	Shortest int // R: the shortest side after resizing; 0 means S. R ≥ S
-	Size     int // S: the output is S x S
-	Norm     Norm
+	Shortest  int  // R: the shortest side after resizing; 0 means S. R ≥ S
+	Size      int  // S: the output is S x S
+	RoundCrop bool // the crop starts at half of the surplus rounded to even, and not down
+	Native    bool // the picture keeps its size, but for what is no whole patch; R and S do not count
+	Patch     int  // side of a patch, where Native
+	Norm      Norm
+}
+
+// HubEval is the rule of the Hub's preprocessor_config.json, by which the released
+// weights give their published features: CLIPImageProcessor with the shortest side
+// S and CLIP's constants.
+func HubEval(size int) Eval { return Eval{Size: size, Norm: CLIP} }
+
+// ReadmeEval is the rule of ml-aim's README: torchvision's Resize to ⌈S/0.875⌉ and
+// CenterCrop, ImageNet's constants.
+func ReadmeEval(size int) Eval {
+	return Eval{Shortest: (8*size + 6) / 7, Size: size, RoundCrop: true, Norm: ImageNet}
+}
+
+// NativeEval is the Hub's rule of the native checkpoint: whole patches of the
+// picture as it is; columns and rows that are left over at the right and below go.
+func NativeEval(patch int) Eval { return Eval{Native: true, Patch: patch, Norm: CLIP} }
+
+// Validate checks the rule.
+//
+// Errors: sizes that are not positive, R < S, a divisor of zero.
+func (e Eval) Validate() error {
+	switch {
+	case e.Native && e.Patch <= 0:
+		return fmt.Errorf("preprocess: native pictures in patches of %d", e.Patch)
+	case !e.Native && e.Size <= 0:
+		return fmt.Errorf("preprocess: pictures of %dx%d", e.Size, e.Size)
+	case !e.Native && e.Shortest != 0 && e.Shortest < e.Size:
+		return fmt.Errorf("preprocess: a crop of %d from pictures whose shortest side is %d", e.Size, e.Shortest)
+	}
+	for c, std := range e.Norm.Std {
+		if !(std > 0) || math.IsInf(float64(std), 0) {
+			return fmt.Errorf("preprocess: standard deviation %g of channel %d", std, c)
+		}
+		if mean := float64(e.Norm.Mean[c]); math.IsNaN(mean) || math.IsInf(mean, 0) {
+			return fmt.Errorf("preprocess: mean %g of channel %d", mean, c)
+		}
+	}
+	return nil
+}
+
+// OutputSize returns the size that Apply gives a picture.
+//
+// Errors: where Native, a picture that is smaller than a patch.
+func (e Eval) OutputSize(width, height int) (outWidth, outHeight int, err error) {
+	if !e.Native {
+		return e.Size, e.Size, nil
+	}
+	if width < e.Patch || height < e.Patch {
+		return 0, 0, fmt.Errorf("preprocess: a picture of %dx%d is smaller than a patch of %d", width, height, e.Patch)
+	}
+	return width - width%e.Patch, height - height%e.Patch, nil
 }
 
 // longest bounds how many times its short side a picture is long. A file of some
@@ -71,11 +123,21 @@ const longest = 256
 
 // Apply scales src so that its shortest side is R, cuts S x S from the centre
 // and normalises. The longer side becomes ⌊R·long/short⌋; the crop starts at
-// half of the surplus, rounded down. Of a picture more than 256 times as long as
-// short only the middle is scaled: the crop then may begin a part of a pixel off.
+// half of the surplus. Of a picture more than 256 times as long as short only the
+// middle is scaled: the crop then may begin a part of a pixel off. Where Native,
+// only whole patches are normalised.
 //
-// Shapes: dst [3, S, S].
+// Shapes: dst [3, H, W] of OutputSize.
+// Panics: if OutputSize gives an error.
 func (e Eval) Apply(dst []float32, src RGB, s *Scratch) {
+	if e.Native {
+		width, height, err := e.OutputSize(src.Width, src.Height)
+		if err != nil {
+			panic(err)
+		}
+		e.Norm.Apply(dst, src.Crop(0, 0, width, height), false)
+		return
+	}
 	width, height := min(src.Width, longest*src.Height), min(src.Height, longest*src.Width)
 	src = src.Crop((src.Width-width)/2, (src.Height-height)/2, width, height)
 	shortest := e.Shortest
@@ -90,18 +152,27 @@ func (e Eval) Apply(dst []float32, src RGB, s *Scratch) {
 	}
 	s.resized.Reset(width, height)
 	s.Resize(&s.resized, src, Box{0, 0, float32(src.Width), float32(src.Height)})
-	e.Norm.Apply(dst, s.resized.Crop((width-e.Size)/2, (height-e.Size)/2, e.Size, e.Size), false)
+	e.Norm.Apply(dst, s.resized.Crop(e.start(width), e.start(height), e.Size, e.Size), false)
 }
 
-// Augment prepares pictures for training: torchvision's RandomResizedCrop,
-// RandomHorizontalFlip and ColorJitter.
+// start returns where the crop of one axis begins.
+func (e Eval) start(length int) int {
+	if e.RoundCrop {
+		return int(math.RoundToEven(float64(length-e.Size) / 2))
+	}
+	return (length - e.Size) / 2
+}
+
+// Augment prepares pictures for training: torchvision's RandomResizedCrop and
+// RandomHorizontalFlip, RandAugment and ColorJitter.
 type Augment struct {
 	Size   int        // S: the output is S x S
 	Scale  [2]float64 // least and greatest part of the area that the crop keeps
 	Ratio  [2]float64 // least and greatest width/height of the crop
 	Flip   float64    // probability of a mirror image
-	Colour float64    // probability of other colours
-	Jitter Jitter     // how far they may change
+	Rand   RandAugment
+	Colour float64 // probability of other colours
+	Jitter Jitter  // how far they may change
 	Norm   Norm
 }
 
@@ -125,6 +196,7 @@ func (a Augment) Apply(dst []float32, src RGB, caption string, r *rand.Rand, s *
 	s.out.Reset(a.Size, a.Size)
 	// Cropped before it is resized: pixels outside must not shine in.
 	s.Resize(&s.out, src.Crop(x, y, width, height), Box{0, 0, float32(width), float32(height)})
+	a.Rand.Apply(&s.out, r, s)
 	if a.Colour > 0 && r.Float64() < a.Colour {
 		a.Jitter.Apply(s.out, r)
 	}

@@ -10,9 +10,11 @@ type Box struct{ X0, Y0, X1, Y1 float32 }
 // value is ready. One goroutine may use it at a time.
 type Scratch struct {
 	columns, rows taps
-	between       RGB // after the horizontal pass
-	resized       RGB // Eval: before the centre crop
-	out           RGB // Eval, Augment: before normalisation
+	between       RGB       // after the horizontal pass
+	resized       RGB       // Eval: before the centre crop
+	out           RGB       // Eval, Augment, Buckets: before normalisation
+	before        RGB       // RandAugment: what an operation reads while it writes
+	normal        []float32 // Buckets: before it is laid out
 }
 
 // Resize sets dst, whose size is given, to the part box of src, by bicubic

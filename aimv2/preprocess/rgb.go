@@ -2,8 +2,10 @@
 //
 //	ToRGB                     composite over a background, to 8-bit RGB
 //	Scratch.Resize            Pillow's antialiased bicubic
-//	Eval                      shortest side to S, centre crop S, normalise
+//	Eval                      shortest side to S, centre crop S, normalise; or native size
+//	Buckets                   batches of native size, of one area each
 //	Augment                   random crop, flip and colours to S, normalise
+//	RandAugment               a few of fifteen changes, drawn, as for probes
 //	Pad                       a border of one colour
 //	Norm                      8-bit RGB to float32 [3, S, S]
 //

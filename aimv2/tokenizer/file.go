@@ -4,15 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-
-	"fuerte/nn/atomicfile"
 )
 
-// file is the part of Hugging Face's tokenizer.json that CLIP's uses.
-type file struct {
+// file is Hugging Face's tokenizer.json; M is the part that differs between
+// algorithms.
+type file[M any] struct {
 	Version       string         `json:"version"`
 	Truncation    any            `json:"truncation"`
 	Padding       any            `json:"padding"`
@@ -21,7 +19,15 @@ type file struct {
 	PreTokenizer  *component     `json:"pre_tokenizer"`
 	PostProcessor map[string]any `json:"post_processor"`
 	Decoder       map[string]any `json:"decoder"`
-	Model         model          `json:"model"`
+	Model         M              `json:"model"`
+}
+
+// write writes the file, indented.
+func (f *file[M]) write(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false) // </w> stays readable
+	e.SetIndent("", " ")
+	return e.Encode(f)
 }
 
 type addedToken struct {
@@ -40,18 +46,25 @@ type component struct {
 	Normalizers    []component `json:"normalizers,omitempty"`
 	PreTokenizers  []component `json:"pretokenizers,omitempty"`
 	Pattern        *pattern    `json:"pattern,omitempty"`
-	Content        string      `json:"content,omitempty"`
+	Content        *string     `json:"content,omitempty"`
 	Behavior       string      `json:"behavior,omitempty"`
 	Invert         *bool       `json:"invert,omitempty"`
+	UseRegex       *bool       `json:"use_regex,omitempty"`
 	AddPrefixSpace *bool       `json:"add_prefix_space,omitempty"`
 	TrimOffsets    *bool       `json:"trim_offsets,omitempty"`
+	StripLeft      *bool       `json:"strip_left,omitempty"`
+	StripRight     *bool       `json:"strip_right,omitempty"`
+	Charsmap       []byte      `json:"precompiled_charsmap,omitempty"`
+	Replacement    string      `json:"replacement,omitempty"`
+	PrependScheme  string      `json:"prepend_scheme,omitempty"`
 }
 
 type pattern struct {
 	Regex string `json:"Regex"`
 }
 
-type model struct {
+// bpeModel is the model of CLIP's file.
+type bpeModel struct {
 	Type                    string         `json:"type"`
 	Dropout                 *float64       `json:"dropout"`
 	UnkToken                string         `json:"unk_token"`
@@ -92,39 +105,48 @@ func (m *mergeLines) UnmarshalJSON(data []byte) error {
 
 // The normalizer and pre-tokenizer of CLIP, which this package implements.
 var (
-	yes, no = true, false
+	yes, no           = true, false
+	nothing, oneBlank = "", " "
 
 	clipNormalizer = component{Type: "Sequence", Normalizers: []component{
 		{Type: "NFC"},
-		{Type: "Replace", Pattern: &pattern{`\s+`}, Content: " "},
+		{Type: "Replace", Pattern: &pattern{`\s+`}, Content: &oneBlank},
 		{Type: "Lowercase"},
-	}}
-	clipPreTokenizer = component{Type: "Sequence", PreTokenizers: []component{
-		{Type: "Split", Pattern: &pattern{wordPattern}, Behavior: "Removed", Invert: &yes},
-		{Type: "ByteLevel", AddPrefixSpace: &no, TrimOffsets: &yes},
 	}}
 )
 
-// Write writes the tokenizer as a tokenizer.json, which Hugging Face's
-// libraries read. The same tokenizer gives the same bytes.
-func (t *Tokenizer) Write(w io.Writer) error {
-	f := file{
+// clipPreTokenizer splits by wordPattern or splitPattern.
+func clipPreTokenizer(words string) *component {
+	return &component{Type: "Sequence", PreTokenizers: []component{
+		{Type: "Split", Pattern: &pattern{words}, Behavior: "Removed", Invert: &yes},
+		{Type: "ByteLevel", AddPrefixSpace: &no, TrimOffsets: &yes},
+	}}
+}
+
+func (m *byteBPE) write(w io.Writer) error {
+	t := m.t
+	pattern := wordPattern
+	if m.splitSpecial {
+		pattern = splitPattern
+	}
+	f := file[bpeModel]{
 		Version:      "1.0",
 		Normalizer:   &clipNormalizer,
-		PreTokenizer: &clipPreTokenizer,
+		PreTokenizer: clipPreTokenizer(pattern),
 		Decoder:      map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true},
-		Model: model{
+		Model: bpeModel{
 			Type:            "BPE",
 			UnkToken:        EndToken,
 			EndOfWordSuffix: wordEnd,
 			Vocab:           make(map[string]int, len(t.tokens)),
-			Merges:          t.mergeLines(),
+			Merges:          m.mergeLines(),
 		},
 	}
 	for id, token := range t.tokens {
 		f.Model.Vocab[token] = id
 		if t.special[int32(id)] {
-			f.AddedTokens = append(f.AddedTokens, addedToken{ID: id, Content: token, Special: true})
+			later := slices.Contains(m.addedLater, normalize(token))
+			f.AddedTokens = append(f.AddedTokens, addedToken{ID: id, Content: token, Normalized: later, Special: true})
 		}
 	}
 	if bos, ok := t.BOS(); ok {
@@ -133,56 +155,30 @@ func (t *Tokenizer) Write(w io.Writer) error {
 			"cls": []any{StartToken, bos}, "sep": []any{EndToken, t.EOS()},
 		}
 	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false) // </w> stays readable
-	e.SetIndent("", " ")
-	return e.Encode(f)
+	return f.write(w)
 }
 
 // mergeLines returns the merges by rank.
-func (t *Tokenizer) mergeLines() mergeLines {
-	pairs := make([]pair, 0, len(t.merges))
-	for p := range t.merges {
+func (m *byteBPE) mergeLines() mergeLines {
+	pairs := make([]pair, 0, len(m.merges))
+	for p := range m.merges {
 		pairs = append(pairs, p)
 	}
-	slices.SortFunc(pairs, func(a, b pair) int { return int(t.merges[a].rank - t.merges[b].rank) })
+	slices.SortFunc(pairs, func(a, b pair) int { return int(m.merges[a].rank - m.merges[b].rank) })
 	lines := make(mergeLines, len(pairs))
 	for i, p := range pairs {
-		lines[i] = [2]string{t.tokens[p.left], t.tokens[p.right]}
+		lines[i] = [2]string{m.t.tokens[p.left], m.t.tokens[p.right]}
 	}
 	return lines
 }
 
-// Save writes the tokenizer to a tokenizer.json, whole or not at all.
-func (t *Tokenizer) Save(path string) error {
-	if err := atomicfile.WriteFileAtomic(path, t.Write); err != nil {
-		return fmt.Errorf("tokenizer: %s: %w", path, err)
-	}
-	return nil
-}
-
-// Load reads a tokenizer.json of CLIP's shape: one that Save wrote, or CLIP's.
-//
-// Errors: name the file and what in it is missing or of another shape.
-func Load(path string) (*Tokenizer, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	t, err := Parse(data)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %s: %w", path, err)
-	}
-	return t, nil
-}
-
-// Parse reads the text of a tokenizer.json; see Load.
-func Parse(data []byte) (*Tokenizer, error) {
-	var f file
+// parseBPE reads the tokenizer.json of CLIP's kind.
+func parseBPE(data []byte) (*Tokenizer, error) {
+	var f file[bpeModel]
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("not a tokenizer.json: %w", err)
 	}
-	if err := f.checkShape(); err != nil {
+	if err := checkCLIP(&f); err != nil {
 		return nil, err
 	}
 	var special []string
@@ -193,12 +189,42 @@ func Parse(data []byte) (*Tokenizer, error) {
 		if !a.Special || a.Content == "" {
 			return nil, fmt.Errorf("added token %q is not special; only special ones are known", a.Content)
 		}
+		if a.SingleWord {
+			return nil, fmt.Errorf("added token %q asks to stand alone; CLIP's do not", a.Content)
+		}
 		f.Model.Vocab[a.Content] = a.ID
 		special = append(special, a.Content)
 	}
-	tokens := make([]string, len(f.Model.Vocab))
+	tokens, err := byID(f.Model.Vocab)
+	if err != nil {
+		return nil, err
+	}
+	for _, token := range tokens {
+		if !slices.Contains(special, token) && !inAlphabet(strings.TrimSuffix(token, wordEnd)) {
+			return nil, fmt.Errorf("token %q is not written in the byte alphabet", token)
+		}
+	}
+	t, err := assemble(tokens, f.Model.Merges, special)
+	if err != nil {
+		return nil, err
+	}
+	m := t.model.(*byteBPE)
+	m.splitSpecial = *f.PreTokenizer.PreTokenizers[0].Pattern == pattern{splitPattern}
+	for _, a := range f.AddedTokens {
+		if a.Normalized { // such a one is looked for after the text, and it, are normalised
+			m.added = slices.DeleteFunc(m.added, func(s string) bool { return s == a.Content })
+			m.addedLater = append(m.addedLater, normalize(a.Content))
+		}
+	}
+	longestFirst(m.addedLater)
+	return t, nil
+}
+
+// byID lists the tokens of a vocabulary by their ids, which are 0, 1, 2 …
+func byID(vocab map[string]int) ([]string, error) {
+	tokens := make([]string, len(vocab))
 	taken := make([]bool, len(tokens))
-	for token, id := range f.Model.Vocab {
+	for token, id := range vocab {
 		if id < 0 || id >= len(tokens) {
 			return nil, fmt.Errorf("token %q has id %d, but there are %d tokens", token, id, len(tokens))
 		}
@@ -206,16 +232,13 @@ func Parse(data []byte) (*Tokenizer, error) {
 			return nil, fmt.Errorf("tokens %q and %q share id %d", token, tokens[id], id)
 		}
 		tokens[id], taken[id] = token, true
-		if !slices.Contains(special, token) && !inAlphabet(strings.TrimSuffix(token, wordEnd)) {
-			return nil, fmt.Errorf("token %q is not written in the byte alphabet", token)
-		}
 	}
-	return assemble(tokens, f.Model.Merges, special)
+	return tokens, nil
 }
 
-// checkShape refuses files of another kind of tokenizer: they would load, and
+// checkCLIP refuses files of another kind of tokenizer: they would load, and
 // give wrong ids.
-func (f *file) checkShape() error {
+func checkCLIP(f *file[bpeModel]) error {
 	m := f.Model
 	switch {
 	case m.Type != "BPE":
@@ -228,7 +251,7 @@ func (f *file) checkShape() error {
 		return fmt.Errorf("there is no vocabulary")
 	case !f.Normalizer.equal(&clipNormalizer):
 		return fmt.Errorf("the normalizer is not CLIP's (NFC, white space, lower case)")
-	case !f.PreTokenizer.equal(&clipPreTokenizer):
+	case !f.PreTokenizer.equal(clipPreTokenizer(wordPattern)) && !f.PreTokenizer.equal(clipPreTokenizer(splitPattern)):
 		return fmt.Errorf("the pre-tokenizer is not CLIP's (split %s, byte level)", wordPattern)
 	}
 	return nil
@@ -236,9 +259,11 @@ func (f *file) checkShape() error {
 
 // equal compares what decides the ids: not the offsets, which are not kept here.
 func (c *component) equal(d *component) bool {
-	if c == nil || c.Type != d.Type || c.Content != d.Content || c.Behavior != d.Behavior ||
+	if c == nil || c.Type != d.Type || deref(c.Content) != deref(d.Content) || c.Behavior != d.Behavior ||
 		(c.Pattern == nil) != (d.Pattern == nil) || c.Pattern != nil && *c.Pattern != *d.Pattern ||
-		isTrue(c.Invert) != isTrue(d.Invert) || isTrue(c.AddPrefixSpace) != isTrue(d.AddPrefixSpace) {
+		isTrue(c.Invert) != isTrue(d.Invert) || isTrue(c.AddPrefixSpace) != isTrue(d.AddPrefixSpace) ||
+		isTrue(c.StripLeft) != isTrue(d.StripLeft) || isTrue(c.StripRight) != isTrue(d.StripRight) ||
+		c.UseRegex != nil && !*c.UseRegex { // GPT-2's split, which words does too
 		return false
 	}
 	same := func(a, b component) bool { return a.equal(&b) }
@@ -246,6 +271,13 @@ func (c *component) equal(d *component) bool {
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
 
 func inAlphabet(token string) bool {
 	for _, r := range token {

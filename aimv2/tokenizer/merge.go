@@ -28,10 +28,11 @@ func (c *candidates) Pop() any {
 	return x
 }
 
-// mergeWord merges the symbols of one word until no pair is left to merge, in
-// its place, and returns what remains. A heap over a linked list: O(n log n),
-// where the plain search for the best pair takes n² on a word of 10,000 signs.
-func (t *Tokenizer) mergeWord(symbols []int32) []int32 {
+// mergeSymbols merges the symbols of one word, none negative, until find knows no
+// pair that is left, in their place, and returns what remains. A heap over a
+// linked list: O(n log n), where the plain search for the best pair takes n² on a
+// word of 10,000 signs.
+func mergeSymbols(symbols []int32, find func(left, right int32) (merge, bool)) []int32 {
 	const gone = -1
 	n := len(symbols)
 	next, previous := make([]int, n), make([]int, n)
@@ -44,7 +45,7 @@ func (t *Tokenizer) mergeWord(symbols []int32) []int32 {
 			return
 		}
 		p := pair{symbols[left], symbols[next[left]]}
-		if m, ok := t.merges[p]; ok {
+		if m, ok := find(p.left, p.right); ok {
 			heap.Push(&open, candidate{m, p, left})
 		}
 	}

@@ -136,7 +136,7 @@ func TestInvalidUTF8(t *testing.T) {
 		t.Errorf("invalid bytes give %v, want %v", got, want)
 	}
 	half := tok.Encode("é")[:0]
-	half = append(half, tok.bytes[1][0xc3]) // the first byte of two
+	half = append(half, tok.model.(*byteBPE).bytes[1][0xc3]) // the first byte of two
 	if got := tok.Decode(half); got != "\ufffd" {
 		t.Errorf("half a rune decodes to %q", got)
 	}
@@ -256,7 +256,8 @@ func TestLoadErrors(t *testing.T) {
 		{"cut short", good, good[:len(good)/2], "not a tokenizer.json"},
 		{"empty object", good, "{}", "not BPE"},
 		{"null", good, "null", "not BPE"},
-		{"unigram", `"type": "BPE"`, `"type": "Unigram"`, "not BPE"},
+		{"word pieces", `"type": "BPE"`, `"type": "WordPiece"`, "not BPE"},
+		{"unigram", `"type": "BPE"`, `"type": "Unigram"`, "unigramModel"},
 		{"no word end", `"</w>"`, `""`, "end of a word"},
 		{"cased", `"Lowercase"`, `"Prepend"`, "normalizer"},
 		{"other split", `[\\p{N}]`, `[\\p{N}]+`, "pre-tokenizer"},

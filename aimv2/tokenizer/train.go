@@ -11,6 +11,10 @@ import (
 // their ids, which are the last.
 var trained = []string{StartToken, EndToken, PadToken}
 
+// DefaultVocab is the vocabulary that suits the 1,900 captions of emoji48: 5
+// tokens for a name on average, at most 17.
+const DefaultVocab = 1024
+
 // MinVocab is the least vocabulary: the bytes inside and at the end of a word,
 // and the special tokens.
 const MinVocab = 2*256 + 3
@@ -39,7 +43,7 @@ func Train(texts []string, vocab int) *Tokenizer {
 	if err != nil {
 		panic(err) // the tokens above are complete
 	}
-	c := count(base, texts)
+	c := count(base.model.(*byteBPE), texts)
 	var merges [][2]string
 	for len(tokens)+len(trained) < vocab {
 		best, ok := c.best()
@@ -76,16 +80,16 @@ type countedWord struct {
 	count   int
 }
 
-func count(t *Tokenizer, texts []string) *corpus {
+func count(m *byteBPE, texts []string) *corpus {
 	times := map[string]int{}
 	for _, text := range texts {
-		for word := range words(normalize(text)) {
+		for word := range words(normalize(text), false) {
 			times[word]++
 		}
 	}
 	c := &corpus{pairs: map[pair]int{}, where: map[pair]map[int]bool{}}
 	for _, word := range slices.Sorted(maps.Keys(times)) {
-		c.words = append(c.words, countedWord{t.appendWord(nil, word), times[word]})
+		c.words = append(c.words, countedWord{m.appendWord(nil, word), times[word]})
 		c.add(len(c.words)-1, +1)
 	}
 	return c

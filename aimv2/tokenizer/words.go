@@ -7,14 +7,19 @@ import (
 	"unicode/utf8"
 )
 
-// wordPattern is what words implements, as tokenizer.json spells it.
-const wordPattern = `'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`
+// wordPattern is what words implements, as tokenizer.json spells it; splitPattern
+// that of transformers since version 5, which sees a special token as a word of
+// its own. That matters where only lower case makes one: "<|ENDOFTEXT|>".
+const (
+	wordPattern  = `'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`
+	splitPattern = `<\|startoftext\|>|<\|endoftext\|>|` + wordPattern
+)
 
 var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}
 
-// words splits a text by wordPattern; what does not match, white space, is
-// left out. A scanner, because Go's regexp takes many times as long.
-func words(text string) iter.Seq[string] {
+// words splits a text by wordPattern, or splitPattern; what does not match, white
+// space, is left out. A scanner, because Go's regexp takes many times as long.
+func words(text string, splitSpecial bool) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for text != "" {
 			r, size := utf8.DecodeRuneInString(text)
@@ -23,6 +28,14 @@ func words(text string) iter.Seq[string] {
 			case isSpace(r):
 				text = text[size:]
 				continue
+			case splitSpecial && (strings.HasPrefix(text, StartToken) || strings.HasPrefix(text, EndToken)):
+				// The pre-tokenizer that turns bytes to runes splits once more, as
+				// GPT-2 does: <| startoftext |>.
+				end := strings.Index(text, "|>")
+				if !yield(text[:2]) || !yield(text[2:end]) {
+					return
+				}
+				text, n = text[end:], 2
 			case contraction(text) > 0:
 				n = contraction(text)
 			case unicode.IsLetter(r):

@@ -17,6 +17,7 @@ type emitter struct {
 	constants   map[uint32]op.Mem
 	prefixes    bool // prefixTable exists
 	prefixTable op.Mem
+	pairs       bool // the micro-kernels of GEMM take pairs of BF16
 }
 
 // text starts a leaf function that keeps no pointer.

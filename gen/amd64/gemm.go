@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	op "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -13,6 +14,36 @@ func gemmFamily(e *emitter) {
 	e.gemmTiles(avx512, 14, 2)
 	e.gemmTilePack(avx512, 14, 2)
 	e.gemmTileAside(avx512, 14, 2)
+	e.pairs = true
+	e.gemmTiles(avx512, 14, 2)
+	e.gemmTilePack(avx512, 14, 2)
+	e.gemmTileAside(avx512, 14, 2)
+}
+
+// tileName names a kernel of a tile, of pairs of BF16 or of float32.
+func (e *emitter) tileName(mr, nr int, parts ...string) string {
+	name := fmt.Sprintf("GemmTile%dx%d%s", mr, nr, strings.Join(parts, ""))
+	if e.pairs {
+		name += "BF16"
+	}
+	return name
+}
+
+// tileContract says what else there is to know of a tile.
+func (e *emitter) tileContract() string {
+	if e.pairs {
+		return "Elements of a and b are pairs, see kernels.Set.TileBF16."
+	}
+	return "It works like kernels.refTile, see kernels.Tile."
+}
+
+// multiply adds b·a to sum, or both products of the pairs that they hold.
+func (t *gemmTile) multiply(b, a, sum vec) {
+	if t.pairs {
+		t.dotPairs(b, a, sum)
+	} else {
+		t.VFMADD231PS(b, a, sum)
+	}
 }
 
 // gemmTiles emits the kernels of one tile, cols vectors wide: for whole panels and
@@ -41,16 +72,16 @@ func (e *emitter) gemmTiles(v vectors, mr, cols int) {
 func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 	m := &lanes{emitter: e, vectors: v}
 	nr := cols * v.lanes
-	name, least := fmt.Sprintf("GemmTile%dx%d", mr, nr), nr
+	name, least := e.tileName(mr, nr), nr
 	columns, parameters := fmt.Sprintf("of %d columns", nr), "m, k"
 	if tail {
-		name += "Tail"
+		name = e.tileName(mr, nr, "Tail")
 		least -= v.lanes - 1
 		columns, parameters = fmt.Sprintf("of n columns, %d ≤ n ≤ %d,", least, nr), "m, n, k"
 	}
 	e.text(name+v.suffix, "func("+parameters+" int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)",
 		fmt.Sprintf("%s%s sets the m rows %s of C[i·ldc+j] = Σ_p a[i/%d·strip+i%%%d·row+p·col]·b[p·ldb+j], p < k,", name, v.suffix, columns, mr, mr),
-		"or adds to them if accumulate. It works like kernels.refTile, see kernels.Tile.")
+		"or adds to them if accumulate. "+e.tileContract())
 	t := gemmTile{lanes: m, mr: mr, cols: cols, tail: tail}
 	if tail {
 		n := e.gp("n")
@@ -100,7 +131,7 @@ func (e *emitter) gemmTile(v vectors, mr, cols int, tail bool) {
 // AVX and FMA3, or AVX512F.
 func (e *emitter) gemmTilePack(v vectors, mr, cols int) {
 	nr := cols * v.lanes
-	name := fmt.Sprintf("GemmTile%dx%dPack%s", mr, nr, v.suffix)
+	name := e.tileName(mr, nr, "Pack") + v.suffix
 	e.text(name, "func(k int, a *float32, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool, panel *float32)",
 		fmt.Sprintf("%s sets %d rows of %d columns of C[i·ldc+j] = Σ_p a[i·row+p·col]·b[p·ldb+j], p < k,", name, mr, nr),
 		fmt.Sprintf("or adds to them if accumulate, and panel[p·%d+j] = b[p·ldb+j]. See kernels.Tile.RunPack.", nr))
@@ -136,7 +167,7 @@ func (e *emitter) gemmTileAside(v vectors, mr, cols int) {
 	const unroll = 4
 	nr := cols * v.lanes
 	rows := nr / 4
-	name := fmt.Sprintf("GemmTile%dx%dAside%s", mr, nr, v.suffix)
+	name := e.tileName(mr, nr, "Aside") + v.suffix
 	e.text(name, "func(k int, a *float32, row, col int, b, c *float32, ldc int, accumulate bool, src *float32, ld int, panel *float32)",
 		fmt.Sprintf("%s sets %d rows of %d columns of C[i·ldc+j] = Σ_p a[i·row+p·col]·b[p·%d+j], p < k,", name, mr, nr, nr),
 		fmt.Sprintf("or adds to them if accumulate, and panel[p·%d+i] = src[i·ld+p], i < %d. See kernels.Tile.RunAside.", nr, rows))
@@ -323,7 +354,7 @@ func (t *gemmTile) step(rows int, beside func(i int)) {
 	for i := range rows {
 		t.VBROADCASTSS(t.rowOf(t.a, i), t.a0)
 		for j := range t.cols {
-			t.VFMADD231PS(t.bs[j], t.a0, t.sum[i*t.cols+j])
+			t.multiply(t.bs[j], t.a0, t.sum[i*t.cols+j])
 		}
 		if beside != nil {
 			beside(i)

@@ -12,6 +12,7 @@ func halfFamily(e *emitter) {
 	e.toHalf("ToBF16", (*halves).narrowBF16)
 	e.fromHalf("FromF16", (*halves).widenF16)
 	e.toHalf("ToF16", (*halves).narrowF16)
+	e.zipBF16()
 }
 
 // halves is one step of a conversion: as many elements as a register has lanes,
@@ -51,6 +52,24 @@ func (e *emitter) toHalf(name string, narrow func(h *halves, x vec, base ptr)) {
 		m.sweepHalves(n, 4, func(h *halves) { narrow(h, h.loadFloats(p[1]), p[0]) })
 		m.ret()
 	})
+}
+
+// zipBF16 emits pairs of BF16.
+//
+// Contract: kernels.Set.ZipBF16. Loop: 4 vectors a pass. Needs: AVX512F and AVX512DQ.
+// AVX2 has nothing that would multiply them.
+func (e *emitter) zipBF16() {
+	m := &lanes{emitter: e, vectors: avx512, held: map[uint32]vec{}}
+	m.text("ZipBF16"+m.suffix, "func(y []float32, lo, hi []uint16)",
+		"ZipBF16"+m.suffix+" sets y[i] to the pair of lo[i] and hi[i], the upper half. See kernels.Set.ZipBF16.")
+	p, n := m.bases("y", "lo", "hi"), m.length("y")
+	m.sweepHalves(n, 4, func(h *halves) {
+		lo := h.widenWords(p[1], m.VPMOVZXWD, m.VPMOVZXWD_Z)
+		hi := h.widenWords(p[2], m.VPMOVZXWD, m.VPMOVZXWD_Z)
+		m.VPSLLD(op.Imm(16), hi, hi)
+		h.storeFloats(m.or(lo, hi), p[0])
+	})
+	m.ret()
 }
 
 // Bit patterns as what hold and c take.

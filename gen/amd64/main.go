@@ -108,6 +108,7 @@ func compile(f *ir.File, name string, command []string, dir string) error {
 		if err != nil {
 			return err
 		}
+		text = encodeBF16(text)
 		if err := os.WriteFile(filepath.Join(dir, name+"_amd64"+suffix), text, 0o666); err != nil {
 			return err
 		}

@@ -57,3 +57,33 @@ func GemmTile14x32PackAVX512(k int, a *float32, row int, col int, b *float32, ld
 //
 //go:noescape
 func GemmTile14x32AsideAVX512(k int, a *float32, row int, col int, b *float32, c *float32, ldc int, accumulate bool, src *float32, ld int, panel *float32)
+
+// GemmTile14x32BF16AVX512 sets the m rows of 32 columns of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. Elements of a and b are pairs, see kernels.Set.TileBF16.
+//
+//go:noescape
+func GemmTile14x32BF16AVX512(m int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile14x16TailBF16AVX512 sets the m rows of n columns, 1 ≤ n ≤ 16, of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. Elements of a and b are pairs, see kernels.Set.TileBF16.
+//
+//go:noescape
+func GemmTile14x16TailBF16AVX512(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile14x32TailBF16AVX512 sets the m rows of n columns, 17 ≤ n ≤ 32, of C[i·ldc+j] = Σ_p a[i/14·strip+i%14·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate. Elements of a and b are pairs, see kernels.Set.TileBF16.
+//
+//go:noescape
+func GemmTile14x32TailBF16AVX512(m int, n int, k int, a *float32, strip int, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile14x32PackBF16AVX512 sets 14 rows of 32 columns of C[i·ldc+j] = Σ_p a[i·row+p·col]·b[p·ldb+j], p < k,
+// or adds to them if accumulate, and panel[p·32+j] = b[p·ldb+j]. See kernels.Tile.RunPack.
+//
+//go:noescape
+func GemmTile14x32PackBF16AVX512(k int, a *float32, row int, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool, panel *float32)
+
+// GemmTile14x32AsideBF16AVX512 sets 14 rows of 32 columns of C[i·ldc+j] = Σ_p a[i·row+p·col]·b[p·32+j], p < k,
+// or adds to them if accumulate, and panel[p·32+i] = src[i·ld+p], i < 8. See kernels.Tile.RunAside.
+//
+//go:noescape
+func GemmTile14x32AsideBF16AVX512(k int, a *float32, row int, col int, b *float32, c *float32, ldc int, accumulate bool, src *float32, ld int, panel *float32)

@@ -51,3 +51,8 @@ func ToF16AVX2(y []uint16, x []float32)
 //
 //go:noescape
 func ToF16AVX512(y []uint16, x []float32)
+
+// ZipBF16AVX512 sets y[i] to the pair of lo[i] and hi[i], the upper half. See kernels.Set.ZipBF16.
+//
+//go:noescape
+func ZipBF16AVX512(y []float32, lo []uint16, hi []uint16)

@@ -693,3 +693,74 @@ done4:
 end5:
 	VZEROUPPER
 	RET
+
+// func ZipBF16AVX512(y []float32, lo []uint16, hi []uint16)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·ZipBF16AVX512(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    lo_base+24(FP), DX
+	MOVQ    hi_base+48(FP), BX
+	MOVQ    y_len+8(FP), CX
+	XORQ    SI, SI
+	SUBQ    $0x00000040, CX
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	VPMOVZXWD (DX)(SI*2), Z0
+	VPMOVZXWD (BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VORPS     Z1, Z0, Z0
+	VMOVUPS   Z0, (AX)(SI*4)
+	VPMOVZXWD 32(DX)(SI*2), Z0
+	VPMOVZXWD 32(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VORPS     Z1, Z0, Z0
+	VMOVUPS   Z0, 64(AX)(SI*4)
+	VPMOVZXWD 64(DX)(SI*2), Z0
+	VPMOVZXWD 64(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VORPS     Z1, Z0, Z0
+	VMOVUPS   Z0, 128(AX)(SI*4)
+	VPMOVZXWD 96(DX)(SI*2), Z0
+	VPMOVZXWD 96(BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VORPS     Z1, Z0, Z0
+	VMOVUPS   Z0, 192(AX)(SI*4)
+	ADDQ      $0x00000040, SI
+	SUBQ      $0x00000040, CX
+	JAE       loop1
+
+done2:
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, CX
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VPMOVZXWD (DX)(SI*2), Z0
+	VPMOVZXWD (BX)(SI*2), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VORPS     Z1, Z0, Z0
+	VMOVUPS   Z0, (AX)(SI*4)
+	ADDQ      $0x00000010, SI
+	SUBQ      $0x00000010, CX
+	JAE       loop3
+
+done4:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end5
+	MOVL        $-1, DI
+	SHLL        CL, DI
+	NOTL        DI
+	KMOVW       DI, K1
+	VPMOVZXWD.Z (DX)(SI*2), K1, Z0
+	VPMOVZXWD.Z (BX)(SI*2), K1, Z1
+	VPSLLD      $0x10, Z1, Z1
+	VORPS       Z1, Z0, Z0
+	VMOVUPS     Z0, K1, (AX)(SI*4)
+
+end5:
+	VZEROUPPER
+	RET

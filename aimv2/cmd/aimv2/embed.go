@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"fuerte/aimv2"
+	"fuerte/autograd"
 	"fuerte/nn/atomicfile"
 	"fuerte/nn/npy"
 	"fuerte/nn/safetensors"
@@ -34,7 +35,7 @@ func (c *embedCommand) describe() *cli.Command {
 		Flags: []cli.Flag{
 			modelFlag(&c.model),
 			&cli.StringFlag{Name: "out", Destination: &c.out, Value: "features.safetensors", Usage: "write `FILE`, a .safetensors or .npy file"},
-			&cli.StringFlag{Name: "pool", Destination: &c.pool, Value: "mean", Usage: "`HOW` to pool: mean gives one vector for a picture, none one for each patch"},
+			&cli.StringFlag{Name: "pool", Destination: &c.pool, Value: "mean", Usage: "`HOW` to pool: mean gives one vector for a picture, head that of a LiT model's attention, none one for each patch"},
 		},
 	}
 }
@@ -46,25 +47,44 @@ func (c *embedCommand) check(*cli.Command) error {
 	if ext := filepath.Ext(c.out); ext != ".npy" && ext != ".safetensors" {
 		return fmt.Errorf("-out %s: the name must end in .npy or .safetensors", c.out)
 	}
-	if c.pool != "mean" && c.pool != "none" {
-		return fmt.Errorf("-pool %s: it must be mean or none", c.pool)
+	if !slices.Contains([]string{"mean", "head", "none"}, c.pool) {
+		return fmt.Errorf("-pool %s: it must be mean, head or none", c.pool)
 	}
 	return nil
+}
+
+// pooled returns what is written of the features [1, N, D] of a picture.
+func (c *embedCommand) pooled(v vision, features *tensor.Tensor) *tensor.Tensor {
+	switch c.pool {
+	case "mean":
+		pooled := aimv2.MeanPool(features)
+		defer pooled.Release()
+		return pooled.Index(0, 0)
+	case "head":
+		tape := autograd.NewInferenceTape()
+		defer tape.Reset()
+		return v.Head.Forward(tape.Input(features)).Value.Index(0, 0)
+	}
+	return features.Index(0, 0)
 }
 
 // run writes the features of all readable pictures to one file, whole or not at
 // all, and prints the pictures in their order there.
 func (c *embedCommand) run() error {
-	m, _, err := loadModel(c.model)
+	v, err := loadVision(c.model)
 	if err != nil {
 		return err
+	}
+	if c.pool == "head" && v.Head == nil {
+		return fmt.Errorf("-pool head: the model has no attention head, which LiT checkpoints have")
 	}
 	byName := filepath.Ext(c.out) == ".safetensors"
 	var names []string
 	var tensors []safetensors.Tensor
 	var shape []int // of one picture
+	sizes := ""
 	var all []float32
-	bad := eachPicture(m, c.images, func(file string, features *tensor.Tensor) error {
+	bad := eachPicture(v, c.images, func(file string, features *tensor.Tensor) error {
 		if byName {
 			switch {
 			case slices.Contains(names, file):
@@ -73,16 +93,18 @@ func (c *embedCommand) run() error {
 				return fmt.Errorf("%q cannot be the name of a tensor", file)
 			}
 		}
-		x := features.Index(0, 0)
-		if c.pool == "mean" {
-			x.Release()
-			pooled := aimv2.MeanPool(features)
-			x = pooled.Index(0, 0)
-			pooled.Release()
-		}
+		x := c.pooled(v, features)
+		defer x.Release()
 		data := slices.Clone(tensor.Data[float32](x))
+		if !byName && shape != nil && !slices.Equal(shape, x.Shape()) {
+			return fmt.Errorf("%s has %v features, the pictures before it %v: an array has room for one size, a .safetensors file for all", file, x.Shape(), shape)
+		}
 		shape = slices.Clone(x.Shape())
-		x.Release()
+		if s := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", "×"), "[]"); sizes == "" || sizes == s {
+			sizes = s
+		} else {
+			sizes = "various" // of a native encoder
+		}
 		names = append(names, file)
 		if byName {
 			tensors = append(tensors, safetensors.FromFloat32s(file, "F32", shape, data))
@@ -107,7 +129,6 @@ func (c *embedCommand) run() error {
 	if err != nil {
 		return err
 	}
-	sizes := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", "×"), "[]")
 	fmt.Printf("%s: %d × %s float32\n", c.out, len(names), sizes)
 	for i, name := range names {
 		fmt.Printf("%d\t%s\n", i, name)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -442,6 +441,11 @@ func TestBadInput(t *testing.T) {
 	write(t, filepath.Join(dir, "badstate", "state.safetensors"), []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, '{', '}'})
 	write(t, filepath.Join(dir, "nocaption", "a.png"), whole)
 	write(t, filepath.Join(dir, "file"), nil)
+	write(t, filepath.Join(dir, "bad.jsonl"), []byte("{}\n"))
+	write(t, filepath.Join(dir, "bad.json"), []byte(`[{"data":"data"}]`))
+	shards(t, filepath.Join(dir, "data"), dir)
+	tars := read(t, filepath.Join(dir, "s-0.tar"))
+	write(t, filepath.Join(dir, "cut.tar"), tars[:len(tars)/2])
 	if err := os.Mkdir(filepath.Join(dir, "folder.png"), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -462,11 +466,14 @@ func TestBadInput(t *testing.T) {
 		{"embed -out x.npy text.png", 1, "text.png"},
 		{"embed text.png -out x.npy", 1, "text.png"},
 		{"info none", 1, "none: no such file"},
+		{"plot none", 1, "none/metrics.jsonl"},
 		{"info data", 1, "data holds no model"},
 		{"info huge.safetensors", 1, "huge.safetensors: header of 9223372036854775807 bytes"},
 		{"info text.safetensors", 1, "text.safetensors: truncated"},
 		{"info badconfig", 1, "badconfig/config.json"},
 		{"export data x", 1, "data/config.json"},
+		{"pretrain -tokenizer none", 1, "-tokenizer: tokenizer: stat none: no such file"},
+		{"pretrain -tokenizer badconfig", 1, "badconfig: no tokenizer.json"},
 		{"pretrain -resume none", 1, "none holds no run"},
 		{"pretrain -resume data", 1, "data holds no run"},
 		{"pretrain -resume badstate", 1, "badstate/state.safetensors"},
@@ -475,6 +482,25 @@ func TestBadInput(t *testing.T) {
 		{"pretrain -data nocaption -out x", 1, "a.png: no caption"},
 		{"pretrain -data data -steps 1 -out file", 1, "file"},
 		{"pretrain -data data -peak-lr Inf -out x", 1, "rate"},
+		{"pretrain -data cut.tar -out x", 1, "cut.tar: member \"p2.png\": the shard is cut short"},
+		{"pretrain -data none-{0..3}.tar -out x", 1, "none-0.tar: no such file"},
+		{"pretrain -data bad.jsonl -out x", 1, "bad.jsonl: line 1: "},
+		{"pretrain -data bad.json -out x", 1, "bad.json: entry 1"},
+		{"pretrain -data data=-1 -data data -out x", 1, "weight of -1"},
+		{"pretrain -data emoji48:none -out x", 1, `no split "none"`},
+		{"pretrain -data data -eval-data none -out x", 1, "none: no such file"},
+		{"pretrain -data data -eval-every 5 -out x", 1, "-eval-every needs -eval-data"},
+		{"pretrain -batch 3 -accumulate 2 -out x", 1, "a batch of 3 does not divide into 2"},
+		{"pretrain -objective contrast -out x", 1, `no objective "contrast"`},
+		{"pretrain -attention sparse -out x", 1, `no attention "sparse"`},
+		{"pretrain -pixel-weight 0 -out x", 1, "the pixel loss has weight 0"},
+		{"pretrain -image-size 50 -out x", 1, "50 pixels do not divide"},
+		{"pretrain -init none -out x", 1, "none/config.json"},
+		{"pretrain -init none -preset tiny", 2, "-preset cannot be given with -init"},
+		{"pretrain -accumulate 0", 2, "-accumulate 0"},
+		{"pretrain -eval-every -1", 2, "-eval-every -1"},
+		{"pretrain -image-size 0", 2, "-image-size 0"},
+		{"pretrain -resume x -objective image", 2, "-objective cannot be given with -resume"},
 		{"pretrain -preset gigantic", 2, "gigantic"},
 		{"pretrain -steps 0", 2, "-steps 0"},
 		{"pretrain -steps many", 2, "-steps"},
@@ -495,6 +521,8 @@ func TestBadInput(t *testing.T) {
 		{"export data", 2, "DEST"},
 		{"export data x y", 2, "y"},
 		{"info", 2, "CHECKPOINT"},
+		{"plot", 2, "RUN"},
+		{"plot -loss sum none", 2, "-loss sum"},
 		{"export data x -dtype I8", 2, "-dtype I8"},
 		{"train", 2, "train"},
 		{"", 2, "pretrain"},
@@ -515,7 +543,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "embed x.png -h", "info -h", "export -h"} {
+	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "retrieve -h", "zeroshot x.png -h", "embed x.png -h", "info -h", "export -h", "plot -h"} {
 		r := do(t, t.TempDir(), strings.Fields(args)...)
 		if r.status != 0 || !strings.HasPrefix(r.stdout, "Usage: aimv2") || r.stderr != "" {
 			t.Errorf("aimv2 %s: status %d, %q, %q", args, r.status, r.stdout, r.stderr)
@@ -598,27 +626,23 @@ func TestTuning(t *testing.T) {
 // TestProbe needs the features of 9,829 pictures.
 func TestProbe(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes ten seconds")
+		t.Skip("takes half a minute on one core")
 	}
 	dir := t.TempDir()
-	r := must(t, dir, "probe", "-epochs", "1", "-json", "p.json")
-	for _, want := range []string{"group, 9 classes", "subgroup, 98 classes", "attentive probe", "nearest 24×24 pixels", "most frequent class", "val-style", "test-style", "test-concept", "greedy"} {
+	r := must(t, dir, "probe", "-epochs", "1", "-lr", "1e-5,2e-3", "-json", "p.json")
+	for _, want := range []string{"group, 9 classes", "subgroup, 98 classes", "attentive probe", "linear probe, among 5", "CIDEr-D", "sweep of group", "nearest 24×24 pixels", "most frequent class", "val-style", "test-style", "test-concept", "greedy"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("no %q in %s", want, r.stdout)
 		}
 	}
-	var got struct {
-		Scores map[string]map[string]map[string]float64
-	}
-	if err := json.Unmarshal(read(t, filepath.Join(dir, "p.json")), &got); err != nil {
-		t.Fatal(err)
-	}
+	got := readEvaluation(t, filepath.Join(dir, "p.json"))
 	// The floor that raw pixels set, as it was measured by another program.
 	for column, want := range map[string]float64{"val-style": 0.719, "test-style": 0.715, "test-concept": 0.515} {
-		if share := got.Scores["group"]["nearest 24×24 pixels"][column]; math.Abs(share-want) > 0.015 {
+		if share := got.value(t, "group", "nearest 24×24 pixels", "top-1", column); math.Abs(share-want) > 0.015 {
 			t.Errorf("nearest pixels, group, %s: %.3f, want about %.3f", column, share, want)
 		}
 	}
+	checkSweep(t, got, r.stdout)
 }
 
 // TestRestore restores the targets of the loss themselves, which gives the input.
@@ -654,7 +678,7 @@ func TestOptions(t *testing.T) {
 		"caption a.png - --n 3 -seed 7 -temperature=2 -top-p .5 -model m -- -3",
 	} {
 		got, err := parse(strings.Fields(args))
-		if diff := cmp.Diff(verb(want), got, cmp.AllowUnexported(captionCommand{})); err != nil || diff != "" {
+		if diff := cmp.Diff(verb(want), got, cmp.AllowUnexported(captionCommand{}, evalData{})); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got): %s", args, err, diff)
 		}
 	}
@@ -664,19 +688,6 @@ func TestQuote(t *testing.T) {
 	for in, want := range map[string]string{"runs/tiny": "runs/tiny", "my run": "'my run'", "": "''", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
 		if got := quote(in); got != want {
 			t.Errorf("quote(%q) = %s, want %s", in, got, want)
-		}
-	}
-}
-
-func TestWordF1(t *testing.T) {
-	for _, c := range []struct {
-		got, want string
-		f1        float64
-	}{
-		{"fox", "fox", 1}, {"red fox", "fox", 2.0 / 3}, {"fox fox", "fox", 2.0 / 3}, {"", "fox", 0}, {"", "", 0}, {"cat", "fox", 0}, {"a b", "b a", 1},
-	} {
-		if got := wordF1(c.got, c.want); math.Abs(got-c.f1) > 1e-12 {
-			t.Errorf("wordF1(%q, %q) = %g, want %g", c.got, c.want, got, c.f1)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -16,32 +16,85 @@ import (
 	"fuerte/aimv2"
 	"fuerte/aimv2/dataset"
 	"fuerte/aimv2/dataset/emoji48"
+	"fuerte/aimv2/metric"
 	"fuerte/aimv2/tokenizer"
-	"fuerte/nn/atomicfile"
 	"fuerte/tensor"
 )
 
 type probeCommand struct {
-	model  string
-	epochs int
-	json   string // "": the table alone
+	model       string
+	json        string // "": the table alone
+	published   bool
+	recipe      aimv2.ProbeRecipe
+	neighbours  int
+	temperature float64
 }
 
 func (c *probeCommand) describe() *cli.Command {
+	c.recipe = aimv2.DefaultProbe
 	return &cli.Command{
-		Name:  "probe",
-		Usage: "Measure frozen features and captions on the embedded drawings, beside what raw pixels reach.",
+		Name:        "probe",
+		Usage:       "Measure frozen features and captions on the embedded drawings, beside what raw pixels reach.",
+		Description: "Attentive and linear probes are trained for every -lr and -wd at once; the best on val-style speaks for them.",
 		Flags: []cli.Flag{
 			modelFlag(&c.model),
-			&cli.IntFlag{Name: "epochs", Destination: &c.epochs, Value: 20, Usage: "let the attentive probe pass over the training pictures `N` times"},
-			&cli.StringFlag{Name: "json", Destination: &c.json, Usage: "write the numbers to `FILE`, too"},
+			&cli.BoolFlag{Name: "published", Destination: &c.published, Usage: "train the probes as published (" + publishedProbe() + "), but for what other options say"},
+			&cli.IntFlag{Name: "epochs", Destination: &c.recipe.Epochs, Value: c.recipe.Epochs, Usage: "let the probes pass over the training pictures `N` times"},
+			&cli.IntFlag{Name: "warmup", Destination: &c.recipe.Warmup, Value: c.recipe.Warmup, Usage: "let the learning rate rise over the first `N` of them"},
+			&cli.IntFlag{Name: "batch", Destination: &c.recipe.Batch, Value: c.recipe.Batch, Usage: "train on `N` pictures a step"},
+			&cli.FloatSliceFlag{Name: "lr", Destination: &c.recipe.Peaks, Value: c.recipe.Peaks, Usage: "try the peak learning rates `RATE,…`"},
+			&cli.FloatSliceFlag{Name: "wd", Destination: &c.recipe.Decays, Value: c.recipe.Decays, Usage: "try the weight decays `DECAY,…`, which count times the learning rate"},
+			&cli.BoolFlag{Name: "batch-norm", Destination: &c.recipe.BatchNorm, Value: c.recipe.BatchNorm, Usage: "normalise what the probes see, batch by batch: as a rule; -batch-norm=false does not"},
+			&cli.BoolFlag{Name: "augment", Destination: &c.recipe.Augment, Value: c.recipe.Augment, Usage: "change the training pictures every time, and run the encoder anew"},
+			&cli.IntFlag{Name: "k", Destination: &c.neighbours, Value: 20, Usage: "let the `K` nearest training pictures vote"},
+			&cli.FloatFlag{Name: "temperature", Destination: &c.temperature, Value: 0.07, Usage: "with the weight e^(cosine/`T`)"},
+			seedFlag(&c.recipe.Seed, "probes and intervals"),
+			jsonFlag(&c.json),
 		},
 	}
 }
 
-func (c *probeCommand) check(*cli.Command) error {
-	if c.epochs < 1 {
-		return fmt.Errorf("-epochs %d: at least 1 is needed", c.epochs)
+// publishedProbe describes the published recipe.
+func publishedProbe() string {
+	p := aimv2.PublishedProbe
+	return fmt.Sprintf("%d epochs of batches of %d, %d rates, %d decays, augmentation", p.Epochs, p.Batch, len(p.Peaks), len(p.Decays))
+}
+
+func (c *probeCommand) check(given *cli.Command) error {
+	if c.published {
+		asked := c.recipe
+		c.recipe = aimv2.PublishedProbe
+		for name, take := range map[string]func(){
+			"epochs":     func() { c.recipe.Epochs = asked.Epochs },
+			"warmup":     func() { c.recipe.Warmup = asked.Warmup },
+			"batch":      func() { c.recipe.Batch = asked.Batch },
+			"lr":         func() { c.recipe.Peaks = asked.Peaks },
+			"wd":         func() { c.recipe.Decays = asked.Decays },
+			"batch-norm": func() { c.recipe.BatchNorm = asked.BatchNorm },
+			"augment":    func() { c.recipe.Augment = asked.Augment },
+			"seed":       func() { c.recipe.Seed = asked.Seed },
+		} {
+			if given.IsSet(name) {
+				take()
+			}
+		}
+	}
+	r := c.recipe
+	switch {
+	case r.Epochs < 1:
+		return fmt.Errorf("-epochs %d: at least 1 is needed", r.Epochs)
+	case r.Warmup < 0 || r.Warmup >= r.Epochs:
+		return fmt.Errorf("-warmup %d: it must be less than the %d epochs, and not negative", r.Warmup, r.Epochs)
+	case r.Batch < 2:
+		return fmt.Errorf("-batch %d: at least 2 are needed", r.Batch)
+	case len(r.Peaks) == 0 || slices.ContainsFunc(r.Peaks, func(x float64) bool { return !(x > 0) || math.IsInf(x, 0) }):
+		return fmt.Errorf("-lr %v: the rates must be positive", r.Peaks)
+	case len(r.Decays) == 0 || slices.ContainsFunc(r.Decays, func(x float64) bool { return !(x >= 0) || math.IsInf(x, 0) }):
+		return fmt.Errorf("-wd %v: the decays must not be negative", r.Decays)
+	case c.neighbours < 1:
+		return fmt.Errorf("-k %d: at least 1 is needed", c.neighbours)
+	case !(c.temperature > 0):
+		return errors.New("-temperature must be positive")
 	}
 	return nil
 }
@@ -53,7 +106,8 @@ type column struct {
 }
 
 // columns are the splits of emoji48. Women and men of a trade, and some flags,
-// are near copies between concepts: the last column goes without them.
+// are near copies between concepts: the last column goes without them. The first
+// chooses between the probes of a sweep.
 var columns = []column{
 	{"val-style", "val-style", emoji48.ValStyle, nil},
 	{"test-style", "test-style", emoji48.TestStyle, nil},
@@ -61,20 +115,22 @@ var columns = []column{
 	{"without people, flags", "test-concept without people-body and flags", emoji48.TestConcept, func(r dataset.Record) bool { return r.Group != "people-body" && r.Group != "flags" }},
 }
 
-// score is one row of the table: a share for each column, NaN where the
-// question makes no sense.
+// score is one row of the table: a number for each column, NaN where the
+// question makes no sense. It is printed a hundredfold.
 type score struct {
-	key, task, method string // key: the task in JSON
-	values            []float64
+	key, task      string // the task in JSON, on the table
+	method, metric string
+	unit           string // of what is printed: " %"
+	values         []metric.Estimate
 }
 
-// k of the neighbours and the temperature of their votes are those of Wu et al.
-// 2018, arXiv:1805.01978, with k for a small set.
+// first is the number that a sweep is judged by.
+func (s score) first() float64 { return s.values[0].Value }
+
 const (
-	neighbours  = 20
-	temperature = 0.07
-	pixelSide   = 24
-	beams       = 5
+	pixelSide = 24
+	beams     = 5
+	topFive   = 5
 )
 
 // run measures and prints the table.
@@ -83,20 +139,37 @@ func (c *probeCommand) run() error {
 	if err != nil {
 		return err
 	}
+	settings := struct {
+		Probes      aimv2.ProbeRecipe `json:"probes"`
+		Neighbours  int               `json:"neighbours"`
+		Temperature float64           `json:"temperature"`
+		Beams       int               `json:"beams"`
+	}{c.recipe, c.neighbours, c.temperature, beams}
+	report := newEvaluation("probe", c.model, m.Config, c.recipe.Seed, settings)
 	train, err := newProbeSplit(m, emoji48.Train)
 	if err != nil {
 		return err
 	}
+	report.on("emoji48", train.name, train)
 	tests := map[string]*probeSplit{}
 	for _, name := range []string{emoji48.ValStyle, emoji48.TestStyle, emoji48.TestConcept} {
 		if tests[name], err = newProbeSplit(m, name); err != nil {
 			return err
 		}
+		report.on("emoji48", name, tests[name])
 	}
-	var scores []score
 	fmt.Fprintln(os.Stderr, "captions")
-	captions := captionScores(m, tok, train, tests)
-	// From here on the features are standardised; captions needed them as they are.
+	captions := c.captionScores(m, tok, train, tests)
+	tasks, err := classTasks(train, tests)
+	if err != nil {
+		return err
+	}
+	probes, swept, err := c.probeScores(m, tasks, train, tests)
+	if err != nil {
+		return err
+	}
+	// From here on the features are standardised; the decoder and the probes needed
+	// them as they are.
 	splits := append(slices.Collect(maps.Values(tests)), train)
 	var all []*tensor.Tensor
 	for _, s := range splits {
@@ -106,24 +179,21 @@ func (c *probeCommand) run() error {
 	for _, s := range splits {
 		s.pooled = aimv2.MeanPool(s.features)
 	}
-	for _, task := range []struct {
-		name  string
-		field func(dataset.Record) string
-	}{
-		{"group", func(r dataset.Record) string { return r.Group }},
-		{"subgroup", func(r dataset.Record) string { return r.Subgroup }},
-	} {
-		s, err := c.classScores(m, task.name, task.field, train, tests)
-		if err != nil {
-			return err
-		}
-		scores = append(scores, s...)
+	var scores []score
+	for i, task := range tasks {
+		scores = append(append(scores, probes[i]...), c.neighbourScores(task, train, tests)...)
 	}
 	scores = append(scores, captions...)
-	if c.json != "" {
-		if err := c.writeJSON(scores); err != nil {
-			return err
+	for _, s := range append(slices.Clone(scores), swept...) {
+		for i, v := range s.values {
+			report.add(measurement{s.key, s.method, s.metric, columns[i].key, v})
 		}
+	}
+	if err := report.write(c.json); err != nil {
+		return err
+	}
+	if len(c.recipe.Peaks)*len(c.recipe.Decays) > 1 {
+		scores = append(scores, swept...)
 	}
 	return printScores(os.Stdout, scores)
 }
@@ -151,56 +221,161 @@ func newProbeSplit(m *aimv2.Model, name string) (*probeSplit, error) {
 	return s, err
 }
 
-// classScores measures what the features tell of a label.
-func (c *probeCommand) classScores(m *aimv2.Model, task string, field func(dataset.Record) string, train *probeSplit, tests map[string]*probeSplit) ([]score, error) {
-	known := map[string]int32{}
-	labels, err := aimv2.Labels(train, field, known)
-	if err != nil {
-		return nil, err
+// classTask is a label to be told from the features.
+type classTask struct {
+	key, name string // in JSON; on the table
+	classes   int
+	labels    map[string][]int32 // by split
+}
+
+// classTasks numbers the labels.
+func classTasks(train *probeSplit, tests map[string]*probeSplit) ([]classTask, error) {
+	var out []classTask
+	for _, task := range []struct {
+		name  string
+		field func(dataset.Record) string
+	}{
+		{"group", func(r dataset.Record) string { return r.Group }},
+		{"subgroup", func(r dataset.Record) string { return r.Subgroup }},
+	} {
+		known := map[string]int32{}
+		t := classTask{key: task.name, labels: map[string][]int32{}}
+		for _, s := range append([]*probeSplit{train}, slices.Collect(maps.Values(tests))...) {
+			labels, err := aimv2.Labels(s, task.field, known)
+			if err != nil {
+				return nil, err
+			}
+			t.labels[s.name] = labels
+		}
+		t.classes = len(known)
+		t.name = fmt.Sprintf("%s, %d classes", task.name, t.classes)
+		out = append(out, t)
 	}
-	classes := len(known)
-	fmt.Fprintf(os.Stderr, "attentive probe of %d epochs for %s, %d classes\n", c.epochs, task, classes)
-	recipe := aimv2.DefaultProbe
-	recipe.Epochs = c.epochs
-	probe := aimv2.TrainProbe(train.features, labels, classes, m.Config.Encoder.Heads, recipe)
+	return out, nil
+}
+
+// score measures how often the class is among the first k guesses; guess gives
+// the guesses of a split, the best first.
+func (t classTask) score(method string, k int, tests map[string]*probeSplit, guess func(*probeSplit) [][]int32) score {
+	out := score{key: t.key, task: t.name, method: method, metric: fmt.Sprintf("top-%d", k), unit: " %"}
+	if k > 1 {
+		out.method += fmt.Sprintf(", among %d", k)
+	}
+	guesses := map[string][][]int32{}
+	for _, col := range columns {
+		s := tests[col.split]
+		if guesses[s.name] == nil {
+			guesses[s.name] = guess(s)
+		}
+		var hit []bool
+		for i, g := range guesses[s.name] {
+			if col.keep == nil || col.keep(s.Record(i)) {
+				hit = append(hit, slices.Contains(g[:min(k, len(g))], t.labels[s.name][i]))
+			}
+		}
+		out.values = append(out.values, metric.ShareOf(hit))
+	}
+	return out
+}
+
+// probeScores trains the probes of all tasks and measures them. The best of each
+// task and kind is for its block of the table; swept has a row for each of all.
+func (c *probeCommand) probeScores(m *aimv2.Model, tasks []classTask, train *probeSplit, tests map[string]*probeSplit) (best [][]score, swept []score, err error) {
+	kinds := []struct {
+		name string
+		aimv2.ProbeKind
+	}{{"attentive probe", aimv2.Attentive}, {"linear probe", aimv2.Linear}}
+	var sweep []aimv2.ProbeTask
+	for _, t := range tasks {
+		for _, kind := range kinds {
+			sweep = append(sweep, aimv2.ProbeTask{Kind: kind.ProbeKind, Labels: t.labels[train.name], Classes: t.classes})
+		}
+	}
+	r := c.recipe
+	var src aimv2.FeatureSource = aimv2.StoredFeatures{Features: train.features}
+	if r.Augment {
+		src = aimv2.AugmentedFeatures{Model: m, Source: train, Augment: aimv2.ProbeAugment(m.Config.ImageSize), Seed: r.Seed}
+	}
+	fmt.Fprintf(os.Stderr, "%d probes, %d epochs\n", len(sweep)*len(r.Peaks)*len(r.Decays), r.Epochs)
+	probes, err := aimv2.Sweep(src, sweep, m.Config.Encoder.Heads, r, func(epoch int) error {
+		if done := epoch + 1; done%10 == 0 && done < r.Epochs {
+			fmt.Fprintf(os.Stderr, "epoch %d\n", done)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, t := range tasks {
+		var rows []score
+		for j, kind := range kinds {
+			var top [2]score
+			for n, p := range probes[i*len(kinds)+j] {
+				guesses := map[string][][]int32{}
+				guess := func(s *probeSplit) [][]int32 {
+					if guesses[s.name] == nil {
+						guesses[s.name] = p.Predict(s.features, topFive)
+					}
+					return guesses[s.name]
+				}
+				one, five := t.score(kind.name, 1, tests, guess), t.score(kind.name, topFive, tests, guess)
+				if n == 0 || one.first() > top[0].first() {
+					top = [2]score{one, five}
+				}
+				both := []score{one, five}
+				if t.classes <= 4*topFive { // of 9 classes five are no feat
+					both = both[:1]
+				}
+				for _, s := range both {
+					s.task = "sweep of " + t.name
+					s.method += fmt.Sprintf(", lr %g, wd %g", p.Peak, p.Decay)
+					swept = append(swept, s)
+				}
+			}
+			if rows = append(rows, top[0]); t.classes > 4*topFive {
+				rows = append(rows, top[1])
+			}
+		}
+		best = append(best, rows)
+	}
+	return best, swept, nil
+}
+
+// neighbourScores measures what the nearest training pictures tell, and the
+// floors: raw pixels and the most frequent class.
+func (c *probeCommand) neighbourScores(t classTask, train *probeSplit, tests map[string]*probeSplit) []score {
+	labels := t.labels[train.name]
 	knn := func(k int, at func(*probeSplit) *tensor.Tensor, how aimv2.Neighbours) func(*probeSplit) []int32 {
 		how.K = k
-		return func(s *probeSplit) []int32 { return aimv2.KNN(at(train), labels, classes, at(s), how) }
+		return func(s *probeSplit) []int32 { return aimv2.KNN(at(train), labels, t.classes, at(s), how) }
 	}
 	pooled := func(s *probeSplit) *tensor.Tensor { return s.pooled }
 	whole := func(s *probeSplit) *tensor.Tensor { return s.features.Reshape(s.Len(), -1) } // a view: [n, N·D]
 	pixels := func(s *probeSplit) *tensor.Tensor { return s.pixels }
-	cosine := aimv2.Neighbours{Cosine: true, Temperature: temperature}
-	what := fmt.Sprintf("%s, %d classes", task, classes)
+	// Votes weighed by e^(cosine/T) are those of Wu et al. 2018, arXiv:1805.01978, as
+	// DINO evaluates with; k is for a small set.
+	cosine := aimv2.Neighbours{Cosine: true, Temperature: c.temperature}
 	var out []score
 	for _, method := range []struct {
 		name    string
 		predict func(*probeSplit) []int32
 	}{
-		{"attentive probe", func(s *probeSplit) []int32 { return probe.Predict(s.features) }},
-		{fmt.Sprintf("%d nearest mean features", neighbours), knn(neighbours, pooled, cosine)},
+		{fmt.Sprintf("%d nearest mean features", c.neighbours), knn(c.neighbours, pooled, cosine)},
 		{"nearest mean feature", knn(1, pooled, cosine)},
-		{fmt.Sprintf("%d nearest feature maps", neighbours), knn(neighbours, whole, cosine)},
+		{fmt.Sprintf("%d nearest feature maps", c.neighbours), knn(c.neighbours, whole, cosine)},
 		{"nearest feature map", knn(1, whole, cosine)},
 		{fmt.Sprintf("nearest %d×%d pixels", pixelSide, pixelSide), knn(1, pixels, aimv2.Neighbours{})},
-		{"most frequent class", func(s *probeSplit) []int32 { return slices.Repeat([]int32{mostFrequent(labels, classes)}, s.Len()) }},
+		{"most frequent class", func(s *probeSplit) []int32 { return slices.Repeat([]int32{mostFrequent(labels, t.classes)}, s.Len()) }},
 	} {
-		guesses := map[string][]int32{}
-		row := score{key: task, task: what, method: method.name}
-		for _, col := range columns {
-			s := tests[col.split]
-			if guesses[s.name] == nil {
-				guesses[s.name] = method.predict(s)
+		out = append(out, t.score(method.name, 1, tests, func(s *probeSplit) [][]int32 {
+			var guesses [][]int32
+			for _, g := range method.predict(s) {
+				guesses = append(guesses, []int32{g})
 			}
-			want, err := aimv2.Labels(s, field, known)
-			if err != nil {
-				return nil, err
-			}
-			row.values = append(row.values, mean(s, col, func(i int) float64 { return truth(guesses[s.name][i] == want[i]) }))
-		}
-		out = append(out, row)
+			return guesses
+		}))
 	}
-	return out, nil
+	return out
 }
 
 func mostFrequent(labels []int32, classes int) int32 {
@@ -211,9 +386,9 @@ func mostFrequent(labels []int32, classes int) int32 {
 	return int32(slices.Index(counts, slices.Max(counts)))
 }
 
-// captionScores compares greedy captions, and those of the training pictures
-// nearest in pixels, with the true ones.
-func captionScores(m *aimv2.Model, tok *tokenizer.Tokenizer, train *probeSplit, tests map[string]*probeSplit) []score {
+// captionScores compares captions, and those of the training pictures nearest in
+// pixels, with the true ones.
+func (c *probeCommand) captionScores(m *aimv2.Model, tok *tokenizer.Tokenizer, train *probeSplit, tests map[string]*probeSplit) []score {
 	greedy, searched, nearest := map[string][]string{}, map[string][]string{}, map[string][]string{}
 	// As a tokenizer gives it back: in lower case, without spaces around a dash.
 	name := func(s *probeSplit, i int) string { return tok.Decode(tok.Encode(s.Record(i).Caption)) }
@@ -238,7 +413,7 @@ func captionScores(m *aimv2.Model, tok *tokenizer.Tokenizer, train *probeSplit, 
 			nearest[split] = append(nearest[split], name(train, int(i)))
 		}
 	}
-	var exacts, f1s []score
+	var exacts, f1s, ciders []score
 	for _, method := range []struct {
 		name  string
 		texts map[string][]string
@@ -247,59 +422,28 @@ func captionScores(m *aimv2.Model, tok *tokenizer.Tokenizer, train *probeSplit, 
 		{fmt.Sprintf("%d beams", beams), searched},
 		{fmt.Sprintf("of nearest %d×%d pixels", pixelSide, pixelSide), nearest},
 	} {
-		exact := score{key: "caption exact", task: "caption, exact", method: method.name}
-		f1 := score{key: "caption word F1", task: "caption, F1 of words", method: method.name}
+		exact := score{key: "caption", task: "caption, exact", method: method.name, metric: "exact", unit: " %"}
+		f1 := score{key: "caption", task: "caption, F1 of words", method: method.name, metric: "word F1", unit: " %"}
+		cider := score{key: "caption", task: "caption, CIDEr-D", method: method.name, metric: "CIDEr-D"}
 		for _, col := range columns {
 			s := tests[col.split]
-			text := method.texts[s.name]
-			want := func(i int) string { return name(s, i) }
-			share := math.NaN() // a concept that was never seen has a name that was never read
-			if col.split != emoji48.TestConcept {
-				share = mean(s, col, func(i int) float64 { return truth(text[i] == want(i)) })
+			var got, want []string
+			for i := range s.Len() {
+				if col.keep == nil || col.keep(s.Record(i)) {
+					got, want = append(got, method.texts[s.name][i]), append(want, name(s, i))
+				}
+			}
+			share, overlap, agreement := captionMetrics(got, want, c.recipe.Seed)
+			if col.split == emoji48.TestConcept { // a concept that was never seen has a name that was never read
+				share = metric.Share(0, 0)
 			}
 			exact.values = append(exact.values, share)
-			f1.values = append(f1.values, mean(s, col, func(i int) float64 { return wordF1(text[i], want(i)) }))
+			f1.values = append(f1.values, overlap)
+			cider.values = append(cider.values, agreement)
 		}
-		exacts, f1s = append(exacts, exact), append(f1s, f1)
+		exacts, f1s, ciders = append(exacts, exact), append(f1s, f1), append(ciders, cider)
 	}
-	return append(exacts, f1s...)
-}
-
-// wordF1 is the harmonic mean of precision and recall of the words of got, each
-// word of want counting once.
-func wordF1(got, want string) float64 {
-	left := map[string]int{}
-	w := strings.Fields(want)
-	for _, word := range w {
-		left[word]++
-	}
-	g := strings.Fields(got)
-	hits := 0
-	for _, word := range g {
-		if left[word] > 0 {
-			left[word]--
-			hits++
-		}
-	}
-	return 2 * float64(hits) / float64(max(1, len(g)+len(w)))
-}
-
-// mean averages f over the pictures of a column.
-func mean(s *probeSplit, col column, f func(i int) float64) float64 {
-	sum, n := 0.0, 0
-	for i := range s.Len() {
-		if col.keep == nil || col.keep(s.Record(i)) {
-			sum, n = sum+f(i), n+1
-		}
-	}
-	return sum / float64(n)
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
+	return slices.Concat(exacts, f1s, ciders)
 }
 
 // printScores prints a block for each task, its numbers under the columns.
@@ -325,8 +469,8 @@ func printScores(w io.Writer, scores []score) error {
 		fmt.Fprintf(&b, "%-*s", first, s.method)
 		for i, v := range s.values {
 			cell := "–"
-			if !math.IsNaN(v) {
-				cell = fmt.Sprintf("%.1f %%", 100*v)
+			if !math.IsNaN(v.Value) {
+				cell = fmt.Sprintf("%.1f%s", 100*v.Value, s.unit)
 			}
 			fmt.Fprintf(&b, "  %*s", len(columns[i].name), cell)
 		}
@@ -334,33 +478,4 @@ func printScores(w io.Writer, scores []score) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// writeJSON writes the scores as {task: {method: {column: share}}}.
-func (c *probeCommand) writeJSON(scores []score) error {
-	table := map[string]map[string]map[string]float64{}
-	for _, s := range scores {
-		if table[s.key] == nil {
-			table[s.key] = map[string]map[string]float64{}
-		}
-		row := map[string]float64{}
-		for i, v := range s.values {
-			if !math.IsNaN(v) {
-				row[columns[i].key] = v
-			}
-		}
-		table[s.key][s.method] = row
-	}
-	model := c.model
-	if model == "" {
-		model = "built-in"
-	}
-	data, err := json.MarshalIndent(map[string]any{"model": model, "epochs": c.epochs, "scores": table}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteFileAtomic(c.json, func(w io.Writer) error {
-		_, err := w.Write(append(data, '\n'))
-		return err
-	})
 }
