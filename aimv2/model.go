@@ -264,8 +264,7 @@ func (d *Decoder) TextLoss(text, target, weight *Var) *Var {
 func (d *Decoder) startToken(like *Var, b int) *Var {
 	w := d.Preprocessor.Text.CLS.Shape()[2]
 	zero := tensor.Zeros(like.Value.Device(), like.Value.DType(), b, 1, w)
-	defer zero.Release()
-	x := autograd.Add(like.With(zero), d.Preprocessor.Text.CLS)
+	x := autograd.Add(like.Adopt(zero), d.Preprocessor.Text.CLS)
 	return autograd.Add(x, d.positions(like, 0, 1))
 }
 

@@ -19,11 +19,11 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor {
 			loss, lse := tensor.CrossEntropy(c.x(0), c.x(1))
-			c.Saved = []*tensor.Tensor{lse}
+			c.save(lse)
 			return loss
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			return own(tensor.CrossEntropyGrad(c.x(0), c.Saved[0], c.x(1), gy.Value), nil)
+			return c.own(tensor.CrossEntropyGrad(c.x(0), c.Saved[0], c.x(1), gy.Value))
 		},
 	}
 }
@@ -52,13 +52,13 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor {
 			loss, gx, gw := tensor.LinearCrossEntropy(c.x(0), c.x(1), c.x(2), c.x(3), c.Recorded && c.Needs(0), c.Recorded && c.Needs(1))
-			c.Saved = []*tensor.Tensor{loss, gx, gw}
+			c.save(loss, gx, gw)
 			weighted := tensor.Mul(loss, c.x(3))
-			defer weighted.Release()
+			defer weighted.Recycle()
 			return tensor.Sum(weighted, false)
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			loss, g := c.Saved[0], []*tensor.Tensor{c.Saved[1], c.Saved[2], nil, nil}
+			loss, g := c.Saved[0], [4]*tensor.Tensor{c.Saved[1], c.Saved[2]}
 			c.Saved = c.Saved[:1] // the gradients become the tape's: a leaf keeps them without a copy
 			for _, t := range g {
 				if t != nil {
@@ -68,7 +68,7 @@ func init() {
 			if c.Needs(3) {
 				g[3] = tensor.Mul(loss, gy.Value)
 			}
-			return own(g...)
+			return c.own(g[:]...)
 		},
 	}
 }

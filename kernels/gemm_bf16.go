@@ -60,13 +60,7 @@ func pairUp(s *Set[float32], rows bool, n, k int, x []BF16, ld int) paired {
 	b := scratch[float32](n * pairs)
 	p := paired{b.mem, pairs, b}
 	if rows {
-		Rows(n, k, func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				y := b.mem[i*pairs:][:pairs]
-				y[pairs-1] = 0
-				copy(unsafe.Slice((*BF16)(unsafe.Pointer(&y[0])), 2*pairs), x[i*ld:][:k])
-			}
-		})
+		RowsOf(n, k, pairRows{b.mem, x, ld, k})
 		return p
 	}
 	p.ld = n
@@ -74,14 +68,40 @@ func pairUp(s *Set[float32], rows bool, n, k int, x []BF16, ld int) paired {
 	if k%2 != 0 {
 		zeros = make([]BF16, n)
 	}
-	Rows(pairs, 2*n, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			odd := zeros
-			if 2*i+1 < k {
-				odd = x[(2*i+1)*ld:]
-			}
-			s.ZipBF16(b.mem[i*n:][:n], x[2*i*ld:], odd)
-		}
-	})
+	RowsOf(pairs, 2*n, pairColumns{s, b.mem, x, zeros, ld, n, k})
 	return p
+}
+
+// pairRows is the Work of pairUp on rows of k elements.
+type pairRows struct {
+	y     []float32
+	x     []BF16
+	ld, k int
+}
+
+func (c *pairRows) Run(lo, hi int) {
+	pairs := (c.k + 1) / 2
+	for i := lo; i < hi; i++ {
+		y := c.y[i*pairs:][:pairs]
+		y[pairs-1] = 0
+		copy(unsafe.Slice((*BF16)(unsafe.Pointer(&y[0])), 2*pairs), c.x[i*c.ld:][:c.k])
+	}
+}
+
+// pairColumns is that on n columns of k elements, two rows at a time.
+type pairColumns struct {
+	s        *Set[float32]
+	y        []float32
+	x, zeros []BF16
+	ld, n, k int
+}
+
+func (c *pairColumns) Run(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		odd := c.zeros
+		if 2*i+1 < c.k {
+			odd = c.x[(2*i+1)*c.ld:]
+		}
+		c.s.ZipBF16(c.y[i*c.n:][:c.n], c.x[2*i*c.ld:], odd)
+	}
 }

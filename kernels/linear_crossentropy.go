@@ -1,6 +1,9 @@
 package kernels
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // logitsAtOnce bounds the logits that LinearCrossEntropy holds, in elements: 16 MiB
 // of float32. Whatever vocabulary, all logits of a row must be there before its
@@ -53,7 +56,12 @@ func LinearCrossEntropy[T Float](s *Set[T], loss, gx, gw, x, w []T, target []int
 	target = target[:n]
 	checkTargets(op, target, v)
 
-	counted := make([]int, 0, n) // rows that are not ignored
+	list, ok := rowLists.Get().(*[]int)
+	if !ok {
+		list = new([]int)
+	}
+	defer rowLists.Put(list)
+	counted := (*list)[:0] // rows that are not ignored
 	for i, t := range target {
 		if t >= 0 {
 			counted = append(counted, i)
@@ -64,6 +72,7 @@ func LinearCrossEntropy[T Float](s *Set[T], loss, gx, gw, x, w []T, target []int
 			clear(gx[i*d : (i+1)*d])
 		}
 	}
+	*list = counted // which may have grown
 	if gw != nil && len(counted) == 0 {
 		clear(gw[:v*d])
 	}
@@ -89,20 +98,7 @@ func LinearCrossEntropy[T Float](s *Set[T], loss, gx, gw, x, w []T, target []int
 			copy(xs[r*d:(r+1)*d], x[i*d:])
 		}
 		Gemm(s, false, true, m, v, d, xs, d, w, d, z, v, false)
-		Rows(m, v, func(lo, hi int) {
-			for r := lo; r < hi; r++ {
-				i := rows[r]
-				row, t := z[r*v:(r+1)*v], target[i]
-				top, at := maxVector(s, row), row[t]
-				sum := expSubVector(s, row, row, top)
-				loss[i] = top + T(math.Log(float64(sum))) - at
-				if gx == nil && gw == nil {
-					continue
-				}
-				eachChunk(v, func(lo, hi int) { s.Scale(row[lo:hi], row[lo:hi], weight[i]/sum) })
-				row[t] -= weight[i]
-			}
-		})
+		RowsOf(m, v, linearLosses[T]{s, z, loss, weight, target, rows, v, gx != nil || gw != nil})
 		if gw != nil {
 			Gemm(s, true, false, v, d, m, z, v, xs, d, gw, d, lo > 0)
 		}
@@ -112,5 +108,34 @@ func LinearCrossEntropy[T Float](s *Set[T], loss, gx, gw, x, w []T, target []int
 				copy(gx[i*d:(i+1)*d], xs[r*d:])
 			}
 		}
+	}
+}
+
+// rowLists are lists of rows to be used again.
+var rowLists sync.Pool // of *[]int
+
+// linearLosses are the rows of a chunk of logits z, which become the gradients for them.
+type linearLosses[T Float] struct {
+	s               *Set[T]
+	z, loss, weight []T
+	target          []int32
+	rows            []int // of loss, weight and target
+	v               int
+	grad            bool
+}
+
+// Run does rows lo…hi of the chunk.
+func (c *linearLosses[T]) Run(lo, hi int) {
+	for r := lo; r < hi; r++ {
+		i := c.rows[r]
+		row, t := c.z[r*c.v:(r+1)*c.v], c.target[i]
+		top, at := maxVector(c.s, row), row[t]
+		sum := expSubVector(c.s, row, row, top)
+		c.loss[i] = top + T(math.Log(float64(sum))) - at
+		if !c.grad {
+			continue
+		}
+		eachChunk(c.v, func(lo, hi int) { c.s.Scale(row[lo:hi], row[lo:hi], c.weight[i]/sum) })
+		row[t] -= c.weight[i]
 	}
 }
