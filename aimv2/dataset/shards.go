@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"archive/tar"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -120,6 +119,7 @@ type extent struct{ offset, size int64 }
 // Errors: a shard that is gone, has changed its size, is cut short or is no tar
 // file; a member that is a link, is sparse, has a name that leads outside or more
 // bytes than may be read; a picture or a caption alone, or two for one stem; no pair.
+// Those of a header or a member name its offset.
 func (s *Shards) Scan(shard int) ([]Pair, error) {
 	f, err := s.open(shard)
 	if err != nil {
@@ -154,35 +154,28 @@ func (s *Shards) open(i int) (*os.File, error) {
 }
 
 // scan is Scan of a tar file of so many bytes, where bare pairs have no caption.
-func scan(r io.ReadSeeker, size int64, bare bool) ([]Pair, error) {
+func scan(r io.ReaderAt, size int64, bare bool) ([]Pair, error) {
 	var pairs []*Pair
 	stems := map[string]*Pair{}
-	members := tar.NewReader(r)
+	members := tarReader{r: r, size: size}
 	for count := 0; ; count++ {
-		h, err := members.Next()
+		m, err := members.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return nil, tarError(err)
+			return nil, err
 		}
 		if count == maxMembers {
 			return nil, fmt.Errorf("more than %d members", maxMembers)
 		}
-		if h.Typeflag == tar.TypeDir || h.Typeflag == tar.TypeXGlobalHeader {
+		if m.kind == tarDir {
 			continue
 		}
-		stem, ext := splitMember(h.Name)
+		stem, ext := splitMember(m.name)
 		picture := slices.Contains(imagefile.Extensions, ext)
 		if !picture && ext != ".txt" && ext != ".json" {
 			continue
-		}
-		offset, err := r.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return nil, err
-		}
-		if err := checkMember(h, offset, size, picture); err != nil {
-			return nil, fmt.Errorf("member %.100q: %w", h.Name, err)
 		}
 		p := stems[stem]
 		if p == nil {
@@ -190,22 +183,21 @@ func scan(r io.ReadSeeker, size int64, bare bool) ([]Pair, error) {
 			stems[stem] = p
 			pairs = append(pairs, p)
 		}
-		at := extent{offset, h.Size}
+		err = checkMember(m, size, picture)
 		switch {
+		case err != nil:
 		case picture && p.Name != "":
-			return nil, fmt.Errorf("member %.100q: %.100q is a picture of the same stem", h.Name, p.Name)
+			err = fmt.Errorf("%.100q is a picture of the same stem", p.Name)
 		case picture:
-			p.Name, p.picture = h.Name, at
-		case ext == ".txt" && p.words.size > 0 && !p.json:
-			return nil, fmt.Errorf("member %.100q: a second caption", h.Name)
+			p.Name, p.picture = m.name, m.data
+		case p.words.size > 0 && p.json == (ext == ".json"):
+			err = errors.New("a second caption")
 		case ext == ".txt" || p.words.size == 0:
-			p.words, p.json = at, ext == ".json"
-		case p.json:
-			return nil, fmt.Errorf("member %.100q: a second caption", h.Name)
+			p.words, p.json = m.data, ext == ".json"
 		}
-	}
-	if err := checkEnd(r); err != nil {
-		return nil, err
+		if err != nil {
+			return nil, fmt.Errorf("member %.100q: %w (at byte %d)", m.name, err, m.header)
+		}
 	}
 	for stem, p := range stems {
 		if p.Name == "" {
@@ -237,60 +229,31 @@ func splitMember(name string) (stem, ext string) {
 	return dir + stem, "." + strings.ToLower(ext)
 }
 
-// checkMember refuses what cannot be read as so many bytes at an offset.
-func checkMember(h *tar.Header, offset, size int64, picture bool) error {
+// checkMember refuses what cannot be read as so many bytes at an offset, in a
+// shard of a size.
+func checkMember(m tarMember, size int64, picture bool) error {
 	most := int64(maxCaption)
 	if picture {
 		most = imagefile.MaxBytes
 	}
-	for key := range h.PAXRecords {
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			return errors.New("it is sparse")
-		}
-	}
 	switch {
-	case h.Typeflag != tar.TypeReg:
-		return fmt.Errorf("it is no regular file but of type %q", h.Typeflag)
-	case len(h.Name) > maxName:
+	case m.sparse:
+		return errors.New("it is sparse")
+	case m.kind != tarFile:
+		return fmt.Errorf("it is no regular file but of type %q", m.kind)
+	case len(m.name) > maxName:
 		return fmt.Errorf("its name is longer than %d bytes", maxName)
 	// Nothing is ever written under these names, but a tar file that tries is not one to trust.
-	case !filepath.IsLocal(filepath.FromSlash(h.Name)):
+	case !filepath.IsLocal(filepath.FromSlash(m.name)):
 		return errors.New("its name leads outside")
-	case h.Size == 0:
+	case m.data.size == 0:
 		return errors.New("it is empty")
-	case h.Size > most:
-		return fmt.Errorf("it has %d bytes, more than %d", h.Size, most)
-	case h.Size > size-offset:
-		return errors.New("the shard is cut short in it")
+	case m.data.size > most:
+		return fmt.Errorf("it has %d bytes, more than %d", m.data.size, most)
+	case m.data.size > size-m.data.offset:
+		return fmt.Errorf("%w in it", errCut)
 	}
 	return nil
-}
-
-// checkEnd wants the block of zeros that ends a tar file in front of where the
-// reader stopped: a file cut between two members looks whole but for it.
-func checkEnd(r io.ReadSeeker) error {
-	const block = 512
-	last := make([]byte, block)
-	if _, err := r.Seek(-block, io.SeekCurrent); err == nil {
-		if _, err := io.ReadFull(r, last); err != nil {
-			return err
-		}
-		if !slices.ContainsFunc(last, func(b byte) bool { return b != 0 }) {
-			return nil
-		}
-	}
-	return errors.New("the shard is cut short: the mark of its end is missing")
-}
-
-// tarError says in words what the errors of archive/tar mean for a shard.
-func tarError(err error) error {
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("the shard is cut short")
-	case errors.Is(err, tar.ErrHeader):
-		return errors.New("it is no tar file, or damaged (compressed shards are not read)")
-	}
-	return err
 }
 
 // Read returns the picture, upright and with its alpha, and its record.

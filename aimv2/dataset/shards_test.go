@@ -111,6 +111,7 @@ func TestShardErrors(t *testing.T) {
 	picture, words := pngBytes(t), []byte("fox")
 	pair := []member{file("1.png", picture), file("1.txt", words)}
 	long := tarBytes(t, pair...)
+	zeros := tarBytes(t, append(pair, file("1.npy", make([]byte, 512)))...)
 	// A header that claims 2^40 bytes.
 	huge := slices.Clone(long)
 	copy(huge[124:136], "777777777777")
@@ -120,10 +121,11 @@ func TestShardErrors(t *testing.T) {
 		data []byte
 		want []string
 	}{
-		{"no tar", bytes.Repeat([]byte("hello "), 500), []string{"no tar file"}},
+		{"no tar", bytes.Repeat([]byte("hello "), 500), []string{"at byte 0", "no tar file"}},
 		{"compressed", append([]byte{0x1f, 0x8b, 8}, make([]byte, 600)...), []string{"no tar file"}},
 		{"nothing in it", tarBytes(t), []string{"no pictures"}},
-		{"no end", long[:len(long)-1024], []string{"cut short"}},
+		{"no end", long[:len(long)-1024], []string{"at byte 2048", "cut short"}},
+		{"no end behind zeros", zeros[:len(zeros)-1024], []string{"cut short"}},
 		{"huge", huge, []string{"1.png", "more than"}},
 		{"no caption", tarBytes(t, file("1.png", picture)), []string{"1.png", "no caption"}},
 		{"no picture", tarBytes(t, file("1.txt", words)), []string{"1", "no picture"}},
@@ -142,6 +144,9 @@ func TestShardErrors(t *testing.T) {
 		{"outside", tarBytes(t, file("../1.png", picture), file("../1.txt", words)), []string{"../1.png", "leads outside"}},
 		{"from the root", tarBytes(t, file("/etc/1.png", picture), file("/etc/1.txt", words)), []string{"/etc/1.png", "leads outside"}},
 		{"link", tarBytes(t, member{header: tar.Header{Typeflag: tar.TypeSymlink, Name: "1.png", Linkname: "/etc/passwd"}}, file("1.txt", words)), []string{"1.png", "no regular file"}},
+		{"behind others", tarBytes(t, append(pair, member{header: tar.Header{Typeflag: tar.TypeSymlink, Name: "2.png"}})...), []string{"at byte 2048", "2.png", "no regular file"}},
+		{"sparse", tarOf(meta('x', paxRecord("GNU.sparse.name", "1.png")), block("GNUSparseFile.0/1.png", '0', 3, nil), padded("fox")), []string{"1.png", "it is sparse"}},
+		{"sparse of GNU tar", tarOf(block("1.png", 'S', 3, magicOfGNU), padded("fox")), []string{"1.png", "no regular file but of type 'S'"}},
 		{"hard link", tarBytes(t, member{header: tar.Header{Typeflag: tar.TypeLink, Name: "1.png", Linkname: "1.txt"}}, file("1.txt", words)), []string{"1.png", "no regular file"}},
 		{"long name", tarBytes(t, file(strings.Repeat("a/", 600)+"1.png", picture)), []string{"name is longer"}},
 	} {
