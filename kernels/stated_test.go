@@ -132,7 +132,7 @@ var (
 	adamBound    = stated("Set.AdamW", "with a = Beta1·|m|+(1−Beta1)·|g|, m without cancellation, of p ≤ # ULP + # ULP of Rate·a/(√v·RSqrtC2 + Eps), of m ≤ # ULP of a, of v ≤ # ULP")
 	tileBound    = stated("Tile", "≤ k·u·Σ|a||b| + #·k per element, u the unit round-off (and # ULP more if accumulate)")
 	bf16Bound    = stated("GemmBF16", "≤ (k+⌈k/#⌉+#)·u·Σ|a·b| + #·(k+Σ|a|+Σ|b|) per element, and ⌈k/#⌉·u·|C| more if accumulate")
-	_            = stated("Set.TileBF16", "≤ #·k·u·Σ|a||b| + #·(#·k+Σ|a|+Σ|b|), and # ULP more if accumulate") // a part of GemmBF16's
+	_            = stated("Set.TileBF16", "≤ (#·k+#)·u·Σ|a||b| + #·(#·k+Σ|a|+Σ|b|), and # ULP more if accumulate") // a part of GemmBF16's
 	_            = stated("Set.ZipBF16", "exact")
 	dotsBound    = stated("Set.Dots", "≤ (k/#+#)·u·Σ|a||b| + #·k, and # ULP more if accumulate")
 	gemvBound    = one("Set.Gemv", "≤ k·u·(|y| + Σ|a||b|) + #·k, k = len(a)")
