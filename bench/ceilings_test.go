@@ -11,7 +11,7 @@ import (
 func BenchmarkPeak(b *testing.B) {
 	for _, s := range usable() {
 		for _, threads := range threadCounts() {
-			b.Run(benchName(s.Name, "", threads), func(b *testing.B) {
+			b.Run(benchName(s.Name, "f32", "", threads), func(b *testing.B) {
 				setThreads(b, threads)
 				var rate float64
 				for b.Loop() {
@@ -32,7 +32,7 @@ func BenchmarkStream(b *testing.B) {
 	for _, t := range traffics {
 		for _, p := range places {
 			for _, threads := range threadCounts() {
-				b.Run(benchName(isa, fmt.Sprintf("op=%s/place=%s", t, p), threads), func(b *testing.B) {
+				b.Run(benchName(isa, "f32", fmt.Sprintf("op=%s/place=%s", t, p), threads), func(b *testing.B) {
 					setThreads(b, threads)
 					var rate float64
 					for b.Loop() {

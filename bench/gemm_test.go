@@ -19,8 +19,7 @@ func BenchmarkGemm(b *testing.B) {
 		}
 		name := fmt.Sprintf("layout=%s/m=%d/n=%d/k=%d", p.layout, m, n, k)
 		w.levels(b, name, func(s *kernels.Set[float32]) func() {
-			transA, transB := p.layout[0] == 'T', p.layout[1] == 'T'
-			lda, ldb := p.strides()
+			transA, transB, lda, ldb := p.stored()
 			x, y, c := filled(m*k), filled(k*n), filled(m*n)
 			return func() { kernels.Gemm(s, transA, transB, m, n, k, x, lda, y, ldb, c, n, false) }
 		})
@@ -46,9 +45,9 @@ func BenchmarkGemmBF16(b *testing.B) {
 			x, y, c := make([]kernels.BF16, m*k), make([]kernels.BF16, k*n), filled(m*n)
 			s.ToBF16(x, filled(m*k))
 			s.ToBF16(y, filled(k*n))
-			lda, ldb := p.strides()
+			transA, transB, lda, ldb := p.stored()
 			return func() {
-				kernels.GemmBF16(s, p.layout[0] == 'T', p.layout[1] == 'T', m, n, k, x, lda, y, ldb, c, n, false)
+				kernels.GemmBF16(s, transA, transB, m, n, k, x, lda, y, ldb, c, n, false)
 			}
 		})
 	}

@@ -46,7 +46,7 @@ func BenchmarkLinearCrossEntropy(b *testing.B) {
 					continue // a minute a call
 				}
 				for _, threads := range threadCounts() {
-					b.Run(benchName(s.Name, fmt.Sprintf("form=%s/n=%d/v=%d/d=%d", form.name, n, v, d), threads), func(b *testing.B) {
+					b.Run(benchName(s.Name, "f32", fmt.Sprintf("form=%s/n=%d/v=%d/d=%d", form.name, n, v, d), threads), func(b *testing.B) {
 						setThreads(b, threads)
 						x, weight, gx, gw, scale, target := filled(n*d), filled(v*d), filled(n*d), filled(v*d), filled(n), make([]int32, n)
 						for i := range target {

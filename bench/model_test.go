@@ -74,7 +74,7 @@ func BenchmarkTrainStep(b *testing.B) {
 				continue
 			}
 			for _, threads := range threadCounts() {
-				name := work{dtype: variant.dtype}.name(kernels.F32().Name, fmt.Sprintf("preset=%s/batch=%d/input=%s", size.preset, size.batch, variant.input), threads)
+				name := benchName(kernels.F32().Name, variant.dtype, fmt.Sprintf("preset=%s/batch=%d/input=%s", size.preset, size.batch, variant.input), threads)
 				b.Run(name, func(b *testing.B) {
 					setThreads(b, threads)
 					b.ReportAllocs()
@@ -129,7 +129,7 @@ func train(b *testing.B, c aimv2.Config, batch int) {
 func BenchmarkEncoder(b *testing.B) {
 	for _, m := range models {
 		for _, threads := range threadCounts() {
-			name := benchName(kernels.F32().Name, fmt.Sprintf("preset=%s/batch=%d", m.preset, m.batch), threads)
+			name := benchName(kernels.F32().Name, "f32", fmt.Sprintf("preset=%s/batch=%d", m.preset, m.batch), threads)
 			b.Run(name, func(b *testing.B) {
 				if m.preset == "large" && testing.Short() {
 					b.Skip("1.2 GB of weights")

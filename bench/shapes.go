@@ -1,6 +1,9 @@
 package bench
 
-import "fuerte/aimv2"
+import (
+	"fuerte/aimv2"
+	"fuerte/bench/internal/shapes"
+)
 
 // Every size that is benchmarked stands in this file.
 
@@ -92,16 +95,9 @@ type product struct {
 	m, n, k int
 }
 
-// strides are the row strides of A and B as they are stored.
-func (p product) strides() (lda, ldb int) {
-	lda, ldb = p.k, p.n
-	if p.layout[0] == 'T' {
-		lda = p.m
-	}
-	if p.layout[1] == 'T' {
-		ldb = p.k
-	}
-	return lda, ldb
+// stored tells how A and B are stored.
+func (p product) stored() (transA, transB bool, lda, ldb int) {
+	return shapes.Gemm{Layout: p.layout, M: p.m, N: p.n, K: p.k}.Stored()
 }
 
 // products lists the matrix products once each: squares in every layout, forward

@@ -1,10 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -27,20 +27,16 @@ const referenceFLOP = 1e9
 
 // benchName is the name of a sub-benchmark, in the form that benchstat and
 // roofline read.
-func benchName(isa, sizes string, threads int) string {
+func benchName(isa, dtype, sizes string, threads int) string {
 	if sizes != "" {
 		sizes += "/"
 	}
-	return fmt.Sprintf("isa=%s/dtype=f32/%sthreads=%d", isa, sizes, threads)
+	return fmt.Sprintf("isa=%s/dtype=%s/%sthreads=%d", isa, dtype, sizes, threads)
 }
 
 // name is benchName for the dtype at hand.
 func (w work) name(isa, sizes string, threads int) string {
-	name := benchName(isa, sizes, threads)
-	if w.dtype != "" {
-		name = strings.Replace(name, "dtype=f32", "dtype="+w.dtype, 1)
-	}
-	return name
+	return benchName(isa, cmp.Or(w.dtype, "f32"), sizes, threads)
 }
 
 // levels benchmarks what prepare returns, at every level and number of threads,
