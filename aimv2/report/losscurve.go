@@ -6,6 +6,7 @@ import (
 	"image/color"
 	"image/png"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -64,15 +65,20 @@ type Run struct {
 	Points []Point
 }
 
+// losses are those that CompareRuns knows.
+var losses = map[string]func(Point) float64{
+	"total": func(p Point) float64 { return p.Total }, "text": func(p Point) float64 { return p.Text },
+	"pixel": func(p Point) float64 { return p.Pixel }, "validation": func(p Point) float64 { return *p.Validation },
+}
+
+// LossNames lists what CompareRuns can draw.
+func LossNames() []string { return slices.Sorted(maps.Keys(losses)) }
+
 // CompareRuns lays one loss of several runs over each other: their running means, as
-// LossCurve draws one, under the runs' names; loss is "total", "text", "pixel" or
-// "validation".
+// LossCurve draws one, under the runs' names; loss is one of LossNames.
 // Errors: as LossCurve; an unknown loss, no run with one, more than 8 runs.
 func CompareRuns(path, loss string, runs []Run) error {
-	of, ok := map[string]func(Point) float64{
-		"total": func(p Point) float64 { return p.Total }, "text": func(p Point) float64 { return p.Text },
-		"pixel": func(p Point) float64 { return p.Pixel }, "validation": func(p Point) float64 { return *p.Validation },
-	}[loss]
+	of, ok := losses[loss]
 	if !ok {
 		return fmt.Errorf("report: there is no loss %q", loss)
 	}

@@ -134,41 +134,37 @@ func eachImage(c aimv2.Config, files []string, f func(file string, image []float
 
 // eachReadable is eachImage for n pictures from anywhere.
 func eachReadable(c aimv2.Config, n int, open func(i int) (image.Image, error), f func(i int, image []float32) error) error {
-	bad := false
-	for i := range n {
-		image, err := aimv2.EvalImages(c, 1, func(int) (image.Image, error) { return open(i) })
-		if err != nil {
-			complain(err)
-			bad = true
-			continue
-		}
-		if err := f(i, image); err != nil {
-			return err
-		}
-	}
-	if bad {
-		return failed
-	}
-	return nil
+	return each(n, func(i int) ([]float32, error) {
+		return aimv2.EvalImages(c, 1, func(int) (image.Image, error) { return open(i) })
+	}, f)
 }
 
 // eachPicture is eachImage with the features float32 [1, N, D] of every picture.
 func eachPicture(v vision, files []string, f func(file string, features *tensor.Tensor) error) error {
-	bad := false
-	for _, file := range files {
-		img, err := openPicture(file)
-		var features *tensor.Tensor
-		if err == nil {
-			features, err = v.features(file, img)
+	return each(len(files), func(i int) (*tensor.Tensor, error) {
+		img, err := openPicture(files[i])
+		if err != nil {
+			return nil, err
 		}
+		return v.features(files[i], img)
+	}, func(i int, features *tensor.Tensor) error {
+		defer features.Release()
+		return f(files[i], features)
+	})
+}
+
+// each calls f with each of n things, but for those that get cannot give: their errors
+// are written, and the result is then failed.
+func each[T any](n int, get func(i int) (T, error), f func(i int, x T) error) error {
+	bad := false
+	for i := range n {
+		x, err := get(i)
 		if err != nil {
 			complain(err)
 			bad = true
 			continue
 		}
-		err = f(file, features)
-		features.Release()
-		if err != nil {
+		if err := f(i, x); err != nil {
 			return err
 		}
 	}

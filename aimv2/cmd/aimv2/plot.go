@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -17,8 +18,6 @@ type plotCommand struct {
 	out  string
 }
 
-var lossNames = []string{"total", "text", "pixel", "validation"}
-
 func (c *plotCommand) describe() *cli.Command {
 	return &cli.Command{
 		Name:  "plot",
@@ -27,15 +26,15 @@ func (c *plotCommand) describe() *cli.Command {
 			&cli.StringArgs{Name: "RUN", Min: 1, Max: -1, Destination: &c.runs},
 		},
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "loss", Destination: &c.loss, Value: "total", Usage: "draw the `NAME` loss: total, text, pixel or validation"},
+			&cli.StringFlag{Name: "loss", Destination: &c.loss, Value: "total", Usage: "draw the loss `NAME`: " + strings.Join(report.LossNames(), ", ")},
 			&cli.StringFlag{Name: "out", Destination: &c.out, Value: "losses.png", Usage: "write the picture to `FILE`"},
 		},
 	}
 }
 
 func (c *plotCommand) check(*cli.Command) error {
-	if !slices.Contains(lossNames, c.loss) {
-		return fmt.Errorf("-loss %s: it must be total, text, pixel or validation", c.loss)
+	if names := report.LossNames(); !slices.Contains(names, c.loss) {
+		return fmt.Errorf("-loss %s: it must be one of %s", c.loss, strings.Join(names, ", "))
 	}
 	return nil
 }
