@@ -144,6 +144,7 @@ func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, logits *Var)
 	features := m.Encoder.Forward(t.Input(b.Images), b.Prefix)
 	pixels, logits = m.Decoder.Forward(features, t.Input(b.IDs))
 
+	pixels.Enter("loss")
 	n := m.Config.Tokens()
 	diff := autograd.Sub(autograd.Narrow(pixels, 1, 0, n-1), t.Input(b.PixelTarget))
 	l.Pixel = autograd.Sum(autograd.Mul(autograd.Mul(diff, diff), t.Input(b.PixelWeight)), false)
@@ -151,7 +152,7 @@ func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, logits *Var)
 	rows := autograd.Reshape(logits, -1, m.Config.Vocab)
 	l.Text = autograd.Sum(autograd.Mul(autograd.CrossEntropy(rows, t.Input(b.Target)), t.Input(b.TextWeight)), false)
 
-	l.Total = autograd.Add(autograd.Scale(l.Pixel, PixelWeight), autograd.Scale(l.Text, TextWeight))
+	l.Total = autograd.Add(autograd.Scale(l.Pixel, PixelWeight), autograd.Scale(l.Text, TextWeight)).Leave()
 	return l, pixels, logits
 }
 

@@ -23,6 +23,8 @@ type Model struct {
 	Config  Config
 	Encoder *Encoder `param:"image_encoder"`
 	Decoder *Decoder `param:"text_decoder"`
+	// Observer, if not nil, is told what Features does.
+	Observer autograd.Observer
 }
 
 // New returns a model with the released initialisation, drawn from seed.
@@ -72,16 +74,17 @@ func newEncoder(dev *tensor.Device, c Config) *Encoder {
 // prefix int32 [B]: token i sees j ≤ i and the first prefix[b] tokens. Without a
 // prefix attention is bidirectional, as encoders are used after pre-training.
 func (e *Encoder) Forward(images *Var, prefix *tensor.Tensor) *Var {
+	images.Enter("encoder").Enter("patchify")
 	proj := &e.Preprocessor.Patchifier.Proj
 	flat := autograd.Reshape(images.Watch(proj.Weight), proj.Weight.Shape()[0], -1)
 	x := autograd.Linear(patchify(images, e.patch), flat, proj.Bias)
 	x = e.Preprocessor.Patchifier.Norm.Forward(x)
-	x = autograd.Add(x, e.Preprocessor.PosEmbed)
+	x = autograd.Add(x, e.Preprocessor.PosEmbed).Leave()
 	mask := tensor.NoMask
 	if prefix != nil {
 		mask = tensor.Causal
 	}
-	return e.Trunk.Forward(x, mask, prefix)
+	return e.Trunk.Forward(x, mask, prefix).Leave()
 }
 
 // patchify cuts [B, 3, h·P, w·P] into [B, h·w, 3·P·P], each patch ordered
@@ -116,14 +119,15 @@ func newTrunk(dev *tensor.Device, s Stack, eps float64) *Trunk {
 
 // Forward runs all blocks and the norm.
 func (t *Trunk) Forward(x *Var, mask tensor.Mask, prefix *tensor.Tensor) *Var {
-	for _, b := range t.Blocks {
+	for i, b := range t.Blocks {
+		x.EnterAt("blocks", i)
 		if t.Recompute {
-			x = autograd.Checkpoint(x, func(x *Var) *Var { return b.Forward(x, mask, prefix) })
+			x = autograd.Checkpoint(x, func(x *Var) *Var { return b.Forward(x, mask, prefix) }).Leave()
 			continue
 		}
-		x = b.Forward(x, mask, prefix)
+		x = b.Forward(x, mask, prefix).Leave()
 	}
-	return t.Norm.Forward(x)
+	return t.Norm.Forward(x.Enter("norm")).Leave()
 }
 
 // Block is one pre-norm transformer block.
@@ -136,8 +140,8 @@ type Block struct {
 
 // Forward returns x + Attn(Norm1 x), and to that its MLP(Norm2 ·).
 func (b *Block) Forward(x *Var, mask tensor.Mask, prefix *tensor.Tensor) *Var {
-	x = autograd.Add(x, b.Attn.Forward(b.Norm1.Forward(x), mask, prefix))
-	return autograd.Add(x, b.MLP.Forward(b.Norm2.Forward(x)))
+	x = autograd.Add(x, b.Attn.Forward(b.Norm1.Forward(x.Enter("attn")), mask, prefix).Leave())
+	return autograd.Add(x, b.MLP.Forward(b.Norm2.Forward(x.Enter("mlp"))).Leave())
 }
 
 // Decoder predicts pixels and text from the encoder's tokens.
@@ -183,13 +187,14 @@ func newDecoder(dev *tensor.Device, c Config) *Decoder {
 // id; pixels [B, N, 3·P·P], where pixels[:, k] predicts patch k+1 (ordered row,
 // column, channel); logits [B, T, V], where logits[:, j] predicts id j.
 func (d *Decoder) Forward(features, ids *Var) (pixels, logits *Var) {
+	features.Enter("decoder").Enter("embed")
 	b, n := features.Shape()[0], features.Shape()[1]
-	x := autograd.Concat(1, d.Preprocessor.Vision.Module.Forward(features), d.startToken(features, b), d.embed(ids, 1))
+	x := autograd.Concat(1, d.Preprocessor.Vision.Module.Forward(features), d.startToken(features, b), d.embed(ids, 1)).Leave()
 	x = d.Trunk.Forward(x, tensor.Causal, nil)
 	t := x.Shape()[1] - n
-	pixels = d.Head.Blocks[1].Linear.Forward(autograd.Narrow(x, 1, 0, n))
-	logits = d.Head.Blocks[0].Linear.Forward(autograd.Narrow(x, 1, n, t))
-	return pixels, logits
+	pixels = d.Head.Blocks[1].Linear.Forward(autograd.Narrow(x.Enter("pixels"), 1, 0, n)).Leave()
+	logits = d.Head.Blocks[0].Linear.Forward(autograd.Narrow(x.Enter("text"), 1, n, t)).Leave()
+	return pixels, logits.Leave()
 }
 
 // startToken returns the CLS token at its position, [B, 1, D].

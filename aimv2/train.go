@@ -12,6 +12,7 @@ import (
 	"fuerte/aimv2/dataset"
 	"fuerte/aimv2/tokenizer"
 	"fuerte/autograd"
+	"fuerte/autograd/profile"
 	"fuerte/nn"
 	"fuerte/nn/safetensors"
 	"fuerte/tensor"
@@ -94,6 +95,17 @@ type Trainer struct {
 	opt    *nn.AdamW
 	loader *Loader
 	tape   *autograd.Tape
+	prof   *profile.Profiler // nil: nobody asked
+}
+
+// Profile has p measure the steps to come, from the wait for their batch to the end
+// of the optimiser's part. If p looks for NaN and Inf, a step that makes one ends the
+// run before the weights change, with p's *profile.NonFiniteError.
+func (t *Trainer) Profile(p *profile.Profiler) {
+	t.prof, t.tape.Observer = p, p
+	for _, v := range t.Model.Params() {
+		p.Name(v.Var, v.Name)
+	}
 }
 
 // NewTrainer prepares a fresh run. Errors: those of Recipe.Validate; an empty
@@ -148,7 +160,8 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // each after every step; an error from it ends the run. A step that has begun is
 // finished, so the trainer can be saved in whatever way Run returns.
 //
-// Errors: that of each; a picture that cannot be read; *DivergedError. The end
+// Errors: that of each; a picture that cannot be read; *DivergedError; that of
+// Profile. The end
 // of the context is none.
 func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -160,7 +173,10 @@ func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 		}
 	}()
 	for t.Step < t.Recipe.Steps && ctx.Err() == nil {
+		t.prof.BeginStep(t.Step)
+		t.prof.Enter("data", -1)
 		b, ok := <-batches
+		t.prof.Leave()
 		if !ok {
 			break // the context ended while the batch was made
 		}
@@ -172,6 +188,7 @@ func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 		if err != nil {
 			return err
 		}
+		t.prof.EndStep()
 		if err := each(m); err != nil {
 			return err
 		}
@@ -182,6 +199,10 @@ func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 func (t *Trainer) take(b *Batch) (Metrics, error) {
 	r := t.Recipe
 	l, _, _ := t.Model.Loss(t.tape, b)
+	if err := t.prof.Err(); err != nil {
+		t.tape.Reset()
+		return Metrics{}, err
+	}
 	m := Metrics{Step: t.Step, Pixel: l.Pixel.Value.Item(), Text: l.Text.Value.Item(), Total: l.Total.Value.Item()}
 	if !finite(m.Total) {
 		t.tape.Reset()
@@ -189,9 +210,18 @@ func (t *Trainer) take(b *Batch) (Metrics, error) {
 	}
 	t.tape.Backward(l.Total)
 	l.Total.Value.Release()
+	if err := t.prof.Err(); err != nil {
+		for _, v := range t.Model.Params() {
+			v.ZeroGrad()
+		}
+		return m, err
+	}
 	s := nn.WarmupCosine{Start: r.Start, Peak: r.Peak, Floor: r.Floor, Warmup: r.Warmup, Total: r.Steps}
 	m.Rate = s.At(t.Step)
-	if m.GradNorm = t.opt.Step(m.Rate, r.Clip); !finite(m.GradNorm) {
+	t.prof.Enter("optimiser", -1)
+	m.GradNorm = t.opt.Step(m.Rate, r.Clip)
+	t.prof.Leave()
+	if !finite(m.GradNorm) {
 		return m, &DivergedError{m}
 	}
 	t.Step++

@@ -27,7 +27,7 @@ func init() {
 		Fused: true,
 		Forward: func(c *Call) *tensor.Tensor {
 			t := NewInferenceTape()
-			t.BF16 = c.In[0].tape.BF16
+			t.BF16, t.Observer = c.In[0].tape.BF16, c.In[0].tape.Observer
 			y := c.Args.(func(*Var) *Var)(t.Input(c.x(0)))
 			v := y.Value.Retain()
 			t.Reset()
@@ -35,7 +35,7 @@ func init() {
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
 			t := NewTape()
-			t.BF16 = gy.tape.BF16
+			t.BF16, t.Observer = gy.tape.BF16, gy.tape.Observer
 			x := t.Variable(c.x(0))
 			x.needs = c.Needs(0)
 			y := c.Args.(func(*Var) *Var)(x)

@@ -37,6 +37,8 @@ type Call struct {
 	Out   *Var
 	Args  any
 	Saved []*tensor.Tensor
+	// Layer is for the observer, which meets the call again at its VJP.
+	Layer int
 }
 
 // Needs reports whether a gradient flows to input i.
@@ -108,8 +110,14 @@ func apply(op *Op, args any, force bool, in []*Var) *Var {
 		panic(&Error{op.Name, "no operand is on a tape, so the gradient of a parameter would be lost; pass it through Var.Watch"})
 	}
 	c := &Call{Op: op, In: in, Args: args}
+	if t != nil && t.Observer != nil {
+		t.Observer.Begin(c, nil)
+	}
 	out := &Var{Value: op.Forward(c), tape: t, node: -1}
 	c.Out = out
+	if t != nil && t.Observer != nil {
+		t.Observer.End(c, nil)
+	}
 	switch {
 	case t == nil:
 		release(c.Saved)

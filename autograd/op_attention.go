@@ -12,6 +12,13 @@ type attentionArgs struct {
 	prefix *tensor.Tensor
 }
 
+// AttentionArgs returns the arguments of a call of Attention, whose heads is 0, or
+// of AttentionQKV.
+func (c *Call) AttentionArgs() (heads int, mask tensor.Mask, prefix *tensor.Tensor) {
+	a := c.Args.(attentionArgs)
+	return a.heads, a.mask, a.prefix
+}
+
 // attention is O = softmax(Q·Kᵀ/√dh + mask)·V. With P the softmax, recomputed
 // block by block from the saved log-sum-exp, and D = Σ_dh gO·O:
 //

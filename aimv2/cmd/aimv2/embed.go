@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"fuerte/aimv2"
+	"fuerte/autograd/profile"
 	"fuerte/nn/atomicfile"
 	"fuerte/nn/npy"
 	"fuerte/nn/safetensors"
@@ -19,10 +20,11 @@ import (
 )
 
 type embedCommand struct {
-	images []string
-	model  string
-	out    string
-	pool   string
+	images  []string
+	model   string
+	out     string
+	pool    string
+	profile profileOptions
 }
 
 func (c *embedCommand) describe() *cli.Command {
@@ -31,11 +33,11 @@ func (c *embedCommand) describe() *cli.Command {
 		Usage:       "Write the features of pictures to a file.",
 		Description: "A .safetensors file gets one tensor for each picture under its name, a .npy file one array.",
 		Arguments:   imageArguments(&c.images),
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			modelFlag(&c.model),
 			&cli.StringFlag{Name: "out", Destination: &c.out, Value: "features.safetensors", Usage: "write `FILE`, a .safetensors or .npy file"},
 			&cli.StringFlag{Name: "pool", Destination: &c.pool, Value: "mean", Usage: "`HOW` to pool: mean gives one vector for a picture, none one for each patch"},
-		},
+		}, c.profile.flags()...),
 	}
 }
 
@@ -59,12 +61,40 @@ func (c *embedCommand) run() error {
 	if err != nil {
 		return err
 	}
+	watch, err := c.profile.start()
+	if err != nil {
+		return err
+	}
+	if watch != nil {
+		m.Observer = watch
+		for _, v := range m.Params() {
+			watch.Name(v.Var, v.Name)
+		}
+	}
+	err = c.embed(m, watch)
+	if failure := c.profile.finish(""); failure != nil {
+		complain(failure)
+		return failed
+	}
+	return err
+}
+
+// embed is run with a model, under the eyes of watch or nobody's.
+func (c *embedCommand) embed(m *aimv2.Model, watch *profile.Profiler) error {
+	var err error
 	byName := filepath.Ext(c.out) == ".safetensors"
 	var names []string
 	var tensors []safetensors.Tensor
 	var shape []int // of one picture
 	var all []float32
-	bad := eachPicture(m, c.images, func(file string, features *tensor.Tensor) error {
+	bad := eachImage(m.Config, c.images, func(file string, image []float32) error {
+		watch.BeginStep(len(names))
+		features := m.Features(image)
+		watch.EndStep()
+		defer features.Release()
+		if err := watch.Err(); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
 		if byName {
 			switch {
 			case slices.Contains(names, file):

@@ -19,6 +19,7 @@ import (
 	"fuerte/aimv2/dataset/emoji48"
 	"fuerte/aimv2/report"
 	"fuerte/aimv2/tokenizer"
+	"fuerte/autograd/profile"
 	"fuerte/kernels"
 	"fuerte/tensor"
 )
@@ -48,6 +49,7 @@ const (
 	lossFile     = "loss.png"
 	targetsFile  = "targets.png"
 	captionsFile = "captions.txt"
+	profileFile  = "profile.md" // with -profile
 )
 
 type pretrainCommand struct {
@@ -63,6 +65,7 @@ type pretrainCommand struct {
 	out       string // "": by preset
 	resume    string // "": a new run
 	every     int    // 0: once a minute
+	profile   profileOptions
 }
 
 func (c *pretrainCommand) describe() *cli.Command {
@@ -70,7 +73,7 @@ func (c *pretrainCommand) describe() *cli.Command {
 		Name:        "pretrain",
 		Usage:       "Train a model: on the embedded drawings, or on a folder of pictures.",
 		Description: "A picture of a folder has its caption in a text file beside it: cat.jpg, cat.txt.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "preset", Destination: &c.preset, Value: "tiny", Usage: "size of the model, `NAME` one of " + strings.Join(aimv2.PresetNames(), ", ")},
 			&cli.IntFlag{Name: "steps", Destination: &c.steps, Usage: "take `N` steps", DefaultText: "by preset; with --resume, as before"},
 			&cli.IntFlag{Name: "batch", Destination: &c.batch, Usage: "take `N` pictures in a step", DefaultText: "by preset"},
@@ -83,7 +86,7 @@ func (c *pretrainCommand) describe() *cli.Command {
 			&cli.StringFlag{Name: "out", Destination: &c.out, Usage: "write the run to the folder `DIR`", DefaultText: "runs/NAME"},
 			&cli.StringFlag{Name: "resume", Destination: &c.resume, Usage: "go on with the run in the folder `DIR`"},
 			&cli.IntFlag{Name: "every", Destination: &c.every, Usage: "save the state every `N` steps", DefaultText: "once a minute"},
-		},
+		}, c.profile.flags()...),
 	}
 }
 
@@ -152,17 +155,31 @@ func (c *pretrainCommand) run() error {
 	fmt.Fprintf(os.Stderr, "machine  %s on %d threads, peak %.1f GFLOP/s measured; an image costs %.2f GFLOP\n",
 		set.Name, runtime.GOMAXPROCS(0), peak/1e9, m.TrainFLOP()/1e9)
 
+	watch, err := c.profile.start()
+	if err != nil {
+		return err
+	}
+	if watch != nil {
+		t.Profile(watch)
+	}
 	p.begin(t, peak)
 	saved := t.Step
 	err = c.train(ctx, t, dir, metrics, p, &saved)
 	p.end()
+	unwritten := c.profile.finish(filepath.Join(dir, profileFile))
+	if unwritten != nil {
+		complain(unwritten) // the run goes on to its end
+	}
 
 	goOn := self() + " pretrain -resume " + quote(dir)
 	if c.data != "" {
 		goOn += " -data " + quote(c.data)
 	}
 	var diverged *aimv2.DivergedError
+	var nonFinite *profile.NonFiniteError
 	switch {
+	case errors.As(err, &nonFinite):
+		return fmt.Errorf("%w; the state of step %d is kept in %s", err, saved, dir)
 	case errors.As(err, &diverged):
 		// The weights that led here are not saved over those before.
 		return fmt.Errorf("%w; the state of step %d is kept in %s; a lower -peak-lr may help", err, saved, dir)
@@ -187,6 +204,9 @@ next:
   %s caption -model %s PICTURE.png
   %s probe -model %s
 `, dir, t.Step, lossFile, targetsFile, captionsFile, self(), quote(dir), self(), quote(dir))
+	if unwritten != nil {
+		return failed
+	}
 	return nil
 }
 
