@@ -14,6 +14,7 @@ type NonFiniteError struct {
 	Step  int
 	Op    string
 	Layer string // "" outside of all
+	VJP   string // the op in whose VJP Op ran as a part; "": none
 	// Pass is "forward" or "backward".
 	Pass string
 	// Output is the result, or the cotangent of input number Input.
@@ -48,7 +49,11 @@ func (e *NonFiniteError) Error() string {
 	if where == "" {
 		where = "no layer"
 	}
-	fmt.Fprintf(&b, "profile: step %d: the %s pass of %s in %s gave %s", e.Step, e.Pass, e.Op, where, e.Output)
+	op := e.Op
+	if e.VJP != "" {
+		op += ", a part of the VJP of " + e.VJP + ","
+	}
+	fmt.Fprintf(&b, "profile: step %d: the %s pass of %s in %s gave %s", e.Step, e.Pass, op, where, e.Output)
 	for _, s := range e.Inputs {
 		b.WriteString("; it read " + s.String())
 	}
@@ -86,6 +91,11 @@ func (p *Profiler) blame(c *autograd.Call, gy, made *tensor.Tensor, input int) {
 		name = fmt.Sprintf("the cotangent of %s", p.inputName(c, input))
 	}
 	e := &NonFiniteError{Step: p.step, Op: c.Op.Name, Layer: p.path(c.Layer), Pass: pass(gy != nil), Output: statistics(name, made), Input: input}
+	for i := len(p.frames) - 2; i >= 0 && e.VJP == ""; i-- {
+		if f := p.frames[i]; f.gy != nil {
+			e.VJP, e.Pass = f.op.Name, pass(true)
+		}
+	}
 	for i, v := range c.In {
 		e.Inputs = append(e.Inputs, statistics(p.inputName(c, i), v.Value))
 	}

@@ -80,7 +80,7 @@ type layer struct {
 	ops    int   // calls made in it
 	begin  int64 // when it was entered
 	time   int64 // between Enter and Leave
-	labels context.Context
+	labels *context.Context
 }
 
 // key tells rows of the table apart.
@@ -101,12 +101,13 @@ type row struct {
 	kernels []kernels.Call
 	device  *tensor.Device
 	dtype   tensor.DType
-	labels  context.Context
+	labels  *context.Context
 }
 
 // frame is an op under way.
 type frame struct {
 	row   *row // nil where it counts as part of the frame around it
+	op    *autograd.Op
 	begin int64
 	inner int64 // time of rows inside
 	gy    *tensor.Tensor
@@ -167,7 +168,7 @@ func (p *Profiler) EndStep() {
 	p.steps++
 	p.begin = outside
 	if p.options.Labels {
-		label(context.Background())
+		label(noLabels)
 	}
 }
 
@@ -227,7 +228,7 @@ func (p *Profiler) child(parent int, name string, i int) int {
 	if found == 0 {
 		found = len(p.layers)
 		p.layers = append(p.layers, layer{name: name, index: i, parent: parent})
-		p.layers[found].labels = pprof.WithLabels(context.Background(), pprof.Labels("layer", p.path(found)))
+		p.layers[found].labels = labelled("layer", p.path(found))
 		if last == 0 {
 			p.layers[parent].first = found
 		} else {
@@ -256,7 +257,7 @@ func (p *Profiler) Begin(c *autograd.Call, gy *tensor.Tensor) {
 	if c.Layer < root || c.Layer >= len(p.layers) {
 		c.Layer = p.at
 	}
-	f := frame{gy: gy, layer: p.at}
+	f := frame{op: c.Op, gy: gy, layer: p.at}
 	p.at = c.Layer
 	if p.options.Memory {
 		for _, v := range c.In { // what no op has made is an input or a weight
@@ -331,7 +332,7 @@ func (p *Profiler) End(c *autograd.Call, gxs []*autograd.Var) {
 }
 
 // labels are those of the innermost row under way, or of the layer at hand.
-func (p *Profiler) labels() context.Context {
+func (p *Profiler) labels() *context.Context {
 	for i := len(p.frames) - 1; i >= 0; i-- {
 		if r := p.frames[i].row; r != nil {
 			return r.labels
@@ -340,7 +341,7 @@ func (p *Profiler) labels() context.Context {
 	if ctx := p.layers[p.at].labels; ctx != nil {
 		return ctx
 	}
-	return context.Background()
+	return noLabels
 }
 
 // kernel notes a call of a kernel that is not known yet.
@@ -367,7 +368,7 @@ func (p *Profiler) rowOf(c *autograd.Call, gy *tensor.Tensor) *row {
 			r.device, r.dtype = c.In[0].Value.Device(), c.In[0].Value.DType()
 		}
 		if p.options.Labels {
-			r.labels = pprof.WithLabels(context.Background(), pprof.Labels("op", c.Op.Name, "layer", p.path(c.Layer), "pass", pass(k.vjp)))
+			r.labels = labelled("op", c.Op.Name, "layer", p.path(c.Layer), "pass", pass(k.vjp))
 		}
 		p.rows[k] = r
 	}
@@ -450,7 +451,15 @@ var labelWorkers = sync.OnceFunc(func() {
 })
 
 // label sets the labels of this goroutine and of the workers.
-func label(ctx context.Context) {
-	pprof.SetGoroutineLabels(ctx)
-	workerLabels.Store(&ctx)
+func label(ctx *context.Context) {
+	pprof.SetGoroutineLabels(*ctx)
+	workerLabels.Store(ctx)
+}
+
+var noLabels = labelled()
+
+// labelled returns a context with labels, where workers find it.
+func labelled(pairs ...string) *context.Context {
+	ctx := pprof.WithLabels(context.Background(), pprof.Labels(pairs...))
+	return &ctx
 }

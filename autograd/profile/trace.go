@@ -85,28 +85,47 @@ func (p *Profiler) WriteTrace(w io.Writer) error {
 		fault = cmp.Or(fault, enc.Encode(e))
 		b.WriteString(",")
 	}
-	for i := 0; i < len(events); {
-		e := events[i]
-		if e.kind != opEvent || !e.vjp {
-			put(p.traced(e))
-			i++
-			continue
-		}
-		// VJPs of a layer, and what stands in them.
-		n, end := i, e.end
-		for n < len(events) && events[n].step == e.step && (events[n].kind == opEvent && events[n].layer == e.layer && (events[n].vjp || events[n].op.Name == autograd.Accumulate) || events[n].end <= end) {
-			end = max(end, events[n].end)
-			n++
-		}
-		put(traceEvent{Name: p.path(e.layer) + " backward", Cat: "layer", Phase: "X", TID: opThread, Time: micro(e.begin), Dur: micro(end - e.begin)})
-		for ; i < n; i++ {
-			put(p.traced(events[i]))
-		}
-	}
+	p.nested(events, put)
 	put(traceEvent{Name: "thread_name", Phase: "M", TID: stepThread, Args: map[string]any{"name": "steps"}})
 	fault = cmp.Or(fault, enc.Encode(traceEvent{Name: "thread_name", Phase: "M", PID: 1, TID: opThread, Args: map[string]any{"name": "tape"}}))
 	b.WriteString("]}\n")
 	return cmp.Or(fault, b.Flush())
+}
+
+// nested puts events, sorted by their beginning, and around VJPs of one layer that
+// follow each other that layer.
+func (p *Profiler) nested(events []event, put func(traceEvent)) {
+	wrapped := 0 // events before it have their layer around them
+	for i := 0; i < len(events); {
+		e := events[i]
+		inner := within(events[i:])
+		if e.kind != opEvent {
+			inner = 1 // the parts of steps and layers are sorted as they stand
+		}
+		if i >= wrapped && e.kind == opEvent && e.vjp && e.layer != root {
+			end := e.end
+			for wrapped = i + inner; wrapped < len(events); wrapped += within(events[wrapped:]) {
+				n := events[wrapped]
+				if n.step != e.step || n.kind != opEvent || n.layer != e.layer || !n.vjp && n.op.Name != autograd.Accumulate {
+					break
+				}
+				end = n.end
+			}
+			put(traceEvent{Name: p.path(e.layer) + " " + pass(true), Cat: "layer", Phase: "X", TID: opThread, Time: micro(e.begin), Dur: micro(end - e.begin)})
+		}
+		put(p.traced(e))
+		p.nested(events[i+1:i+inner], put)
+		i += inner
+	}
+}
+
+// within counts the first event and those inside of it.
+func within(events []event) int {
+	n := 1
+	for n < len(events) && events[n].end <= events[0].end {
+		n++
+	}
+	return n
 }
 
 func micro(ns int64) float64 { return float64(ns) / 1e3 }
