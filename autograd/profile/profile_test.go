@@ -85,6 +85,8 @@ func (net *network) steps(p *Profiler, n int) {
 		for _, v := range append(net.w[:], net.norm) {
 			v.ZeroGrad()
 		}
+		p.Enter("after", -1)
+		p.Leave()
 		p.EndStep()
 	}
 }
@@ -136,6 +138,7 @@ func TestReport(t *testing.T) {
 		{"mul", "net", "forward", 1, 24, u * 3 * 24, ""},
 		{"sum", "", "forward", 1, 24, u * 25, ""},
 		{"", "data", "forward", 1, 0, 0, ""},
+		{"", "after", "forward", 1, 0, 0, ""},
 	} {
 		var got Row
 		for _, w := range r.find(want.op, want.layer, want.pass) {
@@ -345,7 +348,10 @@ func TestTrace(t *testing.T) {
 			t.Errorf("%+v lies in no step", e)
 		}
 	}
-	for _, want := range []string{"layer net.blocks.1.mlp", "layer net.blocks.1.mlp backward", "forward linear", "backward linear backward", "forward matmul", "part data", "backward checkpoint backward"} {
+	if n := seen["layer net.blocks.1.mlp backward"]; n != 2 {
+		t.Errorf("the VJPs of a layer stand in %d events in 2 steps", n)
+	}
+	for _, want := range []string{"layer net.blocks.1.mlp", "forward linear", "backward linear backward", "forward matmul", "part data", "backward checkpoint backward"} {
 		if seen[want] == 0 {
 			t.Errorf("the trace has no %q; it has %v", want, seen)
 		}
@@ -445,20 +451,24 @@ func TestLabels(t *testing.T) {
 		}
 		return b.String()
 	}
+	both := func(f func()) { // neither task ends before the other has begun
+		there := make(chan bool, 2)
+		kernels.Parallel(2, func(i int) {
+			there <- true
+			for len(there) < 2 {
+				runtime.Gosched()
+			}
+			if i == 0 {
+				f()
+			}
+		})
+	}
+	both(func() {}) // a worker started inside of an op would inherit its labels
 	var forward, back, helped string
 	spy := &autograd.Op{Name: "spy",
 		Forward: func(c *autograd.Call) *tensor.Tensor {
 			forward = dump()
-			there := make(chan bool, 2)
-			kernels.Parallel(2, func(i int) { // neither task ends before the other has begun
-				there <- true
-				for len(there) < 2 {
-					runtime.Gosched()
-				}
-				if i == 0 {
-					helped = dump()
-				}
-			})
+			both(func() { helped = dump() })
 			return c.In[0].Value.Retain()
 		},
 		VJP: func(c *autograd.Call, gy *Var) []*Var {

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestProfile: pretrain and embed print the table, write it, the trace and the CPU
+// profile, and a file that cannot be written is an error.
+func TestProfile(t *testing.T) {
+	dir := t.TempDir()
+	pictures(t, filepath.Join(dir, "data"))
+	r := must(t, dir, "pretrain", "-data", "data", "-steps", "2", "-batch", "2", "-out", "run", "-profile", "-nan", "-trace", "trace.json", "-cpuprofile", "cpu.prof")
+	table := string(read(t, filepath.Join(dir, "run", profileFile)))
+	if !strings.Contains(r.stdout, table) {
+		t.Error("the table in the folder is not what is printed")
+	}
+	for _, want := range []string{"2 steps of", "| linear backward | encoder.blocks.*.mlp |", "unattributed", "% peak", "| optimiser |", "Host memory"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table lacks %q:\n%s", want, table)
+		}
+	}
+	var trace struct{ TraceEvents []map[string]any }
+	if err := json.Unmarshal(read(t, filepath.Join(dir, "trace.json")), &trace); err != nil || len(trace.TraceEvents) < 100 {
+		t.Errorf("the trace has %d events: %v", len(trace.TraceEvents), err)
+	}
+	if cpu := read(t, filepath.Join(dir, "cpu.prof")); len(cpu) == 0 || cpu[0] != 0x1f { // gzip
+		t.Errorf("the CPU profile is %d bytes of something else", len(cpu))
+	}
+
+	r = must(t, dir, "embed", "-model", "run", "-profile-full", "data/p0.png", "data/p1.png")
+	for _, want := range []string{"features.safetensors", "2 steps of", "encoder.blocks.1.mlp"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("embed prints no %q:\n%s", want, r.stdout)
+		}
+	}
+	if r := do(t, dir, "embed", "-model", "run", "-cpuprofile", "no/such/folder", "data/p0.png"); r.status != int(failed) || !strings.Contains(r.stderr, "no/such/folder") {
+		t.Errorf("status %d: %s", r.status, r.stderr)
+	}
+	if r := do(t, dir, "embed", "-model", "run", "-trace", "no/such/folder", "data/p0.png"); r.status != int(failed) || !strings.Contains(r.stderr, "no/such") {
+		t.Errorf("status %d: %s", r.status, r.stderr)
+	}
+}
