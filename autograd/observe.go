@@ -6,7 +6,8 @@ import "fuerte/tensor"
 // autograd/profile has one that measures. All calls come from the goroutine that
 // uses the tape, and they nest; those open when a panic passes are never closed.
 type Observer interface {
-	// Begin comes before the forward of an op, where gy is nil, and before its VJP.
+	// Begin comes before the forward of an op, where gy is nil, and before its VJP in
+	// Backward; the VJPs of Grad are ops like others.
 	Begin(c *Call, gy *tensor.Tensor)
 	// End comes after it. Of a forward c.Out is the result and given is nil; a VJP
 	// has returned given, nil where an input gets no cotangent.

@@ -321,7 +321,14 @@ func (p *Profiler) End(c *autograd.Call, gxs []*autograd.Var) {
 		p.tag(c, gxs)
 	}
 	if p.options.NonFinite && p.err == nil {
+		begin := p.clock()
 		p.check(c, f.gy, gxs)
+		for i := len(p.frames) - 2; i >= 0; i-- { // looking is not the work of the op around
+			p.frames[i].inner += p.clock() - begin
+			if p.frames[i].row != nil {
+				break
+			}
+		}
 	}
 	p.at = f.layer
 	own := f.row != nil
