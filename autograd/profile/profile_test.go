@@ -576,3 +576,72 @@ func BenchmarkObserved(b *testing.B) {
 		})
 	}
 }
+
+// TestCeilings: a product is held against the peak, another op against the bandwidth of
+// where its operands stay, and against nothing what has no count or no ceiling.
+func TestCeilings(t *testing.T) {
+	c := Ceilings{Peak: 100, Bandwidth: [3]float64{80, 40, 10}, L2: 50, L3: 1000}
+	for _, r := range []struct {
+		ceilings Ceilings
+		row      Row
+		want     string
+	}{
+		{c, Row{Calls: 2, Seconds: 2, Product: true, Count: Count{FLOP: 100, Bytes: 10}}, "50 % peak"},
+		{c, Row{Calls: 2, Seconds: 2, Count: Count{FLOP: 100, Bytes: 80}}, "50 % L2"},
+		{c, Row{Calls: 1, Seconds: 2, Count: Count{Bytes: 80}}, "100 % L3"},
+		{c, Row{Calls: 1, Seconds: 400, Count: Count{Bytes: 2000}}, "50 % memory"},
+		{c, Row{Calls: 1, Seconds: 1}, "–"},
+		{Ceilings{}, Row{Calls: 1, Seconds: 1, Count: Count{Bytes: 80}}, "–"},
+	} {
+		if got := r.ceilings.share(r.row); got != r.want {
+			t.Errorf("%+v is %q, want %q", r.row, got, r.want)
+		}
+	}
+	for text, want := range map[string]string{
+		"level: avx2 (why)\nkernel: Tile, 6×16, sums in registers over 512 terms at a time\nB: read in place\n": "avx2 Tile 6×16",
+		"level: avx2 (why)\nkernel: Dots, in one call\n":                                                        "avx2 Dots",
+		"level: neon (why)\nkernel: Gemv: one row of A adds up\n":                                               "neon Gemv",
+		"level: avx2 (why)\nkernel: Tile, 6×16; scores exist in blocks\n":                                       "avx2 Tile 6×16",
+		"level: avx2 (why)\ntasks: 1 of 5 elements\n":                                                           "avx2",
+	} {
+		if got := firstWords(text); got != want {
+			t.Errorf("the first words of %q are %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestMisuse: a Leave too many panics; a panic inside of an op spoils no later step; the
+// methods of no profiler do nothing.
+func TestMisuse(t *testing.T) {
+	panics := func(f func()) (v any) {
+		defer func() { v = recover() }()
+		f()
+		return nil
+	}
+	p := ticking(Options{})
+	if _, ok := panics(p.Leave).(*autograd.Error); !ok {
+		t.Error("a Leave without Enter does not panic")
+	}
+	tape := autograd.NewInferenceTape()
+	tape.Observer = p
+	x := tape.Input(random(rand.New(rand.NewPCG(1, 1)), 3))
+	p.BeginStep(0)
+	if panics(func() { autograd.Reshape(x.Enter("net"), 7) }) == nil {
+		t.Fatal("a wrong shape does not panic")
+	}
+	p.BeginStep(1)
+	autograd.Exp(x)
+	p.EndStep()
+	p.EndStep() // once
+	if r := p.Report(Ceilings{}); r.Steps != 1 || len(r.find("exp", "", "forward")) != 1 {
+		t.Errorf("after a panic the report is %+v", r)
+	}
+	var none *Profiler
+	none.BeginStep(0)
+	none.Enter("net", -1)
+	none.Leave()
+	none.EndStep()
+	if none.Err() != nil {
+		t.Error("no profiler has found something")
+	}
+}
