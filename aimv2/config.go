@@ -131,11 +131,15 @@ func (s Stack) forwardFLOP(t int) float64 {
 	return float64(s.Depth) * (2*float64(t)*weights + 4*float64(t)*float64(t)*float64(s.Width))
 }
 
-// TrainFLOP returns the FLOP of one image's training step: three times the
-// forward's matrix products (the usual model-FLOP count; elementwise work,
-// optimiser and recomputation are not counted).
-func (c Config) TrainFLOP() float64 {
-	n, t := c.Tokens(), c.Context
+// TrainFLOP returns the FLOP of one image's training step with a caption: three
+// times the forward's matrix products (the usual model-FLOP count; elementwise
+// work, optimiser and recomputation are not counted; the text head is, for every
+// position, though those without a target are left out of it).
+func (c Config) TrainFLOP() float64 { return c.trainFLOP(c.Context) }
+
+// trainFLOP is TrainFLOP with so many positions of text.
+func (c Config) trainFLOP(t int) float64 {
+	n := c.Tokens()
 	fwd := c.Encoder.forwardFLOP(n) + c.Decoder.forwardFLOP(n+t) +
 		2*float64(n)*float64(c.Encoder.Width)*float64(c.PatchLen()+c.Decoder.Width) +
 		2*float64(n)*float64(c.Decoder.Width)*float64(c.PatchLen()) +

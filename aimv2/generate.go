@@ -137,7 +137,7 @@ func (d *decoding) run(tape *autograd.Tape, x *Var) []float32 {
 	d.text++
 	x = d.m.Decoder.Trunk.Extend(x, d.caches)
 	last := autograd.Narrow(x, 1, x.Shape()[1]-1, 1)
-	host := d.m.Decoder.Head.Blocks[0].Linear.Forward(last).Value.To(tensor.CPU)
+	host := d.m.Decoder.Logits(last).Value.To(tensor.CPU)
 	defer host.Release()
 	d.logits = append(d.logits[:0], tensor.Data[float32](host)...)
 	return d.logits

@@ -27,8 +27,8 @@ func full(m *Model, features *tensor.Tensor, ids [][]int32) []float32 {
 	tape := autograd.NewInferenceTape()
 	defer tape.Reset()
 	k := len(ids[0])
-	_, logits := m.Decoder.Forward(tape.Input(features), tape.Input(tensor.From(features.Device(), slices.Concat(ids...), len(ids), k)))
-	last := autograd.Narrow(logits, 1, k, 1)
+	_, text := m.Decoder.Forward(tape.Input(features), tape.Input(tensor.From(features.Device(), slices.Concat(ids...), len(ids), k)))
+	last := m.Decoder.Logits(autograd.Narrow(text, 1, k, 1))
 	return slices.Clone(tensor.Data[float32](last.Value.Clone()))
 }
 
@@ -273,8 +273,8 @@ func captionScore(m *Model, features *tensor.Tensor, ids []int32, eos int32) flo
 	padded := append(slices.Clone(ids), slices.Repeat([]int32{eos}, m.Config.Context-1-len(ids))...)
 	tape := autograd.NewInferenceTape()
 	defer tape.Reset()
-	_, logits := m.Decoder.Forward(tape.Input(features), tape.Input(tensor.From(tensor.CPU, padded, 1, len(padded))))
-	x := tensor.Data[float32](logits.Value.Compact())
+	_, text := m.Decoder.Forward(tape.Input(features), tape.Input(tensor.From(tensor.CPU, padded, 1, len(padded))))
+	x := tensor.Data[float32](m.Decoder.Logits(text).Value)
 	score := 0.0
 	for j := range min(len(ids)+1, m.Config.Context-1) {
 		want := eos

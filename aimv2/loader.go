@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"image"
 	"math/rand/v2"
+	"strings"
 	"sync"
 
 	"fuerte/aimv2/dataset"
@@ -21,30 +22,18 @@ import (
 // generator, and no two samples share a draw.
 type Loader struct {
 	dev    *tensor.Device
-	config Config
-	source dataset.Source
+	recipe Recipe
+	draw   *mixer
 	tok    *tokenizer.Tokenizer
-	batch  int
-	seed   uint64
 	aug    preprocess.Augment
-	colour float64 // Augment.Background
-	border float64 // Augment.Border
 
 	mu     sync.Mutex
-	order  []int // of one epoch
-	epoch  int
-	images map[int]image.Image // decoded pictures, as far as the budget goes
-	room   int
 	pixels []float32 // of the batch at hand
 }
 
 // Norm is the pixel normalisation of every model of this package: that of the
 // released training code.
 var Norm = preprocess.ImageNet
-
-// imageCache bounds the decoded pictures kept in memory: the embedded set takes
-// 25 MB of it.
-const imageCache = 256 << 20
 
 // Augment tells how training pictures differ from evaluated ones.
 type Augment struct {
@@ -56,34 +45,11 @@ type Augment struct {
 }
 
 // NewLoader returns a loader of batches on a device.
-func NewLoader(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer.Tokenizer) *Loader {
+func NewLoader(dev *tensor.Device, r Recipe, set dataset.Set, tok *tokenizer.Tokenizer) *Loader {
 	aug := preprocess.DefaultAugment(r.Model.ImageSize, Norm)
 	aug.Scale[0], aug.Flip = r.Augment.CropMin, r.Augment.Flip
 	aug.Colour, aug.Jitter = r.Augment.Jitter, preprocess.DefaultJitter
-	return &Loader{dev: dev, config: r.Model, source: src, tok: tok, batch: r.Batch, seed: r.Seed, aug: aug,
-		colour: r.Augment.Background, border: r.Augment.Border, epoch: -1, images: map[int]image.Image{}, room: imageCache}
-}
-
-// Streams of random numbers, kept apart by the second half of a PCG seed.
-const (
-	orderStream  = 1 << 62
-	sampleStream = 2 << 62
-)
-
-// indices returns the pictures of a step: every epoch is a fresh permutation,
-// and batches run on across its end.
-func (l *Loader) indices(step int) []int {
-	n := l.source.Len()
-	out := make([]int, l.batch)
-	for i := range out {
-		at := step*l.batch + i
-		if e := at / n; e != l.epoch {
-			l.order = rand.New(rand.NewPCG(l.seed, orderStream|uint64(e))).Perm(n)
-			l.epoch = e
-		}
-		out[i] = l.order[at%n]
-	}
-	return out
+	return &Loader{dev: dev, recipe: r, draw: newMixer(set, r.Seed), tok: tok, aug: aug}
 }
 
 // Batch returns the batch of a step, counted from 0.
@@ -92,59 +58,59 @@ func (l *Loader) indices(step int) []int {
 func (l *Loader) Batch(step int) (*Batch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c := l.config
+	c, n := l.recipe.Model, l.recipe.Batch
 	size := 3 * c.ImageSize * c.ImageSize
 	if l.pixels == nil {
-		l.pixels = make([]float32, l.batch*size)
+		l.pixels = make([]float32, n*size)
 	}
-	captions, prefix := make([][]int32, l.batch), make([]int32, l.batch)
+	captions, prefix := make([][]int32, n), make([]int32, n)
 	var rgb, padded preprocess.RGB
 	var scratch preprocess.Scratch
-	for i, at := range l.indices(step) {
-		r := rand.New(rand.NewPCG(l.seed, sampleStream|uint64(step*l.batch+i)))
-		img, err := l.image(at)
+	for i := range n {
+		number := step*n + i
+		r := rand.New(rand.NewPCG(l.recipe.Seed, sampleStream|uint64(number)))
+		rec, img, err := l.draw.sample(number)
 		if err != nil {
 			return nil, err
 		}
-		rec := l.source.Record(at)
-		prefix[i] = 1 + int32(r.IntN(c.Tokens()-1))
+		prefix[i] = 1 + int32(r.IntN(c.Tokens()-1)) // drawn in any case: what follows does not depend on its use
+		if l.recipe.Original {
+			prefix[i] = originalPrefix(c, step, i, n)
+		}
 		captions[i] = l.tok.Encode(dataset.Text(rec, r))
 		background := l.background(r)
 		preprocess.ToRGB(&rgb, img, background)
 		whole := rgb
-		if l.border > 0 {
-			preprocess.Pad(&padded, rgb, int(l.border*r.Float64()*float64(min(rgb.Width, rgb.Height))), background)
+		if border := l.recipe.Augment.Border; border > 0 {
+			preprocess.Pad(&padded, rgb, int(border*r.Float64()*float64(min(rgb.Width, rgb.Height))), background)
 			whole = padded
 		}
-		l.aug.Apply(l.pixels[i*size:(i+1)*size], whole, rec.Caption, r, &scratch)
+		caption := rec.Caption
+		if l.recipe.Original {
+			caption = "" // which every mirror image fits
+		}
+		l.aug.Apply(l.pixels[i*size:(i+1)*size], whole, caption, r, &scratch)
 	}
-	return NewBatch(l.dev, c, l.pixels, captions, prefix, l.tok.EOS()), nil
+	return newBatch(l.dev, l.recipe, l.pixels, captions, prefix, l.tok.EOS()), nil
+}
+
+// originalPrefix draws as the released code does: every loader process has a copy
+// of one generator, whatever the seed of the run, and makes every fourth batch, so
+// that four batches on end have the same prefixes. The numbers are this package's
+// own, not NumPy's.
+func originalPrefix(c Config, step, i, batch int) int32 {
+	const processes = 4
+	r := rand.New(rand.NewPCG(0, sampleStream|uint64(step/processes*batch+i)))
+	return 1 + int32(r.IntN(c.Tokens()-1))
 }
 
 // background draws what shows through transparent pixels.
 func (l *Loader) background(r *rand.Rand) preprocess.Color {
 	c := preprocess.Color{uint8(r.IntN(256)), uint8(r.IntN(256)), uint8(r.IntN(256))}
-	if r.Float64() >= l.colour {
+	if r.Float64() >= l.recipe.Augment.Background {
 		return preprocess.White
 	}
 	return c
-}
-
-// image decodes a picture or finds it in the cache.
-func (l *Loader) image(i int) (image.Image, error) {
-	if img, ok := l.images[i]; ok {
-		return img, nil
-	}
-	img, err := l.source.Image(i)
-	if err != nil {
-		return nil, err
-	}
-	b := img.Bounds()
-	if size := 4 * b.Dx() * b.Dy(); size <= l.room { // four bytes a pixel at most, but for 16-bit pictures
-		l.room -= size
-		l.images[i] = img
-	}
-	return img, nil
 }
 
 // loaded is a batch or the reason that there is none.
@@ -206,9 +172,22 @@ func EvalImages(c Config, n int, get func(i int) (image.Image, error)) ([]float3
 	return out, nil
 }
 
-// Fingerprint tells sources apart by the names and captions of their pictures:
-// "8255 pictures, 0123456789abcdef". Pixels are not read.
-func Fingerprint(src dataset.Source) string {
+// Fingerprint tells what a run is trained on from other data. Of a Source it
+// says the names and captions of its pictures, "8255 pictures, 0123456789abcdef",
+// of Shards the names and sizes of the files, of a Mixture its weights and parts.
+// Pixels are not read.
+func Fingerprint(set dataset.Set) string {
+	switch set := set.(type) {
+	case *dataset.Shards:
+		return set.Fingerprint()
+	case *dataset.Mixture:
+		var parts []string
+		for _, p := range set.Parts() {
+			parts = append(parts, fmt.Sprintf("%g of %s", p.Weight, Fingerprint(p.Set)))
+		}
+		return strings.Join(parts, "; ")
+	}
+	src := set.(dataset.Source)
 	h := fnv.New64a()
 	for i := range src.Len() {
 		r := src.Record(i)
@@ -217,19 +196,33 @@ func Fingerprint(src dataset.Source) string {
 	return fmt.Sprintf("%d pictures, %016x", src.Len(), h.Sum64())
 }
 
-// TrainTokenizer learns the byte-pair vocabulary of a source from every caption
-// and one text drawn for each, as training draws them.
+// tokenizerCaptions is how many captions of one set a vocabulary is learnt from.
+const tokenizerCaptions = 200_000
+
+// TrainTokenizer learns the byte-pair vocabulary of a set from its captions and
+// one text drawn for each, as training draws them: from all captions of a
+// Source, from the first 200,000 of Shards, from those of all parts of a
+// Mixture, whatever their weights.
 //
-// Errors: a vocabulary too small for the bytes.
-func TrainTokenizer(src dataset.Source, vocab int) (*tokenizer.Tokenizer, error) {
+// Errors: a vocabulary too small for the bytes; shards that cannot be read.
+func TrainTokenizer(set dataset.Set, vocab int) (*tokenizer.Tokenizer, error) {
 	if vocab < tokenizer.MinVocab {
 		return nil, fmt.Errorf("aimv2: a vocabulary of %d is below the %d of bytes and special tokens", vocab, tokenizer.MinVocab)
 	}
-	texts := make([]string, 0, 2*src.Len())
+	var texts []string
 	r := rand.New(rand.NewPCG(0, 0))
-	for i := range src.Len() {
-		rec := src.Record(i)
-		texts = append(texts, rec.Caption, dataset.Text(rec, r))
+	for _, p := range partsOf(set) {
+		src, ok := p.Set.(dataset.Source)
+		if !ok {
+			var err error
+			if src, err = dataset.Sample(p.Set, tokenizerCaptions); err != nil {
+				return nil, err
+			}
+		}
+		for i := range src.Len() {
+			rec := src.Record(i)
+			texts = append(texts, rec.Caption, dataset.Text(rec, r))
+		}
 	}
 	return tokenizer.Train(texts, vocab), nil
 }

@@ -31,37 +31,13 @@ func (k ProbeKind) input(features *tensor.Tensor) *tensor.Tensor {
 	return features.Narrow(0, 0, features.Dim(0))
 }
 
-// AttentionPool classifies features through one learned query, without a map of
-// its own:
-//
-//	logits = Linear(softmax(q·K(x)ᵀ/√dh)·V(x))
-//
-// Shapes: x [B, N, D]; Query [1, 1, D]; Key, Value [D, D]; Head [C, D], [C].
-// Source: AIM's AttentionPoolingClassifier of apple/ml-aim, drawn as by the
-// released trainer: query N(0, 0.02²), maps Xavier, bias 0. That trainer gives
-// the last map a bias, ml-aim none.
-type AttentionPool struct {
-	Query *Var       `param:"cls_token"`
-	Key   *nn.Linear `param:"k"`
-	Value *nn.Linear `param:"v"`
-	Head  *nn.Linear `param:"linear"`
-	heads int
-}
-
-func (p *AttentionPool) forward(x *Var) *Var {
-	b, n, d := x.Shape()[0], x.Shape()[1], x.Shape()[2]
-	split := func(v *Var, t int) *Var { return autograd.Reshape(v, b, t, p.heads, d/p.heads) }
-	q := autograd.Expand(x.Watch(p.Query), b, 1, d)
-	o := autograd.Attention(split(q, 1), split(p.Key.Forward(x), n), split(p.Value.Forward(x), n), tensor.NoMask, nil)
-	return p.Head.Forward(autograd.Reshape(o, b, d))
-}
-
 // LinearHead classifies pooled features [B, D] by a map and a bias.
 type LinearHead struct {
 	Head *nn.Linear `param:"linear"`
 }
 
-func (p *LinearHead) forward(x *Var) *Var { return p.Head.Forward(x) }
+// Forward returns the logits.
+func (p *LinearHead) Forward(x *Var) *Var { return p.Head.Forward(x) }
 
 // batchNorm is a batch norm without parameters over the channels of its input:
 // by the moments of the batch in training, by their running means after it.
@@ -98,7 +74,7 @@ func (n *batchNorm) train(x *tensor.Tensor) *tensor.Tensor {
 type Probe struct {
 	Kind        ProbeKind
 	Peak, Decay float64 // of its training
-	head        interface{ forward(x *Var) *Var }
+	head        interface{ Forward(x *Var) *Var }
 	norm        *batchNorm // nil: without
 	opt         *nn.AdamW
 	tape        *autograd.Tape
@@ -115,7 +91,7 @@ func newProbe(t ProbeTask, width, heads int, norm *batchNorm, peak, decay float6
 	if head := linear("linear", t.Classes, true); t.Kind == Linear {
 		p.head = &LinearHead{head}
 	} else {
-		pool := &AttentionPool{Query: nn.NewParam(tensor.CPU, 1, 1, width), Key: linear("k", width, false), Value: linear("v", width, false), Head: head, heads: heads}
+		pool := &AttentionPool{Query: nn.NewParam(tensor.CPU, 1, 1, width), Key: linear("k", width, false), Value: linear("v", width, false), Out: head, heads: heads}
 		nn.Normal(pool.Query, nn.Rand(seed, "cls_token"), 0.02)
 		p.head = pool
 	}
@@ -132,7 +108,7 @@ const probeClip = 3
 // step trains on a batch of normalised inputs at a learning rate and returns the
 // loss.
 func (p *Probe) step(x, labels *tensor.Tensor, rate float64) float64 {
-	loss := autograd.Mean(autograd.CrossEntropy(p.head.forward(p.tape.Input(x)), p.tape.Input(labels)), false)
+	loss := autograd.Mean(autograd.CrossEntropy(p.head.Forward(p.tape.Input(x)), p.tape.Input(labels)), false)
 	p.tape.Backward(loss)
 	value := loss.Value.Item()
 	loss.Value.Release()
@@ -154,7 +130,7 @@ func (p *Probe) Predict(features *tensor.Tensor, k int) [][]int32 {
 			raw.Release()
 		}
 		tape := autograd.NewInferenceTape()
-		logits := p.head.forward(tape.Input(x)).Value
+		logits := p.head.Forward(tape.Input(x)).Value
 		k := min(k, logits.Dim(1))
 		values, best := tensor.TopK(logits, k)
 		for row := range slices.Chunk(tensor.Data[int32](best), k) {

@@ -51,7 +51,8 @@ func TestProfileCounts(t *testing.T) {
 	all := c.TrainFLOP() / 3 // forward, an image
 	scores := func(t, width float64, depth int) float64 { return 4 * t * t * width * float64(depth) }
 	m := n + float64(c.Context)
-	linear := all - scores(n, d, c.Encoder.Depth) - scores(m, de, c.Decoder.Depth)
+	head := 2 * de * float64(c.Vocab) // a position of text
+	linear := all - scores(n, d, c.Encoder.Depth) - scores(m, de, c.Decoder.Depth) - head*float64(c.Context)
 	perStep := func(what string) float64 { return counted[what] / 2 / batch }
 	if got, want := perStep("linear forward")-n*(d+de), linear; math.Abs(got-want) > 1e-9*want { // biases of two maps
 		t.Errorf("linear maps are %g FLOP an image, Config counts %g", got, want)
@@ -59,6 +60,11 @@ func TestProfileCounts(t *testing.T) {
 	// The biases' gradients are as many sums again.
 	if got, want := perStep("linear backward")-n*(d+de), 2*linear-2*n*d*float64(c.PatchLen()); math.Abs(got-want) > 1e-9*want {
 		t.Errorf("their VJPs are %g FLOP an image, Config counts %g", got, want)
+	}
+	// The head computes its gradients in the forward pass, for positions with a target.
+	positions := counted["linear-crossentropy forward"] / (3 * head)
+	if positions != math.Trunc(positions) || positions < 4*batch || positions > 2*batch*float64(c.Context) {
+		t.Errorf("the text head is of %g positions, Config counts up to %g", positions, 2*batch*float64(c.Context))
 	}
 	// A causal mask leaves t(t+1)/2 pairs of t², a prefix of p gives p(p−1)/2 of them back.
 	least := 2*(n+1)*n*d*float64(c.Encoder.Depth) + 2*(m+1)*m*de*float64(c.Decoder.Depth)
@@ -77,8 +83,9 @@ func TestProfileCounts(t *testing.T) {
 		"decoder.blocks.*.mlp linear forward":         3 * c.Decoder.Depth,
 		"decoder.blocks.*.mlp linear backward":        3 * c.Decoder.Depth,
 		"encoder.norm rmsnorm backward":               1,
-		"decoder.text linear forward":                 1,
-		"loss crossentropy backward":                  1,
+		"decoder.pixels linear forward":               1,
+		"loss linear-crossentropy forward":            1,
+		"loss linear-crossentropy backward":           1,
 		"optimiser  forward":                          1,
 		"data  forward":                               1,
 	} {
@@ -89,11 +96,13 @@ func TestProfileCounts(t *testing.T) {
 }
 
 // TestProfileBits: a run that is watched by everything takes the steps of one that is
-// not, with recomputation and without.
+// not, with recomputation and micro-batches and without.
 func TestProfileBits(t *testing.T) {
 	for _, recompute := range []bool{false, true} {
 		r := smallRecipe(4)
-		r.Recompute = recompute
+		if r.Recompute = recompute; recompute {
+			r.Accumulate = 2
+		}
 		plain, watched := smallTrainer(t, r, drawings(23)), smallTrainer(t, r, drawings(23))
 		p := profile.New(profile.Options{Trace: 100, Labels: true, Memory: true, NonFinite: true})
 		watched.Profile(p)

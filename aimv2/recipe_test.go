@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -71,8 +72,8 @@ func TestDependence(t *testing.T) {
 	run := func(image []float32, ids []int32, prefix int32) (features, pixels, logits *tensor.Tensor) {
 		tape := autograd.NewInferenceTape()
 		f := m.Encoder.Forward(tape.Input(tensor.From(tensor.CPU, image, 1, 3, c.ImageSize, c.ImageSize)), tensor.From(tensor.CPU, []int32{prefix}, 1))
-		p, l := m.Decoder.Forward(f, tape.Input(tensor.From(tensor.CPU, ids, 1, c.Context-1)))
-		return f.Value, p.Value, l.Value
+		p, text := m.Decoder.Forward(f, tape.Input(tensor.From(tensor.CPU, ids, 1, c.Context-1)))
+		return f.Value, p.Value, m.Decoder.Logits(text).Value
 	}
 	for _, prefix := range []int{1, 3, n - 1} {
 		f0, p0, l0 := run(image, ids, int32(prefix))
@@ -221,22 +222,31 @@ func TestCaptions(t *testing.T) {
 		t.Errorf("the weights add up to %g", sum)
 	}
 
-	// The cotangent of the logits is where the targets are, the EOS among them.
+	// The text's cotangent is where the targets are, the EOS among them, and a step
+	// against it makes the target of a position more probable.
 	m := wideModel(t, c, r)
 	tape := autograd.NewTape()
-	l, _, logits := m.Loss(tape, b)
-	logits.Hook(func(g *tensor.Tensor) {
+	l, _, text := m.Loss(tape, b)
+	logits := m.Decoder.Logits(text).Keep().Value
+	x := text.Value.Clone()
+	text.Hook(func(g *tensor.Tensor) {
+		width := g.Dim(2)
 		for i, row := 0, tensor.Data[float32](g); i < len(want); i++ {
-			learns := slices.ContainsFunc(row[i*c.Vocab:(i+1)*c.Vocab], func(v float32) bool { return v != 0 })
+			learns := slices.ContainsFunc(row[i*width:(i+1)*width], func(v float32) bool { return v != 0 })
 			if learns != (want[i] >= 0) {
 				t.Errorf("position %d, target %d, is trained: %v", i, want[i], learns)
 			}
-			if want[i] >= 0 && row[i*c.Vocab+int(want[i])] >= 0 {
-				t.Errorf("position %d is not drawn to its target", i)
-			}
 		}
+		tensor.Axpy(x, g, -0.01)
 	})
 	tape.Backward(l.Total)
+	before, after := tensor.Data[float32](logits), tensor.Data[float32](m.Decoder.Logits(autograd.NewInferenceTape().Input(x)).Value)
+	for i, id := range want {
+		row := func(x []float32) float64 { return logSoftmax(x[i*c.Vocab : (i+1)*c.Vocab])[max(id, 0)] }
+		if p, q := row(before), row(after); id >= 0 && !(q > p) {
+			t.Errorf("position %d is not drawn to its target: ln p goes from %g to %g", i, p, q)
+		}
+	}
 
 	// What stands in the padding changes nothing.
 	loss := func() float64 {
@@ -245,11 +255,42 @@ func TestCaptions(t *testing.T) {
 		l, _, _ := m.Loss(tape, b)
 		return l.Total.Value.Item()
 	}
-	before := loss()
+	clean := loss()
 	copy(ids[1:], []int32{4, 5, 6}) // of the empty caption
 	ids[7] = 3
-	if loss() != before {
+	if loss() != clean {
 		t.Error("padding reaches the loss")
+	}
+}
+
+// TestLogitsNeverWhole: a training step with a large vocabulary takes less memory than
+// the logits of its batch would, of which most have no target.
+func TestLogitsNeverWhole(t *testing.T) {
+	c := Config{ImageSize: 24, PatchSize: 8, Encoder: Stack{8, 1, 2, 8}, Decoder: Stack{8, 1, 2, 8}, Vocab: 30000, Context: 16, NormEps: 1e-5}
+	r := rand.New(rand.NewPCG(1, 1))
+	m := wideModel(t, c, r)
+	const batch = 16
+	b := NewBatch(tensor.CPU, c, randomImages(c, batch, r), make([][]int32, batch), slices.Repeat([]int32{1}, batch), 1)
+	allocated := func(f func()) int {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return int(after.TotalAlloc - before.TotalAlloc)
+	}
+	logits := 4 * batch * c.Context * c.Vocab
+	tape := autograd.NewTape()
+	var text *Var
+	if got := allocated(func() {
+		var l Losses
+		l, _, text = m.Loss(tape, b)
+		text.Keep()
+		tape.Backward(l.Total)
+	}); got > logits/2 {
+		t.Errorf("a step allocates %d bytes, the logits have %d", got, logits)
+	}
+	if got := allocated(func() { m.Decoder.Logits(autograd.NewInferenceTape().Input(text.Value)) }); got < logits {
+		t.Errorf("the logits have %d bytes, but only %d were allocated for them", logits, got)
 	}
 }
 
@@ -406,7 +447,8 @@ func TestDecayed(t *testing.T) {
 func TestPublishedRecipe(t *testing.T) {
 	r := Published(Presets["large"], 1_250_000, 128, 0)
 	want := Recipe{Model: Presets["large"], Steps: 1_250_000, Batch: 128, Peak: 1e-3, Start: 1e-6, Floor: 1e-5,
-		Warmup: 12_500, Beta1: 0.9, Beta2: 0.95, AdamEps: 1e-8, Decay: 1e-4, Clip: 1}
+		Warmup: 12_500, Beta1: 0.9, Beta2: 0.95, AdamEps: 1e-8, Decay: 1e-4, Clip: 1,
+		Accumulate: 1, Objective: "multimodal", Attention: "prefix", PixelWeight: 0.4}
 	want.Augment, want.Data = r.Augment, r.Data // not of the optimiser
 	if r != want {
 		t.Errorf("the recipe is %+v, want %+v", r, want)

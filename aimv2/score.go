@@ -184,7 +184,7 @@ func (d *decoding) losses(ids, target []int32, length int) []float64 {
 	tape := autograd.NewInferenceTape()
 	defer tape.Reset()
 	x := d.m.Decoder.Trunk.Extend(d.m.Decoder.embed(tape.Input(in), 1), caches)
-	logits := autograd.Reshape(d.m.Decoder.Head.Blocks[0].Linear.Forward(x), rows*length, -1)
+	logits := autograd.Reshape(d.m.Decoder.Logits(x), rows*length, -1)
 	host := autograd.CrossEntropy(logits, tape.Input(want)).Value.To(tensor.CPU)
 	defer host.Release()
 	out := make([]float64, rows*length)

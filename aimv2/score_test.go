@@ -22,8 +22,8 @@ func likelihood(m *Model, features *tensor.Tensor, ids []int32, eos int32) float
 	defer tape.Reset()
 	in := tensor.From(tensor.CPU, padded, 1, t-1)
 	defer in.Release()
-	_, logits := m.Decoder.Forward(tape.Input(features), tape.Input(in))
-	x := tensor.Data[float32](logits.Value.Compact())
+	_, text := m.Decoder.Forward(tape.Input(features), tape.Input(in))
+	x := tensor.Data[float32](m.Decoder.Logits(text).Value)
 	score := 0.0
 	for j, id := range append(slices.Clone(ids), eos) {
 		score += logSoftmax(x[j*m.Config.Vocab : (j+1)*m.Config.Vocab])[id]

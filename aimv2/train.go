@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"fuerte/aimv2/dataset"
@@ -39,6 +40,34 @@ type Recipe struct {
 	// BF16 rounds what the linear maps multiply to bfloat16; weights, sums, gradients,
 	// moments and everything between the maps stay float32.
 	BF16 bool `json:"bf16,omitempty"`
+
+	// Accumulate is the micro-batches of a step: the gradient is that of the whole
+	// batch, the activations are those of its Accumulate-th part, at a time.
+	Accumulate  int       `json:"accumulate"`
+	Objective   Objective `json:"objective"`
+	Attention   Attention `json:"attention"`
+	PixelWeight float64   `json:"pixel_weight"` // of the multimodal objective; the text's is 1
+
+	// Original does as the released code does where that is a fault:
+	//   - the EOS is not learnt: padding is told by its id, which is the EOS's;
+	//   - the loader's processes share one generator of prefixes, so that these
+	//     repeat over four batches on end and do not depend on the seed;
+	//   - pictures are mirrored whatever their caption says of left and right;
+	//   - the losses of micro-batches are averaged, each with its own mean;
+	//   - validation shows the encoder the whole image, which leaves no patch to
+	//     predict: there is no pixel loss (the released code reports NaN).
+	// A resumed run goes on with its data in any case; the released one begins
+	// them anew.
+	Original bool `json:"original"`
+
+	EvalEvery int    `json:"eval_every"` // steps between validations; 0: none
+	EvalData  string `json:"eval_data"`  // Fingerprint of the held-out set
+}
+
+// defaults returns the settings that a recipe had before it could name them, and
+// that the released recipe has.
+func defaults() Recipe {
+	return Recipe{Accumulate: 1, Objective: Multimodal, Attention: PrefixAttention, PixelWeight: PixelWeight}
 }
 
 // Published returns the released recipe for a model: AdamW with betas 0.9 and
@@ -53,9 +82,12 @@ func Published(c Config, steps, batch int, seed uint64) Recipe {
 	case c.Encoder.Width >= 1536:
 		peak = 8e-4
 	}
-	return Recipe{Model: c, Steps: steps, Batch: batch, Seed: seed, Peak: peak, Start: 1e-6, Floor: 1e-5,
-		Warmup: max(1, steps/100), Beta1: 0.9, Beta2: 0.95, AdamEps: 1e-8, Decay: 1e-4, Clip: 1,
-		Augment: Augment{CropMin: 0.4, Flip: 0.5, Background: 0.25}}
+	r := defaults()
+	r.Model, r.Steps, r.Batch, r.Seed = c, steps, batch, seed
+	r.Peak, r.Start, r.Floor, r.Warmup = peak, 1e-6, 1e-5, max(1, steps/100)
+	r.Beta1, r.Beta2, r.AdamEps, r.Decay, r.Clip = 0.9, 0.95, 1e-8, 1e-4, 1
+	r.Augment = Augment{CropMin: 0.4, Flip: 0.5, Background: 0.25}
+	return r
 }
 
 // Validate reports the first setting that no run can have.
@@ -73,8 +105,27 @@ func (r Recipe) Validate() error {
 		return errors.New("aimv2: the probabilities of flip, background and jitter must be in [0, 1]")
 	case !(r.Beta1 >= 0 && r.Beta1 < 1 && r.Beta2 >= 0 && r.Beta2 < 1):
 		return fmt.Errorf("aimv2: betas %g and %g must be in [0, 1)", r.Beta1, r.Beta2)
+	case r.Accumulate < 1 || r.Batch%r.Accumulate != 0:
+		return fmt.Errorf("aimv2: a batch of %d does not divide into %d micro-batches", r.Batch, r.Accumulate)
+	case !slices.Contains([]Objective{Multimodal, ImageOnly, CaptionOnly}, r.Objective):
+		return fmt.Errorf("aimv2: there is no objective %q; there are %s, %s and %s", r.Objective, Multimodal, ImageOnly, CaptionOnly)
+	case !slices.Contains([]Attention{PrefixAttention, CausalAttention, BidirectionalAttention}, r.Attention):
+		return fmt.Errorf("aimv2: there is no attention %q; there are %s, %s and %s", r.Attention, PrefixAttention, CausalAttention, BidirectionalAttention)
+	case !positive(r.PixelWeight):
+		return fmt.Errorf("aimv2: the pixel loss has weight %g, it must be positive (the objective %q leaves it out)", r.PixelWeight, CaptionOnly)
+	case r.EvalEvery < 0:
+		return fmt.Errorf("aimv2: validation every %d steps", r.EvalEvery)
 	}
 	return r.Model.Validate()
+}
+
+// TrainFLOP returns the FLOP of one image's training step as Config.TrainFLOP
+// counts them; without text the decoder reads the image alone.
+func (r Recipe) TrainFLOP() float64 {
+	if r.Objective == ImageOnly {
+		return r.Model.trainFLOP(0)
+	}
+	return r.Model.TrainFLOP()
 }
 
 // Names of the files in an output folder.
@@ -109,9 +160,9 @@ func (t *Trainer) Profile(p *profile.Profiler) {
 }
 
 // NewTrainer prepares a fresh run. Errors: those of Recipe.Validate; an empty
-// source.
-func NewTrainer(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer.Tokenizer) (*Trainer, error) {
-	if src.Len() == 0 {
+// set.
+func NewTrainer(dev *tensor.Device, r Recipe, set dataset.Set, tok *tokenizer.Tokenizer) (*Trainer, error) {
+	if set.Len() == 0 {
 		return nil, errors.New("aimv2: there is nothing to train on")
 	}
 	if tok.Vocab() > r.Model.Vocab {
@@ -120,7 +171,7 @@ func NewTrainer(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	r.Data = Fingerprint(src)
+	r.Data = Fingerprint(set)
 	m, err := New(dev, r.Model, r.Seed)
 	if err != nil {
 		return nil, err
@@ -130,7 +181,7 @@ func NewTrainer(dev *tensor.Device, r Recipe, src dataset.Source, tok *tokenizer
 	tape.BF16 = r.BF16
 	return &Trainer{Recipe: r, Model: m, Tok: tok, tape: tape,
 		opt:    nn.NewAdamW(m.Params(), r.Peak, r.Beta1, r.Beta2, r.AdamEps, r.Decay, NoDecay),
-		loader: NewLoader(dev, r, src, tok)}, nil
+		loader: NewLoader(dev, r, set, tok)}, nil
 }
 
 // Metrics is what one step reports; its JSON form is a line of metrics.jsonl.
@@ -161,8 +212,7 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // finished, so the trainer can be saved in whatever way Run returns.
 //
 // Errors: that of each; a picture that cannot be read; *DivergedError; that of
-// Profile. The end
-// of the context is none.
+// Profile. The end of the context is none.
 func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	batches := t.loader.stream(ctx, t.Step)
@@ -196,25 +246,41 @@ func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 	return nil
 }
 
+// take does a step. The losses of micro-batches add up, and so do their
+// gradients, in the order of the micro-batches.
+//
+// Error: sums taken in other parts round otherwise, by at most 2e-6 of the
+// largest value of a parameter's gradient over one pass of the whole batch.
 func (t *Trainer) take(b *Batch) (Metrics, error) {
 	r := t.Recipe
-	l, _, _ := t.Model.Loss(t.tape, b)
-	if err := t.prof.Err(); err != nil {
-		t.tape.Reset()
-		return Metrics{}, err
-	}
-	m := Metrics{Step: t.Step, Pixel: l.Pixel.Value.Item(), Text: l.Text.Value.Item(), Total: l.Total.Value.Item()}
-	if !finite(m.Total) {
-		t.tape.Reset()
-		return m, &DivergedError{m}
-	}
-	t.tape.Backward(l.Total)
-	l.Total.Value.Release()
-	if err := t.prof.Err(); err != nil {
-		for _, v := range t.Model.Params() {
-			v.ZeroGrad()
+	m := Metrics{Step: t.Step}
+	for i := range r.Accumulate {
+		part := b
+		if r.Accumulate > 1 {
+			part = b.part(i, r.Accumulate)
 		}
-		return m, err
+		l, _, _ := t.Model.Loss(t.tape, part)
+		m.Pixel, m.Text, m.Total = m.Pixel+value(l.Pixel), m.Text+value(l.Text), m.Total+value(l.Total)
+		err := t.prof.Err()
+		if err == nil && !finite(m.Total) {
+			err = &DivergedError{m}
+		}
+		if err == nil {
+			t.tape.Backward(l.Total)
+			l.Total.Value.Release()
+			err = t.prof.Err()
+		} else {
+			t.tape.Reset()
+		}
+		if part != b {
+			part.Release()
+		}
+		if err != nil {
+			for _, p := range t.Model.Params() {
+				p.ZeroGrad()
+			}
+			return m, err
+		}
 	}
 	s := nn.WarmupCosine{Start: r.Start, Peak: r.Peak, Floor: r.Floor, Warmup: r.Warmup, Total: r.Steps}
 	m.Rate = s.At(t.Step)
@@ -244,7 +310,7 @@ func (t *Trainer) SaveState(dir string) error {
 //
 // Errors: a state that is missing, damaged, of another model or of a run on
 // other data; steps that the run is past.
-func Resume(dev *tensor.Device, dir string, steps int, src dataset.Source) (*Trainer, error) {
+func Resume(dev *tensor.Device, dir string, steps int, set dataset.Set) (*Trainer, error) {
 	path := filepath.Join(dir, StateFile)
 	state, err := safetensors.Open(path)
 	if err != nil {
@@ -261,7 +327,7 @@ func Resume(dev *tensor.Device, dir string, steps int, src dataset.Source) (*Tra
 	if step > recipe.Steps {
 		return nil, fmt.Errorf("%s: the run is at step %d, past %d", path, step, recipe.Steps)
 	}
-	if data := Fingerprint(src); recipe.Data != "" && data != recipe.Data {
+	if data := Fingerprint(set); recipe.Data != "" && data != recipe.Data {
 		return nil, fmt.Errorf("%s: the run was trained on %s, this is %s", path, recipe.Data, data)
 	}
 	tok, err := tokenizer.Load(filepath.Join(dir, TokenizerFile))
@@ -274,7 +340,7 @@ func Resume(dev *tensor.Device, dir string, steps int, src dataset.Source) (*Tra
 	if err := checkElements(state, 3*recipe.Model.Parameters()); err != nil { // weights and two moments
 		return nil, err
 	}
-	t, err := NewTrainer(dev, recipe, src, tok)
+	t, err := NewTrainer(dev, recipe, set, tok)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

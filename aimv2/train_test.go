@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 
 	"fuerte/aimv2/dataset"
@@ -58,13 +59,13 @@ func smallRecipe(steps int) Recipe {
 	return r
 }
 
-func smallTrainer(t *testing.T, r Recipe, src dataset.Source) *Trainer {
+func smallTrainer(t *testing.T, r Recipe, set dataset.Set) *Trainer {
 	t.Helper()
 	tok, err := TrainTokenizer(drawings(23), r.Model.Vocab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := NewTrainer(tensor.CPU, r, src, tok)
+	tr, err := NewTrainer(tensor.CPU, r, set, tok)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,6 +244,40 @@ func TestRunEnds(t *testing.T) {
 		go cancel()
 		if err := tr.Run(ctx, func(Metrics) error { return nil }); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestTakeAllocations: a steady step, losses, schedule and optimiser included, makes
+// no heap allocation; where blocks are run twice, one a block, its closure.
+func TestTakeAllocations(t *testing.T) {
+	if raced {
+		t.Skip("the race detector makes pools leak")
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection empties pools
+	for _, recompute := range []bool{false, true} {
+		r := smallRecipe(1000)
+		r.Recompute = recompute
+		tr := smallTrainer(t, r, drawings(8))
+		images := make([]float32, 2*3*r.Model.ImageSize*r.Model.ImageSize)
+		for i := range images {
+			images[i] = float32(i % 7)
+		}
+		b := NewBatch(tensor.CPU, r.Model, images, [][]int32{{1, 2}, {3}}, []int32{1, 5}, 4)
+		step := func() {
+			if _, err := tr.take(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 10 {
+			step()
+		}
+		want := 0
+		if recompute {
+			want = r.Model.Encoder.Depth + r.Model.Decoder.Depth
+		}
+		if n := testing.AllocsPerRun(20, step); int(n) != want {
+			t.Errorf("recompute %t: a step makes %g allocations, want %d", recompute, n, want)
 		}
 	}
 }

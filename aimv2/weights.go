@@ -19,6 +19,7 @@ import (
 // readState reads the recipe and the step out of a state file's metadata.
 func readState(f *safetensors.File) (r Recipe, step int, err error) {
 	meta := f.Metadata()
+	r = defaults()
 	if step, err = strconv.Atoi(meta["step"]); err != nil || step < 0 {
 		return r, 0, fmt.Errorf("%s: its metadata has no step, so this is no state of a run", f.Path())
 	}
@@ -67,6 +68,30 @@ func (t *Trainer) SaveSetup(dir string) error {
 	})
 }
 
+// LoadRecipe reads the recipe of the run that SaveModel or SaveSetup wrote to a
+// folder.
+//
+// Errors: a file that is missing or damaged, or whose model cannot be built.
+func LoadRecipe(dir string) (Recipe, error) {
+	return loadRecipe(filepath.Join(dir, ConfigFile), os.ReadFile)
+}
+
+// loadRecipe is LoadRecipe by way of read.
+func loadRecipe(path string, read func(path string) ([]byte, error)) (Recipe, error) {
+	data, err := read(path)
+	if err != nil {
+		return Recipe{}, err
+	}
+	r := defaults()
+	if err := json.Unmarshal(data, &r); err != nil {
+		return Recipe{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := r.Model.Validate(); err != nil {
+		return Recipe{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
 // Load reads a model and its tokenizer from a folder that SaveModel wrote.
 //
 // Errors name the file and the cause: one that is missing or damaged, weights
@@ -91,19 +116,13 @@ func LoadFS(dev *tensor.Device, fsys fs.FS) (*Model, *tokenizer.Tokenizer, error
 // load is Load by way of these two.
 func load(dev *tensor.Device, dir string, read func(path string) ([]byte, error), open func(path string) (*safetensors.File, error)) (*Model, *tokenizer.Tokenizer, error) {
 	path := filepath.Join(dir, ConfigFile)
-	data, err := read(path)
+	r, err := loadRecipe(path, read)
 	if err != nil {
 		return nil, nil, err
 	}
-	var r Recipe
-	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if err := r.Model.Validate(); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
-	}
 	tokPath := filepath.Join(dir, TokenizerFile)
-	if data, err = read(tokPath); err != nil {
+	data, err := read(tokPath)
+	if err != nil {
 		return nil, nil, err
 	}
 	tok, err := tokenizer.Parse(data)

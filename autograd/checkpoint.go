@@ -15,7 +15,7 @@ func Checkpoint(x *Var, f func(x *Var) *Var) *Var {
 	if x.tape == nil {
 		panic(&Error{"checkpoint", "the operand is not on a tape"})
 	}
-	return apply(checkpointOp, f, true, []*Var{x})
+	return Apply(checkpointOp, f, x)
 }
 
 // checkpointOp is not in Ops: its derivative is that of f.
@@ -23,10 +23,11 @@ var checkpointOp = new(Op)
 
 func init() {
 	*checkpointOp = Op{
-		Name:  "checkpoint",
-		Fused: true,
+		Name:   "checkpoint",
+		Fused:  true,
+		always: true,
 		Forward: func(c *Call) *tensor.Tensor {
-			t := NewInferenceTape()
+			t := c.In[0].tape.inside(true)
 			t.BF16, t.Observer = c.In[0].tape.BF16, c.In[0].tape.Observer
 			y := c.Args.(func(*Var) *Var)(t.Input(c.x(0)))
 			v := y.Value.Retain()
@@ -34,21 +35,24 @@ func init() {
 			return v
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			t := NewTape()
+			t := c.In[0].tape.inside(false)
+			x := t.Input(c.x(0))
 			t.BF16, t.Observer = gy.tape.BF16, gy.tape.Observer
-			x := t.Variable(c.x(0))
 			x.needs = c.Needs(0)
 			y := c.Args.(func(*Var) *Var)(x)
 			switch {
 			case y == x: // f did nothing
-				return []*Var{gy}
+				t.Reset()
+				return c.give(gy)
 			case !y.needs: // everything is frozen
 				t.Reset()
-				return []*Var{nil}
+				return c.grads()
 			}
 			t.BackwardFrom(y, gy.Value.Retain())
 			y.Value.Release()
-			return own(x.Grad)
+			gx := x.Grad
+			x.Grad = nil
+			return c.own(gx)
 		},
 	}
 }

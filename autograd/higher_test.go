@@ -155,7 +155,7 @@ func TestFusedOnce(t *testing.T) {
 		}
 		tape.Backward(y)
 	}
-	if want := []string{"linear-bf16", "layernorm", "attention", "attentionQKV", "crossentropy", "checkpoint"}; !slices.Equal(fused, want) {
+	if want := []string{"linear-bf16", "layernorm", "attention", "attentionQKV", "crossentropy", "linear-crossentropy", "checkpoint"}; !slices.Equal(fused, want) {
 		t.Errorf("differentiable once: %v, want %v", fused, want)
 	}
 }

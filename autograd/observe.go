@@ -4,7 +4,8 @@ import "fuerte/tensor"
 
 // Observer is told what a tape does while it does it: Tape.Observer. Package
 // autograd/profile has one that measures. All calls come from the goroutine that
-// uses the tape, and they nest; those open when a panic passes are never closed.
+// uses the tape, and they nest; those open when a panic passes are never closed. The
+// tape uses calls, Vars and tensors again: an observer keeps none of them.
 type Observer interface {
 	// Begin comes before the forward of an op, where gy is nil, and before its VJP in
 	// Backward; the VJPs of Grad are ops like others.
@@ -45,11 +46,16 @@ const Accumulate = "accumulate"
 var accumulateOp = &Op{Name: Accumulate}
 
 // observedSum is accumulate under the eyes of the observer, for the call c whose
-// VJP gave g.
+// VJP gave g. At its end the observer finds the sum for the first input, which it is
+// mostly written to.
 func (t *Tape) observedSum(c *Call, sum, g *tensor.Tensor, leaf bool) *tensor.Tensor {
-	a := &Call{Op: accumulateOp, In: []*Var{{Value: sum, node: -1}, {Value: g, node: -1}}, Layer: c.Layer}
+	seen := g.Retain() // accumulate recycles g
+	defer seen.Recycle()
+	a := t.newCall()
+	a.Op, a.In, a.Layer = accumulateOp, append(a.In[:0], t.newVar(sum), t.newVar(seen)), c.Layer
 	t.Observer.Begin(a, nil)
-	a.Out = &Var{Value: accumulate(sum, g, leaf), node: -1}
+	a.Out = t.newVar(accumulate(sum, g, leaf))
+	a.In[0].Value = a.Out.Value
 	t.Observer.End(a, nil)
 	return a.Out.Value
 }

@@ -18,28 +18,51 @@ type Op struct {
 	// it cannot be differentiated again. A VJP that is one only where gy.plain()
 	// needs no mark.
 	Fused bool
+	// always has calls recorded even if no input needs a gradient: the op reaches
+	// parameters by other ways.
+	always bool
 	// Sample returns small float64 inputs (and arguments) for the gradient
 	// check; integer inputs take no part in it.
 	Sample func(r *rand.Rand) ([]*tensor.Tensor, any)
-	// Forward computes the result from c.In and c.Args and may set c.Saved.
+	// Forward computes the result from c.In and its arguments and may set c.Saved.
 	Forward func(c *Call) *tensor.Tensor
-	// VJP returns the cotangent of each input, nil where there is none. It may
-	// use c.Out and c.Saved, and must not write to any of them. It may skip an
+	// VJP returns the cotangent of each input, nil where there is none; c.give,
+	// c.grads and c.own have the memory for it. It may use c.Out and c.Saved, and must
+	// not write to any of them; a fused one, which runs once, may take a tensor out of
+	// c.Saved for its own. It may skip an
 	// input for which c.Needs is false. Ops on inputs alone take them by c.on: a
 	// parameter is on no tape by itself.
 	VJP func(c *Call, gy *Var) []*Var
 }
 
-// Call is one use of an op.
+// Call is one use of an op. The tape makes another use of it after the walk.
 type Call struct {
-	Op    *Op
-	In    []*Var
-	Out   *Var
-	Args  any
+	Op  *Op
+	In  []*Var
+	Out *Var
+	Numbers
+	Args  any // of an op that takes others than Numbers
 	Saved []*tensor.Tensor
-	// Layer is for the observer, which meets the call again at its VJP.
+	// Layer is for the observer, which meets the call again at its VJP; 0 in a new use.
 	Layer int
+	// Recorded tells Forward whether the VJP may be asked for.
+	Recorded bool
+	given    []*Var // what VJP returns
 }
+
+// Numbers are what ops take beside their inputs; each uses what it needs. They
+// are copied into the Call, where an any would be a heap allocation.
+type Numbers struct {
+	Ints           []int // a shape, or axes
+	Axis, Start, N int
+	Alpha          float64
+	Flag           bool
+	Mask           tensor.Mask
+}
+
+// rankHint is room for the axes of any tensor: a slice made with this capacity
+// stays on the stack.
+const rankHint = 8
 
 // Needs reports whether a gradient flows to input i.
 func (c *Call) Needs(i int) bool { return c.In[i].needs }
@@ -60,15 +83,33 @@ func (c *Call) reads(t *tensor.Tensor) bool {
 	return c.Out.Value == t || slices.Contains(c.Saved, t) || slices.ContainsFunc(c.In, func(v *Var) bool { return v.Value == t })
 }
 
-// own wraps tensors made by a fused VJP.
-func own(ts ...*tensor.Tensor) []*Var {
-	out := make([]*Var, len(ts))
+// save keeps tensors for the VJP.
+func (c *Call) save(ts ...*tensor.Tensor) { c.Saved = append(c.Saved[:0], ts...) }
+
+// give returns cotangents as a VJP does.
+func (c *Call) give(gs ...*Var) []*Var {
+	c.given = append(c.given[:0], gs...)
+	return c.given
+}
+
+// grads returns a nil for each input, for a VJP to fill in.
+func (c *Call) grads() []*Var {
+	c.given = c.given[:0]
+	for range c.In {
+		c.given = append(c.given, nil)
+	}
+	return c.given
+}
+
+// own returns cotangents of the first inputs, made by a fused VJP.
+func (c *Call) own(ts ...*tensor.Tensor) []*Var {
+	g := c.grads()
 	for i, t := range ts {
 		if t != nil {
-			out[i] = &Var{Value: t, node: -1}
+			g[i] = c.Out.With(t)
 		}
 	}
-	return out
+	return g
 }
 
 // Ops lists every differentiable op; tests iterate over it.
@@ -76,32 +117,38 @@ var Ops = []*Op{
 	identityOp, addOp, subOp, mulOp, divOp, scaleOp, addScalarOp,
 	expOp, logOp, sqrtOp, tanhOp, siluOp, geluOp, swigluOp,
 	matmulOp, linearOp, linearBF16Op, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
-	attentionOp, attentionQKVOp, crossEntropyOp,
+	attentionOp, attentionQKVOp, crossEntropyOp, linearCrossEntropyOp,
 	gatherOp, scatterAddOp, takeAlongOp, putAlongAddOp, whereOp, maskedFillOp,
 	reshapeOp, permuteOp, expandOp, narrowOp, concatOp, padOp,
 }
 
-// Apply runs an op and, where a gradient flows to an input, records it. The
-// tape is that of the inputs which are on one; without any the result is plain.
+// Apply runs an op and, where a gradient flows to an input, records it. args are
+// Numbers, or what the op finds in Call.Args. The tape is that of the inputs which
+// are on one; without any the result is plain.
 // Panics: *Error if a gradient is wanted but no input is on a tape, if two are on
-// different ones, and if an input is a result that its tape has let go.
+// different ones, and if an input is one that its tape has let go.
 func Apply(op *Op, args any, in ...*Var) *Var {
-	return apply(op, args, false, in)
+	if n, ok := args.(Numbers); ok {
+		return apply(op, n, nil, in)
+	}
+	return apply(op, Numbers{}, args, in)
 }
 
-// apply records the call even if no input needs a gradient, when force is set:
-// for ops that reach parameters by other ways than their inputs.
-func apply(op *Op, args any, force bool, in []*Var) *Var {
+// call is Apply of an op that takes Numbers. Their Ints, and the inputs, may be on
+// the caller's stack.
+func call(op *Op, n Numbers, in ...*Var) *Var { return apply(op, n, nil, in) }
+
+func apply(op *Op, n Numbers, args any, in []*Var) *Var {
 	var t *Tape
-	needs := force
+	needs := op.always
 	for _, v := range in {
 		needs = needs || v.needs
 		switch {
 		case v.tape == nil:
 		case t != nil && t != v.tape:
 			panic(&Error{op.Name, "the operands are on two tapes; pass a value of the other through Tape.Input"})
-		case v.node >= 0 && !v.tape.holds(v):
-			panic(&Error{op.Name, "an operand's tape was reset since it was made; keep its value and pass that through Tape.Input"})
+		case v.node == gone || v.node >= 0 && !v.tape.holds(v):
+			panic(&Error{op.Name, "an operand's tape was walked or reset since it was made; keep its value and pass that through Tape.Input"})
 		default:
 			t = v.tape
 		}
@@ -109,24 +156,27 @@ func apply(op *Op, args any, force bool, in []*Var) *Var {
 	if t == nil && needs {
 		panic(&Error{op.Name, "no operand is on a tape, so the gradient of a parameter would be lost; pass it through Var.Watch"})
 	}
-	c := &Call{Op: op, In: in, Args: args}
+	c := t.newCall()
+	c.Op, c.In, c.Args = op, append(c.In[:0], in...), args
+	c.Numbers = Numbers{append(c.Ints[:0], n.Ints...), n.Axis, n.Start, n.N, n.Alpha, n.Flag, n.Mask}
+	c.Recorded = t != nil && needs && !t.noGrad && !t.walking
 	if t != nil && t.Observer != nil {
 		t.Observer.Begin(c, nil)
 	}
-	out := &Var{Value: op.Forward(c), tape: t, node: -1}
+	out := t.newVar(op.Forward(c))
 	c.Out = out
 	if t != nil && t.Observer != nil {
 		t.Observer.End(c, nil)
 	}
 	switch {
 	case t == nil:
-		release(c.Saved)
+		recycle(c.Saved...)
 	case t.walking:
 		t.scratch = append(t.scratch, out.Value)
-		release(c.Saved)
-	case t.noGrad || !needs:
-		release(c.Saved)
-		c.Saved = nil
+		recycle(c.Saved...)
+	case !c.Recorded:
+		recycle(c.Saved...)
+		c.Saved = c.Saved[:0]
 		out.node = len(t.nodes)
 		t.nodes = append(t.nodes, node{out: out})
 	default:
@@ -137,9 +187,10 @@ func apply(op *Op, args any, force bool, in []*Var) *Var {
 	return out
 }
 
-func release(ts []*tensor.Tensor) {
+// recycle drops tensors that nobody else holds.
+func recycle(ts ...*tensor.Tensor) {
 	for _, t := range ts {
-		t.Release()
+		t.Recycle()
 	}
 }
 

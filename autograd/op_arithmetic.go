@@ -9,7 +9,7 @@ import (
 // sumTo is the VJP of broadcasting: the cotangent is summed over repeated axes.
 func sumTo(g *Var, like *Var) *Var {
 	lead := len(g.Shape()) - len(like.Shape())
-	var axes []int
+	axes := make([]int, 0, rankHint)
 	for a := range g.Shape() {
 		if a < lead || like.Shape()[a-lead] == 1 && g.Shape()[a] != 1 {
 			axes = append(axes, a)
@@ -33,7 +33,7 @@ func init() {
 		Name:    "identity",
 		Sample:  func(r *rand.Rand) ([]*tensor.Tensor, any) { return []*tensor.Tensor{normal(r, 7), normal(r, 7)}, nil },
 		Forward: func(c *Call) *tensor.Tensor { return c.x(0).Retain() },
-		VJP:     func(c *Call, gy *Var) []*Var { return []*Var{gy, nil} },
+		VJP:     func(c *Call, gy *Var) []*Var { return c.give(gy, nil) },
 	}
 }
 
@@ -46,7 +46,7 @@ func init() {
 		Sample:  pair,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Add(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			return []*Var{sumTo(gy, c.In[0]), sumTo(gy, c.In[1])}
+			return c.give(sumTo(gy, c.In[0]), sumTo(gy, c.In[1]))
 		},
 	}
 }
@@ -63,7 +63,7 @@ func init() {
 		Sample:  pair,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Sub(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			g := []*Var{sumTo(gy, c.In[0]), nil}
+			g := c.give(sumTo(gy, c.In[0]), nil)
 			if c.Needs(1) {
 				g[1] = Scale(sumTo(gy, c.In[1]), -1)
 			}
@@ -84,7 +84,7 @@ func init() {
 		Sample:  pair,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Mul(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			g := make([]*Var, 2)
+			g := c.grads()
 			if c.Needs(0) {
 				g[0] = sumTo(Mul(gy, c.In[1]), c.In[0])
 			}
@@ -111,7 +111,7 @@ func init() {
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Div(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
 			ga := Div(gy, c.In[1])
-			g := []*Var{sumTo(ga, c.In[0]), nil}
+			g := c.give(sumTo(ga, c.In[0]), nil)
 			if c.Needs(1) {
 				g[1] = sumTo(Scale(Mul(ga, c.Out), -1), c.In[1])
 			}
@@ -128,27 +128,31 @@ var scaleOp = new(Op)
 
 func init() {
 	*scaleOp = Op{
-		Name:    "scale",
-		Sample:  func(r *rand.Rand) ([]*tensor.Tensor, any) { return []*tensor.Tensor{normal(r, 37)}, -1.7 },
-		Forward: func(c *Call) *tensor.Tensor { return tensor.Scale(c.x(0), c.Args.(float64)) },
-		VJP:     func(c *Call, gy *Var) []*Var { return []*Var{Scale(gy, c.Args.(float64))} },
+		Name: "scale",
+		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
+			return []*tensor.Tensor{normal(r, 37)}, Numbers{Alpha: -1.7}
+		},
+		Forward: func(c *Call) *tensor.Tensor { return tensor.Scale(c.x(0), c.Alpha) },
+		VJP:     func(c *Call, gy *Var) []*Var { return c.give(Scale(gy, c.Alpha)) },
 	}
 }
 
 // Scale returns alpha·x.
-func Scale(x *Var, alpha float64) *Var { return Apply(scaleOp, alpha, x) }
+func Scale(x *Var, alpha float64) *Var { return call(scaleOp, Numbers{Alpha: alpha}, x) }
 
 // addScalar is y = x + alpha.
 var addScalarOp = new(Op)
 
 func init() {
 	*addScalarOp = Op{
-		Name:    "addScalar",
-		Sample:  func(r *rand.Rand) ([]*tensor.Tensor, any) { return []*tensor.Tensor{normal(r, 37)}, 0.3 },
-		Forward: func(c *Call) *tensor.Tensor { return tensor.AddScalar(c.x(0), c.Args.(float64)) },
-		VJP:     func(c *Call, gy *Var) []*Var { return []*Var{gy} },
+		Name: "addScalar",
+		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
+			return []*tensor.Tensor{normal(r, 37)}, Numbers{Alpha: 0.3}
+		},
+		Forward: func(c *Call) *tensor.Tensor { return tensor.AddScalar(c.x(0), c.Alpha) },
+		VJP:     func(c *Call, gy *Var) []*Var { return c.give(gy) },
 	}
 }
 
 // AddScalar returns x + alpha.
-func AddScalar(x *Var, alpha float64) *Var { return Apply(addScalarOp, alpha, x) }
+func AddScalar(x *Var, alpha float64) *Var { return call(addScalarOp, Numbers{Alpha: alpha}, x) }

@@ -22,7 +22,7 @@ func init() {
 				d *= n
 			}
 			rows := Reshape(gy, c.x(1).Len(), d)
-			return []*Var{Reshape(ScatterAdd(rows, c.In[1], shape[0]), shape...), nil}
+			return c.give(Reshape(ScatterAdd(rows, c.In[1], shape[0]), shape...), nil)
 		},
 	}
 }
@@ -37,20 +37,18 @@ func init() {
 	*scatterAddOp = Op{
 		Name: "scatterAdd",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 4), tensor.From(tensor.CPU, []int32{1, 4, 1, 0, 1, 3}, 2, 3)}, 5
+			return []*tensor.Tensor{normal(r, 2, 3, 4), tensor.From(tensor.CPU, []int32{1, 4, 1, 0, 1, 3}, 2, 3)}, Numbers{N: 5}
 		},
-		Forward: func(c *Call) *tensor.Tensor { return tensor.ScatterAdd(c.x(0), c.x(1), c.Args.(int)) },
+		Forward: func(c *Call) *tensor.Tensor { return tensor.ScatterAdd(c.x(0), c.x(1), c.N) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			return []*Var{Reshape(Gather(gy, c.In[1]), c.In[0].Shape()...), nil}
+			return c.give(Reshape(Gather(gy, c.In[1]), c.In[0].Shape()...), nil)
 		},
 	}
 }
 
 // ScatterAdd returns zeros [n, D] with the rows of x [.., D] added where the
 // int32 ids, one a row, point to.
-func ScatterAdd(x, id *Var, n int) *Var { return Apply(scatterAddOp, n, x, id) }
-
-type alongArgs struct{ axis, n int }
+func ScatterAdd(x, id *Var, n int) *Var { return call(scatterAddOp, Numbers{N: n}, x, id) }
 
 // along has places that are taken twice, and others never.
 func along() *tensor.Tensor {
@@ -66,19 +64,18 @@ func init() {
 	*takeAlongOp = Op{
 		Name: "takeAlong",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 4, 2), along()}, 1
+			return []*tensor.Tensor{normal(r, 2, 4, 2), along()}, Numbers{Axis: 1}
 		},
-		Forward: func(c *Call) *tensor.Tensor { return tensor.TakeAlong(c.x(0), c.x(1), c.Args.(int)) },
+		Forward: func(c *Call) *tensor.Tensor { return tensor.TakeAlong(c.x(0), c.x(1), c.Axis) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			axis := c.Args.(int)
-			return []*Var{PutAlongAdd(gy, c.In[1], axis, c.x(0).Dim(axis)), nil}
+			return c.give(PutAlongAdd(gy, c.In[1], c.Axis, c.x(0).Dim(c.Axis)), nil)
 		},
 	}
 }
 
 // TakeAlong picks elements of an axis by id (int32), which agrees with x in the
 // other axes: for axis 1 of three, y[i,j,k] = x[i,id[i,j,k],k].
-func TakeAlong(x, id *Var, axis int) *Var { return Apply(takeAlongOp, axis, x, id) }
+func TakeAlong(x, id *Var, axis int) *Var { return call(takeAlongOp, Numbers{Axis: axis}, x, id) }
 
 // putAlongAdd is the VJP of takeAlong, and takeAlong is its own.
 var putAlongAddOp = new(Op)
@@ -87,14 +84,11 @@ func init() {
 	*putAlongAddOp = Op{
 		Name: "putAlongAdd",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 2), along()}, alongArgs{1, 5}
+			return []*tensor.Tensor{normal(r, 2, 3, 2), along()}, Numbers{Axis: 1, N: 5}
 		},
-		Forward: func(c *Call) *tensor.Tensor {
-			a := c.Args.(alongArgs)
-			return tensor.PutAlongAdd(c.x(0), c.x(1), a.axis, a.n)
-		},
+		Forward: func(c *Call) *tensor.Tensor { return tensor.PutAlongAdd(c.x(0), c.x(1), c.Axis, c.N) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			return []*Var{TakeAlong(gy, c.In[1], c.Args.(alongArgs).axis), nil}
+			return c.give(TakeAlong(gy, c.In[1], c.Axis), nil)
 		},
 	}
 }
@@ -102,7 +96,7 @@ func init() {
 // PutAlongAdd returns zeros with x added where id (int32, of the same shape)
 // points to, on an axis of n entries.
 func PutAlongAdd(x, id *Var, axis, n int) *Var {
-	return Apply(putAlongAddOp, alongArgs{axis, n}, x, id)
+	return call(putAlongAddOp, Numbers{Axis: axis, N: n}, x, id)
 }
 
 // TopK returns the k largest elements of the last axis in falling order, of
@@ -110,8 +104,8 @@ func PutAlongAdd(x, id *Var, axis, n int) *Var {
 // the elements picked.
 func TopK(x *Var, k int) (values, indices *Var) {
 	v, id := tensor.TopK(x.Value, k)
-	v.Release() // TakeAlong picks the same bits and knows its VJP
-	indices = x.adopt(id)
+	v.Recycle() // TakeAlong picks the same bits and knows its VJP
+	indices = x.Adopt(id)
 	return TakeAlong(x, indices, -1), indices
 }
 
@@ -133,9 +127,9 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Where(c.x(0), c.x(1), c.x(2)) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			g := make([]*Var, 3)
+			g := c.grads()
 			if c.Needs(1) {
-				zero := gy.adopt(tensor.Full(gy.Value.Device(), gy.Value.DType(), 0))
+				zero := gy.Adopt(tensor.Full(gy.Value.Device(), gy.Value.DType(), 0))
 				g[1] = sumTo(Where(c.In[0], gy, zero), c.In[1])
 			}
 			if c.Needs(2) {
@@ -157,14 +151,16 @@ func init() {
 	*maskedFillOp = Op{
 		Name: "maskedFill",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 3, 1), mask()}, -0.7
+			return []*tensor.Tensor{normal(r, 3, 1), mask()}, Numbers{Alpha: -0.7}
 		},
-		Forward: func(c *Call) *tensor.Tensor { return tensor.MaskedFill(c.x(0), c.x(1), c.Args.(float64)) },
+		Forward: func(c *Call) *tensor.Tensor { return tensor.MaskedFill(c.x(0), c.x(1), c.Alpha) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			return []*Var{sumTo(MaskedFill(gy, c.In[1], 0), c.In[0]), nil}
+			return c.give(sumTo(MaskedFill(gy, c.In[1], 0), c.In[0]), nil)
 		},
 	}
 }
 
 // MaskedFill returns x with alpha where mask (bool, broadcast) is set.
-func MaskedFill(x, mask *Var, alpha float64) *Var { return Apply(maskedFillOp, alpha, x, mask) }
+func MaskedFill(x, mask *Var, alpha float64) *Var {
+	return call(maskedFillOp, Numbers{Alpha: alpha}, x, mask)
+}

@@ -24,31 +24,31 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor {
 			rows := linearRows(c)
-			defer rows.Release()
+			defer rows.Recycle()
 			x, w := rounded(rows), rounded(c.x(1))
-			c.Saved = []*tensor.Tensor{x, w}
+			c.save(x, w)
 			return linearForward(c, x, w)
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
 			x, w := c.Saved[0], c.Saved[1]
 			rows := gy.Value.Reshape(-1, w.Dim(0))
 			g := rounded(rows)
-			defer release([]*tensor.Tensor{rows, g})
-			grads := make([]*tensor.Tensor, len(c.In))
+			defer recycle(rows, g)
+			var grads [3]*tensor.Tensor
 			if c.Needs(0) {
 				gx := tensor.MatMul(g, w)
 				grads[0] = gx.Reshape(c.x(0).Shape()...)
-				gx.Release()
+				gx.Recycle()
 			}
 			if c.Needs(1) {
 				t := g.Transpose(0, 1)
 				grads[1] = tensor.MatMul(t, x)
-				t.Release()
+				t.Recycle()
 			}
 			if len(c.In) > 2 && c.Needs(2) {
 				grads[2] = tensor.Sum(rows, false, 0)
 			}
-			return own(grads...)
+			return c.own(grads[:len(c.In)]...)
 		},
 	}
 }

@@ -19,7 +19,7 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor { return tensor.MatMul(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			g := make([]*Var, 2)
+			g := c.grads()
 			if c.Needs(0) {
 				g[0] = sumTo(MatMul(gy, Transpose(c.on(gy, 1), -2, -1)), c.In[0])
 			}
@@ -46,13 +46,13 @@ func init() {
 		},
 		Forward: func(c *Call) *tensor.Tensor {
 			rows := linearRows(c)
-			defer rows.Release()
+			defer rows.Recycle()
 			return linearForward(c, rows, c.x(1))
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
 			n := c.x(1).Dim(0)
 			rows := Reshape(gy, -1, n)
-			g := make([]*Var, len(c.In))
+			g := c.grads()
 			if c.Needs(0) {
 				g[0] = Reshape(MatMul(rows, c.In[1]), c.In[0].Shape()...)
 			}
@@ -79,17 +79,17 @@ func linearRows(c *Call) *tensor.Tensor {
 // linearForward returns y for x as rows; both may be rounded.
 func linearForward(c *Call, rows, w *tensor.Tensor) *tensor.Tensor {
 	x := c.x(0)
-	shape := append(append([]int{}, x.Shape()[:x.Rank()-1]...), w.Dim(0))
+	shape := append(append(make([]int, 0, rankHint), x.Shape()[:x.Rank()-1]...), w.Dim(0))
 	wt := w.Transpose(0, 1)
 	y := tensor.MatMul(rows, wt)
-	wt.Release()
+	wt.Recycle()
 	if len(c.In) > 2 {
 		b := c.x(2).Expand(y.Shape()...)
 		tensor.AddInto(y, b)
-		b.Release()
+		b.Recycle()
 	}
 	out := y.Reshape(shape...)
-	y.Release()
+	y.Recycle()
 	return out
 }
 

@@ -16,28 +16,28 @@ func init() {
 	*rmsNormOp = Op{
 		Name: "rmsnorm",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 7), normal(r, 7)}, 1e-5
+			return []*tensor.Tensor{normal(r, 2, 3, 7), normal(r, 7)}, Numbers{Alpha: 1e-5}
 		},
 		Forward: func(c *Call) *tensor.Tensor {
-			y, r := tensor.RMSNorm(c.x(0), c.x(1), c.Args.(float64))
-			c.Saved = []*tensor.Tensor{r}
+			y, r := tensor.RMSNorm(c.x(0), c.x(1), c.Alpha)
+			c.save(r)
 			return y
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
 			if gy.plain() {
-				return own(tensor.RMSNormGrad(c.x(0), c.x(1), c.Saved[0], gy.Value))
+				return c.own(tensor.RMSNormGrad(c.x(0), c.x(1), c.Saved[0], gy.Value))
 			}
 			x := c.on(gy, 0)
-			s := Sqrt(AddScalar(Mean(Mul(x, x), true, -1), c.Args.(float64)))
+			s := Sqrt(AddScalar(Mean(Mul(x, x), true, -1), c.Alpha))
 			unit, h := Div(x, s), Mul(gy, c.In[1])
 			gx := Div(Sub(h, Mul(unit, Mean(Mul(h, unit), true, -1))), s)
-			return []*Var{gx, sumTo(Mul(gy, unit), c.In[1])}
+			return c.give(gx, sumTo(Mul(gy, unit), c.In[1]))
 		},
 	}
 }
 
 // RMSNorm normalises the last axis of x and multiplies by w.
-func RMSNorm(x, w *Var, eps float64) *Var { return Apply(rmsNormOp, eps, x, w) }
+func RMSNorm(x, w *Var, eps float64) *Var { return call(rmsNormOp, Numbers{Alpha: eps}, x, w) }
 
 // layerNorm is y = (x−mean)·r·w + b; the VJP stands at kernels.refLayerNormGradRow.
 var layerNormOp = new(Op)
@@ -47,18 +47,20 @@ func init() {
 		Name:  "layernorm",
 		Fused: true,
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 7), normal(r, 7), normal(r, 7)}, 1e-5
+			return []*tensor.Tensor{normal(r, 2, 3, 7), normal(r, 7), normal(r, 7)}, Numbers{Alpha: 1e-5}
 		},
 		Forward: func(c *Call) *tensor.Tensor {
-			y, mean, r := tensor.LayerNorm(c.x(0), c.x(1), c.x(2), c.Args.(float64))
-			c.Saved = []*tensor.Tensor{mean, r}
+			y, mean, r := tensor.LayerNorm(c.x(0), c.x(1), c.x(2), c.Alpha)
+			c.save(mean, r)
 			return y
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			return own(tensor.LayerNormGrad(c.x(0), c.x(1), c.Saved[0], c.Saved[1], gy.Value))
+			return c.own(tensor.LayerNormGrad(c.x(0), c.x(1), c.Saved[0], c.Saved[1], gy.Value))
 		},
 	}
 }
 
 // LayerNorm normalises the last axis of x, multiplies by w and adds b.
-func LayerNorm(x, w, b *Var, eps float64) *Var { return Apply(layerNormOp, eps, x, w, b) }
+func LayerNorm(x, w, b *Var, eps float64) *Var {
+	return call(layerNormOp, Numbers{Alpha: eps}, x, w, b)
+}

@@ -7,21 +7,10 @@ import (
 	"fuerte/tensor"
 )
 
-type reduceArgs struct {
-	keep bool
-	axes []int // all if there is none
-}
-
-// split returns, of n axes, those which stay and those which are reduced.
-func (r reduceArgs) split(n int) (stay, gone []int) {
-	for a := range n {
-		if len(r.axes) == 0 || slices.Contains(r.axes, a) || slices.Contains(r.axes, a-n) {
-			gone = append(gone, a)
-		} else {
-			stay = append(stay, a)
-		}
-	}
-	return stay, gone
+// reduces reports whether a reduction over axes, all if there is none, takes axis
+// a of n.
+func reduces(axes []int, a, n int) bool {
+	return len(axes) == 0 || slices.Contains(axes, a) || slices.Contains(axes, a-n)
 }
 
 // sum is y = Σ over some axes; the cotangent repeats along them.
@@ -31,25 +20,23 @@ func init() {
 	*sumOp = Op{
 		Name: "sum",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 3, 4, 5)}, reduceArgs{axes: []int{0, 2}}
+			return []*tensor.Tensor{normal(r, 3, 4, 5)}, Numbers{Ints: []int{0, 2}}
 		},
-		Forward: func(c *Call) *tensor.Tensor {
-			a := c.Args.(reduceArgs)
-			return tensor.Sum(c.x(0), a.keep, a.axes...)
-		},
+		Forward: func(c *Call) *tensor.Tensor { return tensor.Sum(c.x(0), c.Flag, c.Ints...) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			shape := slices.Clone(c.In[0].Shape())
-			_, gone := c.Args.(reduceArgs).split(len(shape))
-			for _, a := range gone {
-				shape[a] = 1
+			shape := append(make([]int, 0, rankHint), c.In[0].Shape()...)
+			for a := range shape {
+				if reduces(c.Ints, a, len(shape)) {
+					shape[a] = 1
+				}
 			}
-			return []*Var{Expand(Reshape(gy, shape...), c.In[0].Shape()...)}
+			return c.give(Expand(Reshape(gy, shape...), c.In[0].Shape()...))
 		},
 	}
 }
 
 // Sum returns the sum over the given axes, or over all if none is given.
-func Sum(x *Var, keep bool, axes ...int) *Var { return Apply(sumOp, reduceArgs{keep, axes}, x) }
+func Sum(x *Var, keep bool, axes ...int) *Var { return call(sumOp, Numbers{Flag: keep, Ints: axes}, x) }
 
 // Mean returns the mean over the given axes, or over all if none is given.
 func Mean(x *Var, keep bool, axes ...int) *Var {
@@ -66,19 +53,23 @@ func init() {
 	*maxOp = Op{
 		Name: "max",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 2, 3)}, reduceArgs{axes: []int{0, 2}}
+			return []*tensor.Tensor{normal(r, 2, 3, 2, 3)}, Numbers{Ints: []int{0, 2}}
 		},
-		Forward: func(c *Call) *tensor.Tensor {
-			a := c.Args.(reduceArgs)
-			return tensor.Max(c.x(0), a.keep, a.axes...)
-		},
+		Forward: func(c *Call) *tensor.Tensor { return tensor.Max(c.x(0), c.Flag, c.Ints...) },
 		VJP: func(c *Call, gy *Var) []*Var {
 			x := c.x(0)
 			if x.Len() == 0 {
-				return []*Var{nil}
+				return c.grads()
 			}
 			// As a matrix [.., n] of what stays and the n elements reduced to one.
-			stay, gone := c.Args.(reduceArgs).split(x.Rank())
+			var stay, gone []int
+			for a := range x.Rank() {
+				if reduces(c.Ints, a, x.Rank()) {
+					gone = append(gone, a)
+				} else {
+					stay = append(stay, a)
+				}
+			}
 			order := append(stay, gone...)
 			back, shape := make([]int, len(order)), make([]int, len(order))
 			for i, a := range order {
@@ -89,49 +80,42 @@ func init() {
 			moved := x.Permute(order...)
 			rows := moved.Reshape(append(slices.Clone(shape[:len(stay)]), n)...)
 			first := tensor.ArgMax(rows, -1)
-			id := gy.adopt(first.Reshape(one...))
-			release([]*tensor.Tensor{moved, rows, first})
+			id := gy.Adopt(first.Reshape(one...))
+			recycle(moved, rows, first)
 			g := PutAlongAdd(Reshape(gy, one...), id, -1, n)
-			return []*Var{Permute(Reshape(g, shape...), back...)}
+			return c.give(Permute(Reshape(g, shape...), back...))
 		},
 	}
 }
 
 // Max returns the maximum over the given axes, or over all if none is given. The
 // gradient goes to the first of equals.
-func Max(x *Var, keep bool, axes ...int) *Var { return Apply(maxOp, reduceArgs{keep, axes}, x) }
-
-type cumSumArgs struct {
-	axis    int
-	reverse bool
-}
+func Max(x *Var, keep bool, axes ...int) *Var { return call(maxOp, Numbers{Flag: keep, Ints: axes}, x) }
 
 // cumSum is y[j] = Σ_{i≤j} x[i] along an axis: gx[i] = Σ_{j≥i} gy[j], the sum
-// from the other end, and each is the VJP of the other.
+// from the other end, which the flag asks for, and each is the VJP of the other.
 var cumSumOp = new(Op)
 
 func init() {
 	*cumSumOp = Op{
 		Name: "cumSum",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 3, 5, 2)}, cumSumArgs{axis: 1}
+			return []*tensor.Tensor{normal(r, 3, 5, 2)}, Numbers{Axis: 1}
 		},
 		Forward: func(c *Call) *tensor.Tensor {
-			a := c.Args.(cumSumArgs)
-			if a.reverse {
-				return tensor.CumSumGrad(c.x(0), a.axis)
+			if c.Flag {
+				return tensor.CumSumGrad(c.x(0), c.Axis)
 			}
-			return tensor.CumSum(c.x(0), a.axis)
+			return tensor.CumSum(c.x(0), c.Axis)
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			a := c.Args.(cumSumArgs)
-			return []*Var{Apply(cumSumOp, cumSumArgs{a.axis, !a.reverse}, gy)}
+			return c.give(call(cumSumOp, Numbers{Axis: c.Axis, Flag: !c.Flag}, gy))
 		},
 	}
 }
 
 // CumSum returns y[j] = Σ_{i≤j} x[i] along an axis.
-func CumSum(x *Var, axis int) *Var { return Apply(cumSumOp, cumSumArgs{axis: axis}, x) }
+func CumSum(x *Var, axis int) *Var { return call(cumSumOp, Numbers{Axis: axis}, x) }
 
 // softmax over the last axis: gx = y·(gy − Σ gy·y).
 var softmaxOp = new(Op)
@@ -143,9 +127,9 @@ func init() {
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Softmax(c.x(0)) },
 		VJP: func(c *Call, gy *Var) []*Var {
 			if gy.plain() {
-				return own(tensor.SoftmaxGrad(c.Out.Value, gy.Value))
+				return c.own(tensor.SoftmaxGrad(c.Out.Value, gy.Value))
 			}
-			return []*Var{Mul(c.Out, Sub(gy, Sum(Mul(gy, c.Out), true, -1)))}
+			return c.give(Mul(c.Out, Sub(gy, Sum(Mul(gy, c.Out), true, -1))))
 		},
 	}
 }

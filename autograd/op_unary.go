@@ -22,7 +22,7 @@ func init() {
 		Name:    "exp",
 		Sample:  odd,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Exp(c.x(0)) },
-		VJP:     func(c *Call, gy *Var) []*Var { return []*Var{Mul(gy, c.Out)} },
+		VJP:     func(c *Call, gy *Var) []*Var { return c.give(Mul(gy, c.Out)) },
 	}
 }
 
@@ -37,7 +37,7 @@ func init() {
 		Name:    "log",
 		Sample:  oddPositive,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Log(c.x(0)) },
-		VJP:     func(c *Call, gy *Var) []*Var { return []*Var{Div(gy, c.In[0])} },
+		VJP:     func(c *Call, gy *Var) []*Var { return c.give(Div(gy, c.In[0])) },
 	}
 }
 
@@ -52,7 +52,7 @@ func init() {
 		Name:    "sqrt",
 		Sample:  oddPositive,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Sqrt(c.x(0)) },
-		VJP:     func(c *Call, gy *Var) []*Var { return []*Var{Scale(Div(gy, c.Out), 0.5)} },
+		VJP:     func(c *Call, gy *Var) []*Var { return c.give(Scale(Div(gy, c.Out), 0.5)) },
 	}
 }
 
@@ -68,7 +68,7 @@ func init() {
 		Sample:  odd,
 		Forward: func(c *Call) *tensor.Tensor { return tensor.Tanh(c.x(0)) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			return []*Var{Mul(gy, AddScalar(Scale(Mul(c.Out, c.Out), -1), 1))}
+			return c.give(Mul(gy, AddScalar(Scale(Mul(c.Out, c.Out), -1), 1)))
 		},
 	}
 }
@@ -95,9 +95,9 @@ func init() {
 		Forward: func(c *Call) *tensor.Tensor { return tensor.SiLU(c.x(0)) },
 		VJP: func(c *Call, gy *Var) []*Var {
 			if gy.plain() {
-				return own(tensor.SiLUGrad(c.x(0), gy.Value))
+				return c.own(tensor.SiLUGrad(c.x(0), gy.Value))
 			}
-			return []*Var{siluGrad(c.on(gy, 0), gy)}
+			return c.give(siluGrad(c.on(gy, 0), gy))
 		},
 	}
 }
@@ -116,7 +116,7 @@ func init() {
 		Forward: func(c *Call) *tensor.Tensor { return tensor.GELU(c.x(0)) },
 		VJP: func(c *Call, gy *Var) []*Var {
 			if gy.plain() {
-				return own(tensor.GELUGrad(c.x(0), gy.Value))
+				return c.own(tensor.GELUGrad(c.x(0), gy.Value))
 			}
 			const cubic = 0.044715
 			scale := math.Sqrt(2 / math.Pi)
@@ -124,7 +124,7 @@ func init() {
 			square := Mul(x, x)
 			t := Tanh(Scale(Mul(x, AddScalar(Scale(square, cubic), 1)), scale))
 			slope := Mul(AddScalar(Scale(Mul(t, t), -1), 1), AddScalar(Scale(square, 3*cubic), 1)) // (1−t²)(1 + 3c·x²)
-			return []*Var{Mul(gy, Scale(Add(AddScalar(t, 1), Scale(Mul(x, slope), scale)), 0.5))}
+			return c.give(Mul(gy, Scale(Add(AddScalar(t, 1), Scale(Mul(x, slope), scale)), 0.5)))
 		},
 	}
 }
@@ -144,10 +144,10 @@ func init() {
 		Forward: func(c *Call) *tensor.Tensor { return tensor.SwiGLU(c.x(0), c.x(1)) },
 		VJP: func(c *Call, gy *Var) []*Var {
 			if gy.plain() {
-				return own(tensor.SwiGLUGrad(c.x(0), c.x(1), gy.Value))
+				return c.own(tensor.SwiGLUGrad(c.x(0), c.x(1), gy.Value))
 			}
 			g := c.on(gy, 0)
-			return []*Var{siluGrad(g, Mul(gy, c.In[1])), Mul(gy, SiLU(g))}
+			return c.give(siluGrad(g, Mul(gy, c.In[1])), Mul(gy, SiLU(g)))
 		},
 	}
 }

@@ -13,15 +13,17 @@ var reshapeOp = new(Op)
 
 func init() {
 	*reshapeOp = Op{
-		Name:    "reshape",
-		Sample:  func(r *rand.Rand) ([]*tensor.Tensor, any) { return []*tensor.Tensor{normal(r, 3, 4)}, []int{2, 6} },
-		Forward: func(c *Call) *tensor.Tensor { return c.x(0).Reshape(c.Args.([]int)...) },
-		VJP:     func(c *Call, gy *Var) []*Var { return []*Var{Reshape(gy, c.In[0].Shape()...)} },
+		Name: "reshape",
+		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
+			return []*tensor.Tensor{normal(r, 3, 4)}, Numbers{Ints: []int{2, 6}}
+		},
+		Forward: func(c *Call) *tensor.Tensor { return c.x(0).Reshape(c.Ints...) },
+		VJP:     func(c *Call, gy *Var) []*Var { return c.give(Reshape(gy, c.In[0].Shape()...)) },
 	}
 }
 
 // Reshape returns x under another shape; one axis may be −1.
-func Reshape(x *Var, shape ...int) *Var { return Apply(reshapeOp, shape, x) }
+func Reshape(x *Var, shape ...int) *Var { return call(reshapeOp, Numbers{Ints: shape}, x) }
 
 // permute reorders axes; its VJP is the inverse order.
 var permuteOp = new(Op)
@@ -30,29 +32,27 @@ func init() {
 	*permuteOp = Op{
 		Name: "permute",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 4)}, []int{2, 0, 1}
+			return []*tensor.Tensor{normal(r, 2, 3, 4)}, Numbers{Ints: []int{2, 0, 1}}
 		},
-		Forward: func(c *Call) *tensor.Tensor { return c.x(0).Permute(c.Args.([]int)...) },
+		Forward: func(c *Call) *tensor.Tensor { return c.x(0).Permute(c.Ints...) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			order := c.Args.([]int)
-			back := make([]int, len(order))
-			for i, a := range order {
+			back := append(make([]int, 0, rankHint), c.Ints...)
+			for i, a := range c.Ints {
 				back[axisOf("permute", c.In[0], a)] = i
 			}
-			return []*Var{Permute(gy, back...)}
+			return c.give(Permute(gy, back...))
 		},
 	}
 }
 
 // Permute returns x with its axes in the given order.
-func Permute(x *Var, axes ...int) *Var { return Apply(permuteOp, axes, x) }
+func Permute(x *Var, axes ...int) *Var { return call(permuteOp, Numbers{Ints: axes}, x) }
 
 // Transpose exchanges two axes; negative axes count from the last.
 func Transpose(x *Var, a, b int) *Var {
-	n := len(x.Shape())
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
+	order := make([]int, 0, rankHint)
+	for i := range x.Shape() {
+		order = append(order, i)
 	}
 	a, b = axisOf("transpose", x, a), axisOf("transpose", x, b)
 	order[a], order[b] = b, a
@@ -78,17 +78,15 @@ func init() {
 	*expandOp = Op{
 		Name: "expand",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 3, 1)}, []int{2, 3, 4}
+			return []*tensor.Tensor{normal(r, 3, 1)}, Numbers{Ints: []int{2, 3, 4}}
 		},
-		Forward: func(c *Call) *tensor.Tensor { return c.x(0).Expand(c.Args.([]int)...) },
-		VJP:     func(c *Call, gy *Var) []*Var { return []*Var{sumTo(gy, c.In[0])} },
+		Forward: func(c *Call) *tensor.Tensor { return c.x(0).Expand(c.Ints...) },
+		VJP:     func(c *Call, gy *Var) []*Var { return c.give(sumTo(gy, c.In[0])) },
 	}
 }
 
 // Expand repeats axes of size 1, and new axes in front, to the given shape.
-func Expand(x *Var, shape ...int) *Var { return Apply(expandOp, shape, x) }
-
-type narrowArgs struct{ axis, start, n int }
+func Expand(x *Var, shape ...int) *Var { return call(expandOp, Numbers{Ints: shape}, x) }
 
 // narrow takes entries start…start+n of an axis; its VJP puts them back among
 // zeros.
@@ -98,22 +96,18 @@ func init() {
 	*narrowOp = Op{
 		Name: "narrow",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 3, 5, 2)}, narrowArgs{1, 1, 3}
+			return []*tensor.Tensor{normal(r, 3, 5, 2)}, Numbers{Axis: 1, Start: 1, N: 3}
 		},
-		Forward: func(c *Call) *tensor.Tensor {
-			a := c.Args.(narrowArgs)
-			return c.x(0).Narrow(a.axis, a.start, a.n)
-		},
+		Forward: func(c *Call) *tensor.Tensor { return c.x(0).Narrow(c.Axis, c.Start, c.N) },
 		VJP: func(c *Call, gy *Var) []*Var {
-			a := c.Args.(narrowArgs)
-			return []*Var{Pad(gy, a.axis, a.start, c.x(0).Dim(a.axis))}
+			return c.give(Pad(gy, c.Axis, c.Start, c.x(0).Dim(c.Axis)))
 		},
 	}
 }
 
 // Narrow returns n entries of an axis from start on.
 func Narrow(x *Var, axis, start, n int) *Var {
-	return Apply(narrowOp, narrowArgs{axisOf("narrow", x, axis), start, n}, x)
+	return call(narrowOp, Numbers{Axis: axisOf("narrow", x, axis), Start: start, N: n}, x)
 }
 
 // pad stands x at start of an axis of size n, zeros around it: the VJP of
@@ -124,28 +118,27 @@ func init() {
 	*padOp = Op{
 		Name: "pad",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 3, 2, 2)}, narrowArgs{1, 1, 5}
+			return []*tensor.Tensor{normal(r, 3, 2, 2)}, Numbers{Axis: 1, Start: 1, N: 5}
 		},
 		Forward: func(c *Call) *tensor.Tensor {
-			a, x := c.Args.(narrowArgs), c.x(0)
-			shape := slices.Clone(x.Shape())
-			shape[a.axis] = a.n
+			x := c.x(0)
+			shape := append(make([]int, 0, rankHint), x.Shape()...)
+			shape[c.Axis] = c.N
 			y := tensor.Zeros(x.Device(), x.DType(), shape...)
-			part := y.Narrow(a.axis, a.start, x.Dim(a.axis))
+			part := y.Narrow(c.Axis, c.Start, x.Dim(c.Axis))
 			tensor.Copy(part, x)
-			part.Release()
+			part.Recycle()
 			return y
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			a := c.Args.(narrowArgs)
-			return []*Var{Narrow(gy, a.axis, a.start, c.x(0).Dim(a.axis))}
+			return c.give(Narrow(gy, c.Axis, c.Start, c.x(0).Dim(c.Axis)))
 		},
 	}
 }
 
 // Pad returns x at start of an axis of size n, zeros around it.
 func Pad(x *Var, axis, start, n int) *Var {
-	return Apply(padOp, narrowArgs{axisOf("pad", x, axis), start, n}, x)
+	return call(padOp, Numbers{Axis: axisOf("pad", x, axis), Start: start, N: n}, x)
 }
 
 // concat joins along an axis; its VJP cuts the cotangent up again.
@@ -155,21 +148,21 @@ func init() {
 	*concatOp = Op{
 		Name: "concat",
 		Sample: func(r *rand.Rand) ([]*tensor.Tensor, any) {
-			return []*tensor.Tensor{normal(r, 2, 3, 2), normal(r, 2, 4, 2)}, 1
+			return []*tensor.Tensor{normal(r, 2, 3, 2), normal(r, 2, 4, 2)}, Numbers{Axis: 1}
 		},
 		Forward: func(c *Call) *tensor.Tensor {
-			ts := make([]*tensor.Tensor, len(c.In))
-			for i := range ts {
-				ts[i] = c.x(i)
+			ts := make([]*tensor.Tensor, 0, 8) // more go to the heap
+			for i := range c.In {
+				ts = append(ts, c.x(i))
 			}
-			return tensor.Concat(c.Args.(int), ts...)
+			return tensor.Concat(c.Axis, ts...)
 		},
 		VJP: func(c *Call, gy *Var) []*Var {
-			g, at := make([]*Var, len(c.In)), 0
+			g, at := c.grads(), 0
 			for i, v := range c.In {
-				n := v.Value.Dim(c.Args.(int))
+				n := v.Value.Dim(c.Axis)
 				if v.needs {
-					g[i] = Narrow(gy, c.Args.(int), at, n)
+					g[i] = Narrow(gy, c.Axis, at, n)
 				}
 				at += n
 			}
@@ -179,13 +172,13 @@ func init() {
 }
 
 // Concat joins along an axis.
-func Concat(axis int, xs ...*Var) *Var { return Apply(concatOp, axis, xs...) }
+func Concat(axis int, xs ...*Var) *Var { return call(concatOp, Numbers{Axis: axis}, xs...) }
 
 // Unsqueeze returns x with a new axis of size 1 before axis.
 func Unsqueeze(x *Var, axis int) *Var {
 	v := x.Value.Unsqueeze(axis)
-	defer v.Release()
-	return Reshape(x, slices.Clone(v.Shape())...)
+	defer v.Recycle()
+	return Reshape(x, v.Shape()...)
 }
 
 // Stack joins results of one shape along a new axis.
@@ -204,7 +197,7 @@ func Stack(axis int, xs ...*Var) *Var {
 // Split returns consecutive parts of an axis with the given sizes, which must add
 // up to it.
 func Split(x *Var, axis int, sizes ...int) []*Var {
-	release(x.Value.Split(axis, sizes...)) // panics if they do not
+	recycle(x.Value.Split(axis, sizes...)...) // panics if they do not
 	parts, at := make([]*Var, len(sizes)), 0
 	for i, n := range sizes {
 		parts[i] = Narrow(x, axis, at, n)

@@ -15,11 +15,17 @@
 // as the backward walk passes them, so a training step keeps reusing the same
 // storage. Call Keep on a result that must outlive the walk.
 //
+// The Vars are the tape's too, constants included: what is made by Input, With or
+// an op is gone after the next walk or Reset, and an op that is given it then
+// panics. Two walks later the same Var serves again. Leaves (Param, Variable) and
+// what the user asked for (Keep, Hook, Tape.Grad) never do.
+//
 // VJPs are built from ops, so that what Tape.Grad returns can be differentiated
-// again. Those of Attention, AttentionQKV, Linear under BF16, LayerNorm, CrossEntropy and Checkpoint
-// are not: they have a first derivative only, and Tape.Grad panics at them. SiLU,
-// GELU, SwiGLU, RMSNorm and Softmax use fused VJPs in Backward, where nobody
-// differentiates them, and ops in Tape.Grad.
+// again. Those of Attention, AttentionQKV, Linear under BF16, LayerNorm,
+// CrossEntropy, LinearCrossEntropy and Checkpoint are not: they have a first
+// derivative only, and Tape.Grad panics at them. SiLU, GELU, SwiGLU, RMSNorm and
+// Softmax use fused VJPs in Backward, where nobody differentiates them, and ops in
+// Tape.Grad.
 package autograd
 
 import (
@@ -38,14 +44,20 @@ type Var struct {
 	Grad *tensor.Tensor
 
 	needs bool
-	kept  bool
+	kept  bool // the tape does not release Value
+	users bool // never made another Var of
 	tape  *Tape
-	node  int
+	node  int // the number of the node whose result it is, or none or gone
 	hooks []func(g *tensor.Tensor)
 }
 
+const (
+	none = -1 // a leaf or a constant
+	gone = -2 // its tape was walked or reset since
+)
+
 // Param returns a leaf whose gradient is wanted.
-func Param(t *tensor.Tensor) *Var { return &Var{Value: t, needs: true, node: -1} }
+func Param(t *tensor.Tensor) *Var { return &Var{Value: t, needs: true, node: none} }
 
 // Needs reports whether a gradient flows to v.
 func (v *Var) Needs() bool { return v.needs }
@@ -58,7 +70,7 @@ func (v *Var) Shape() []int { return v.Value.Shape() }
 
 // Keep makes the value outlive Backward and Reset; the caller may Release it.
 func (v *Var) Keep() *Var {
-	v.kept = true
+	v.kept, v.users = true, true
 	return v
 }
 
@@ -68,23 +80,24 @@ func (v *Var) Hook(f func(g *tensor.Tensor)) {
 	if v.node < 0 {
 		panic(&Error{"hook", "a leaf or a constant has none; a leaf's gradient is in Grad"})
 	}
-	v.hooks = append(v.hooks, f)
+	v.hooks, v.users = append(v.hooks, f), true
 }
 
 // Detach returns the value cut off from the computation that made it. It is on
 // the same tape, so further ops on it are cleaned up with the rest.
-func (v *Var) Detach() *Var { return &Var{Value: v.Value, tape: v.tape, node: -1} }
+func (v *Var) Detach() *Var { return v.With(v.Value) }
 
-// ZeroGrad drops the gradient.
+// ZeroGrad drops the gradient. Grad is v's own: who goes on with it after this
+// retains it.
 func (v *Var) ZeroGrad() {
-	v.Grad.Release()
+	v.Grad.Recycle()
 	v.Grad = nil
 }
 
 // Tape is one recorded computation. It is not for concurrent use.
 type Tape struct {
 	// BF16 makes Linear round what it multiplies to bfloat16; sums, results and gradients
-	// stay float32.
+	// stay float32. LinearCrossEntropy rounds nothing.
 	BF16 bool
 	// Observer, if not nil, is told of every op and VJP.
 	Observer Observer
@@ -97,6 +110,118 @@ type Tape struct {
 	scratch []*tensor.Tensor
 	given   []*tensor.Tensor // the tape's claims on what the VJP at hand returned
 	grads   []*tensor.Tensor // cotangent of each node's result
+
+	vars  shelf[Var]
+	calls shelf[Call]
+	inner [2]*Tape // of inside
+	// Tensors that the tape has released, by the walk at hand and by the one before.
+	spent, older []*tensor.Tensor
+}
+
+// shelf keeps a tape's objects of one kind to be used again. What was handed out
+// rests for a walk after the one that dropped it, so that late uses are noticed,
+// and is free then.
+type shelf[T any] struct{ out, resting, free []*T }
+
+func (s *shelf[T]) take() *T {
+	if len(s.free) == 0 {
+		s.free = append(s.free, new(T))
+	}
+	last := len(s.free) - 1
+	x := s.free[last]
+	s.free, s.out = s.free[:last], append(s.out, x)
+	return x
+}
+
+// turn frees what rested, as far as renew allows it, and lays to rest what is out.
+func (s *shelf[T]) turn(renew func(x *T) bool) {
+	for _, x := range s.resting {
+		if renew(x) {
+			s.free = append(s.free, x)
+		}
+	}
+	clear(s.resting)
+	s.out, s.resting = s.resting[:0], s.out
+}
+
+// inside returns an empty tape for a computation within one op of t: one that
+// records or one that does not. There is one of each, for one op at a time.
+func (t *Tape) inside(noGrad bool) *Tape {
+	at := &t.inner[0]
+	if noGrad {
+		at = &t.inner[1]
+	}
+	if *at == nil {
+		*at = &Tape{noGrad: noGrad}
+	}
+	(*at).Reset() // what a panic has left there
+	return *at
+}
+
+// newVar returns a Var that is no node's result. A nil tape has no shelf.
+func (t *Tape) newVar(value *tensor.Tensor) *Var {
+	if t == nil {
+		return &Var{Value: value, node: none}
+	}
+	v := t.vars.take()
+	*v = Var{Value: value, tape: t, node: none}
+	return v
+}
+
+func (t *Tape) newCall() *Call {
+	if t == nil {
+		return new(Call)
+	}
+	c := t.calls.take()
+	if c.In == nil { // a new one: with room for the lists of most ops
+		c.In, c.given, c.Saved, c.Ints = make([]*Var, 0, 4), make([]*Var, 0, 4), make([]*tensor.Tensor, 0, 2), make([]int, 0, rankHint)
+	}
+	return c
+}
+
+// renew empties a Var, unless somebody may go on with it.
+func (v *Var) renew() bool {
+	if v.users || v.Grad != nil || v.kept && !v.Value.Released() {
+		return false
+	}
+	if v.kept { // a walk's result: its value is not on the tape's lists
+		v.Value.Recycle()
+	}
+	*v = Var{tape: v.tape, node: gone} // so that a use is noticed even now
+	return true
+}
+
+// renew empties a Call; its slices keep their room.
+func (c *Call) renew() bool {
+	clear(c.In)
+	clear(c.Saved)
+	clear(c.given)
+	*c = Call{In: c.In[:0], Saved: c.Saved[:0], given: c.given[:0], Numbers: Numbers{Ints: c.Ints[:0]}}
+	return true
+}
+
+// turn ends the life of everything that the tape has handed out.
+func (t *Tape) turn() {
+	if len(t.vars.out) == 0 {
+		return // nothing was done since the last turn, and what rests goes on resting
+	}
+	for _, v := range t.vars.out {
+		v.node = gone
+	}
+	t.vars.turn((*Var).renew)
+	t.calls.turn((*Call).renew)
+	recycle(t.older...)
+	clear(t.older)
+	t.spent, t.older = t.older[:0], t.spent
+}
+
+// release drops a tensor, if there is one, that nobody but the tape holds and that it
+// has not dropped yet.
+func (t *Tape) release(x *tensor.Tensor) {
+	if x != nil && !x.Released() {
+		x.Release()
+		t.spent = append(t.spent, x)
+	}
 }
 
 type node struct {
@@ -111,13 +236,14 @@ func NewTape() *Tape { return &Tape{} }
 // releases results at Reset.
 func NewInferenceTape() *Tape { return &Tape{noGrad: true} }
 
-// Input returns t as a constant of the computation. The caller keeps t.
-func (t *Tape) Input(v *tensor.Tensor) *Var { return &Var{Value: v, tape: t, node: -1} }
+// Input returns v as a constant of the computation, up to the next walk or Reset.
+// The caller keeps v.
+func (t *Tape) Input(v *tensor.Tensor) *Var { return t.newVar(v) }
 
 // Variable returns a leaf on the tape whose gradient is wanted, for inputs that
 // are not parameters.
 func (t *Tape) Variable(v *tensor.Tensor) *Var {
-	return &Var{Value: v, tape: t, needs: true, node: -1}
+	return &Var{Value: v, tape: t, needs: true, node: none}
 }
 
 // Watch returns a parameter as a result on v's tape, for an op that takes
@@ -130,6 +256,7 @@ func (t *Tape) Reset() {
 		t.drop(i)
 	}
 	t.nodes = t.nodes[:0]
+	t.turn()
 }
 
 // drop releases what a node holds.
@@ -140,11 +267,11 @@ func (t *Tape) drop(i int) {
 	}
 	if n.call != nil {
 		for _, s := range n.call.Saved {
-			s.Release()
+			t.release(s)
 		}
 	}
 	if !n.out.kept {
-		n.out.Value.Release()
+		t.release(n.out.Value)
 	}
 	*n = node{}
 }
@@ -177,6 +304,7 @@ func (t *Tape) BackwardFrom(y *Var, gy *tensor.Tensor) {
 		t.drop(i)
 	}
 	t.nodes = t.nodes[:0]
+	t.turn()
 }
 
 // step runs the VJP of one node and deposits what it returns.
@@ -189,7 +317,7 @@ func (t *Tape) step(i int) {
 		h(g)
 	}
 	t.scratch = append(t.scratch[:0], g)
-	gy := &Var{Value: g, tape: t, node: -1}
+	gy := t.newVar(g)
 	if t.Observer != nil {
 		t.Observer.Begin(n.call, g)
 	}
@@ -214,7 +342,9 @@ func (t *Tape) step(i int) {
 		t.given = append(t.given, claim)
 	}
 	// Releasing first leaves most claims exclusive, so that deposit need not copy.
-	release(t.scratch)
+	for _, s := range t.scratch {
+		t.release(s)
+	}
 	t.grads[i] = nil
 	for j, gx := range t.given {
 		if gx != nil {
@@ -243,19 +373,19 @@ func accumulate(sum, g *tensor.Tensor, leaf bool) *tensor.Tensor {
 	if sum == nil {
 		if leaf && !(g.Contiguous() && g.Exclusive()) {
 			c := g.Clone()
-			g.Release()
+			g.Recycle()
 			return c
 		}
 		return g
 	}
 	if sum.Exclusive() && sum.Contiguous() {
 		tensor.AddInto(sum, g)
-		g.Release()
+		g.Recycle()
 		return sum
 	}
 	s := tensor.Add(sum, g)
-	sum.Release()
-	g.Release()
+	sum.Recycle()
+	g.Recycle()
 	return s
 }
 
@@ -289,7 +419,7 @@ func (t *Tape) Grad(y *Var, xs ...*Var) []*Var {
 		panic(&tensor.ShapeError{Op: "grad", Shapes: [][]int{y.Shape()}, Rule: "the result is not a scalar"})
 	}
 	t.check("grad", y)
-	one := y.adopt(tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...))
+	one := y.Adopt(tensor.Full(y.Value.Device(), y.Value.DType(), 1, y.Shape()...))
 	grads := map[*Var]*Var{y: one}
 	for i := y.node; i >= 0; i-- {
 		n := t.nodes[i]
@@ -315,7 +445,9 @@ func (t *Tape) Grad(y *Var, xs ...*Var) []*Var {
 	}
 	out := make([]*Var, len(xs))
 	for i, x := range xs {
-		out[i] = grads[x]
+		if out[i] = grads[x]; out[i] != nil {
+			out[i].users = true
+		}
 	}
 	return out
 }
@@ -325,11 +457,13 @@ type Error struct{ Op, Rule string }
 
 func (e *Error) Error() string { return fmt.Sprintf("autograd: %s: %s", e.Op, e.Rule) }
 
-// With returns a constant on v's tape; the caller keeps t.
-func (v *Var) With(t *tensor.Tensor) *Var { return &Var{Value: t, tape: v.tape, node: -1} }
+// With returns a constant on v's tape, up to its next walk or Reset; the caller
+// keeps t.
+func (v *Var) With(t *tensor.Tensor) *Var { return v.tape.newVar(t) }
 
-// adopt is With for a tensor that the tape releases, if there is one.
-func (v *Var) adopt(t *tensor.Tensor) *Var {
+// Adopt is With for a tensor that the tape releases, if there is one: nobody else
+// goes on with it.
+func (v *Var) Adopt(t *tensor.Tensor) *Var {
 	c := v.With(t)
 	switch {
 	case v.tape == nil:

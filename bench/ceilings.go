@@ -126,6 +126,13 @@ func bandwidth(reads bool, p place, threads int) float64 {
 	return best
 }
 
+// Streaming measures once more how fast this many threads copy or update memory
+// out of the caches, whichever is faster, in bytes a second; the best of all calls
+// counts. GOMAXPROCS is at least threads.
+func Streaming(threads int) float64 {
+	return max(measureBandwidth(kernels.Copying, inMemory, threads), measureBandwidth(kernels.Updating, inMemory, threads))
+}
+
 // measureBandwidth measures a stream once more, with the widest registers that
 // there are.
 func measureBandwidth(t kernels.Traffic, p place, threads int) float64 {

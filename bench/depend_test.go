@@ -140,16 +140,38 @@ func family(path string) string {
 	return top
 }
 
+// networked are the packages that may need net, whose name resolver is the C
+// library's where cgo is on.
+var networked = []string{"fuerte/aimv2/hub", "fuerte/aimv2/cmd/aimv2"}
+
 // TestOpenGLOnlyByTag: without the tag no package needs kernels/opengl, purego,
-// go-gl or cgo, not even where a C compiler is at hand.
+// go-gl or cgo, not even where a C compiler is at hand, but for cgo by way of net.
 func TestOpenGLOnlyByTag(t *testing.T) {
 	for _, p := range goList(t, "../...") {
 		for _, d := range p.Deps {
 			own := p.ImportPath == "fuerte/kernels/opengl" && !strings.HasPrefix(d, "github.com/")
+			net := d == "runtime/cgo" && slices.Contains(networked, p.ImportPath)
 			for _, bad := range []string{"fuerte/kernels/opengl", "github.com/ebitengine/purego", "github.com/go-gl/", "runtime/cgo"} {
-				if strings.HasPrefix(d, bad) && !own {
+				if strings.HasPrefix(d, bad) && !own && !net {
 					t.Errorf("without the tag %s depends on %s", p.ImportPath, d)
 				}
+			}
+		}
+	}
+}
+
+// TestStatic: with CGO_ENABLED=0 nothing needs cgo, so that every program is one
+// static file. Only networked packages need net, and none os/user, which asks the C
+// library too.
+func TestStatic(t *testing.T) {
+	t.Setenv("CGO_ENABLED", "0")
+	for _, p := range goList(t, "../...") {
+		for _, d := range p.Deps {
+			switch {
+			case d == "runtime/cgo", d == "os/user":
+				t.Errorf("%s depends on %s", p.ImportPath, d)
+			case d == "net" && !slices.Contains(networked, p.ImportPath):
+				t.Errorf("%s depends on net; only %q may", p.ImportPath, networked)
 			}
 		}
 	}

@@ -125,7 +125,7 @@ func train(b *testing.B, c aimv2.Config, batch int) {
 // BenchmarkEncoder is the encoder's inference at the chosen level, images in
 // memory, without a mask.
 //
-// Counts: encoderFLOP.
+// Counts: EncoderFLOP.
 func BenchmarkEncoder(b *testing.B) {
 	for _, m := range models {
 		for _, threads := range threadCounts() {
@@ -152,7 +152,7 @@ func BenchmarkEncoder(b *testing.B) {
 				for b.Loop() {
 					run()
 				}
-				reportImages(b, m.batch, encoderFLOP(c, m.batch), threads)
+				reportImages(b, m.batch, EncoderFLOP(c, m.batch), threads)
 			})
 		}
 	}

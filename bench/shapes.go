@@ -63,9 +63,9 @@ func blockLinears(s aimv2.Stack, m int) []linear {
 	}
 }
 
-// encoderFLOP is the matrix products of the encoder's forward pass for a batch,
+// EncoderFLOP is the matrix products of the encoder's forward pass for a batch,
 // attention included: 2 FLOP for each weight and token, 4·N²·D for attention.
-func encoderFLOP(c aimv2.Config, batch int) float64 {
+func EncoderFLOP(c aimv2.Config, batch int) float64 {
 	return linearFLOP(encoderLinears(c, batch)) + attentionFLOP(c.Encoder, c.Tokens(), batch)
 }
 

@@ -104,9 +104,9 @@ func runs(c kernels.Candidate, prepare func(s *kernels.Set[float32]) func()) boo
 }
 
 // setThreads sets GOMAXPROCS until the end of the benchmark.
-func setThreads(b *testing.B, threads int) {
+func setThreads(tb testing.TB, threads int) {
 	before := runtime.GOMAXPROCS(threads)
-	b.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	tb.Cleanup(func() { runtime.GOMAXPROCS(before) })
 }
 
 // report adds the rates and what share of the ceilings they are:

@@ -10,7 +10,7 @@ import (
 
 // arm64Opcodes holds the opcodes that NEON kernels may use beside WORD: all of
 // them base instructions or Advanced SIMD of ARMv8.0-A, which GNU as is told to
-// hold the WORDs to. One that is not here fails, and so do calls and anything on
+// hold the WORDs to, but for arm64Extensions. One that is not here fails, and so do calls and anything on
 // the stack.
 var arm64Opcodes = strings.Fields(`WORD PCALIGN RET BLT BGE CBZ
 	MOVD MOVBU MOVHU MOVH ADD SUB SUBS LSL LSR

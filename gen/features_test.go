@@ -215,3 +215,33 @@ func TestFeatures(t *testing.T) {
 		}
 	}
 }
+
+// arm64Extensions are the features that WORDs beyond ARMv8.0-A need. Source: Arm
+// Architecture Reference Manual, DDI 0487, C7.2.
+var arm64Extensions = map[string]string{"bfdot": "BF16"}
+
+// TestExtensions: the sets that use a function ask for the extensions that its
+// instructions need.
+func TestExtensions(t *testing.T) {
+	d, seen := readDispatch(t, "arm64"), map[string]bool{}
+	for _, f := range functions(t, "arm64") {
+		for _, i := range f.code {
+			name, _, _ := strings.Cut(i.comment, " ")
+			feature := arm64Extensions[name]
+			if i.op != "WORD" || feature == "" || seen[f.name+name] {
+				continue
+			}
+			seen[name], seen[f.name+name] = true, true
+			for _, set := range d.uses[f.name] {
+				if !slices.Contains(d.guard[set], feature) && !slices.Contains(d.extra[f.name], feature) {
+					t.Errorf("%s:%d: %s needs %s, but the set %s, which uses it, does not ask for it", f.file, i.line, f.name, feature, set)
+				}
+			}
+		}
+	}
+	for name := range arm64Extensions {
+		if !seen[name] {
+			t.Errorf("no kernel uses %s: take it out of the table", name)
+		}
+	}
+}

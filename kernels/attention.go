@@ -97,9 +97,9 @@ func Attention[T Float](s *Set[T], o, lse, q, k, v []T, a *AttentionShape) {
 	if a.B == 0 || a.H == 0 || a.Tq == 0 {
 		return
 	}
-	f := &attention[T]{s: s, a: *a, q: q, k: k, v: v, o: o, lse: lse}
+	f := attention[T]{s: s, a: *a, q: q, k: k, v: v, o: o, lse: lse}
 	f.block, f.part, f.parts = attentionParts(s, a)
-	Parallel(a.B*a.H*f.parts, f.forward)
+	runWork(a.B*a.H*f.parts, 1, false, attentionForward[T]{f})
 }
 
 // attentionParts cuts the queries of a head: into parts, each a task, of blocks.
@@ -154,9 +154,9 @@ func AttentionGrad[T Float](s *Set[T], gq, gk, gv, q, k, v, o, lse, gO []T, a *A
 	if a.B == 0 || a.H == 0 || a.Tq == 0 && a.Tk == 0 {
 		return
 	}
-	f := &attention[T]{s: s, a: *a, q: q, k: k, v: v, o: o, lse: lse, gq: gq, gk: gk, gv: gv, gO: gO}
+	f := attention[T]{s: s, a: *a, q: q, k: k, v: v, o: o, lse: lse, gq: gq, gk: gk, gv: gv, gO: gO}
 	f.block = wholeTiles(attentionGradQueries, s.Tile.MR)
-	Parallel(a.B*a.H, f.backward)
+	runWork(a.B*a.H, 1, false, attentionBackward[T]{f})
 }
 
 // check panics unless the sizes and the mask make sense.
@@ -227,6 +227,15 @@ type attention[T Float] struct {
 	gq, gk, gv, gO     []T
 	block, part, parts int // queries of a block, of a task; tasks of a head
 }
+
+// The two passes as Work, a task at a time.
+type (
+	attentionForward[T Float]  struct{ attention[T] }
+	attentionBackward[T Float] struct{ attention[T] }
+)
+
+func (f *attentionForward[T]) Run(task, _ int)  { f.forward(task) }
+func (f *attentionBackward[T]) Run(task, _ int) { f.backward(task) }
 
 // forward computes one task: part of the queries of one head.
 func (f *attention[T]) forward(task int) {

@@ -57,6 +57,7 @@ func goodCalls() []goodCall {
 		{function: "SoftmaxGrad", op: "softmax-grad", f: SoftmaxGrad[float32], args: []any{s, v(6), v(6), v(6), 2, 3}},
 		{function: "CrossEntropy", op: "crossentropy", f: CrossEntropy[float32], args: []any{s, v(2), v(2), v(6), id, 2, 3}},
 		{function: "CrossEntropyGrad", op: "crossentropy-grad", f: CrossEntropyGrad[float32], args: []any{s, v(6), v(6), v(2), id, v(2), 2, 3}},
+		{function: "LinearCrossEntropy", op: "linear-crossentropy", f: LinearCrossEntropy[float32], args: []any{s, v(2), v(8), v(12), v(8), v(12), id, v(2), 2, 4, 3}, optional: []int{2, 3}},
 		{function: "GatherRows", op: "gather", f: GatherRows[float32], args: []any{v(6), v(9), id, 3, 3}, loose: []int{2}},
 		{function: "ScatterAddRows", op: "scatter", f: ScatterAddRows[float32], args: []any{s, v(9), v(6), id, 3, 3}, loose: []int{3}},
 		{function: "ReduceSum", op: "reduce-sum", f: ReduceSum[float32], args: []any{s, v(6), v(24), 2, 4, 3}},
@@ -179,6 +180,7 @@ func TestEmpty(t *testing.T) {
 		SoftmaxGrad(s, nil, nil, nil, 0, 3)
 		CrossEntropy(s, nil, nil, nil, nil, 0, 3)
 		CrossEntropyGrad(s, nil, nil, nil, nil, nil, 0, 3)
+		LinearCrossEntropy(s, nil, nil, nil, nil, make([]float32, 12), nil, nil, 0, 4, 3)
 		GatherRows[float32](nil, nil, nil, 0, 3)
 		ReduceSum(s, nil, nil, 0, 3, 2)
 		ReduceMax(s, nil, nil, 3, 3, 0)
@@ -190,6 +192,10 @@ func TestEmpty(t *testing.T) {
 		gw := []float32{1, 2, 3}
 		if RMSNormGrad(s, nil, gw, nil, gw, nil, nil, 0, 3); !slices.Equal(gw, make([]float32, 3)) {
 			t.Errorf("%s: no rows have the gradient %v", s.Name, gw)
+		}
+		gw = []float32{1, 2, 3}
+		if LinearCrossEntropy(s, nil, nil, gw, nil, gw, nil, nil, 0, 1, 3); !slices.Equal(gw, make([]float32, 3)) {
+			t.Errorf("%s: no rows give w the gradient %v", s.Name, gw)
 		}
 		if ScatterAddRows(s, []float32{1, 2, 3}, nil, nil, 1, 3); t.Failed() {
 			return

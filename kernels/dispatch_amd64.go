@@ -3,7 +3,6 @@
 package kernels
 
 import (
-	"strings"
 	"unsafe"
 
 	"github.com/klauspost/cpuid/v2"
@@ -106,17 +105,6 @@ func archSets() []*Set[float32] {
 	avx512.AdamW = adamW(amd64.AdamWAVX512)
 
 	return []*Set[float32]{avx2, &avx512}
-}
-
-// missing names the features that this machine lacks.
-func missing(features []cpuid.FeatureID) string {
-	var names []string
-	for _, f := range features {
-		if !cpuid.CPU.Has(f) {
-			names = append(names, f.String())
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // adamW passes the step to assembly, which cannot name its type, as the array

@@ -10,6 +10,10 @@ import (
 	"fuerte/kernels/arm64"
 )
 
+// bf16Features are asked beside ASIMD: ARMv8.6 has them, and some before. On a system
+// that cpuid knows nothing of they are missing.
+var bf16Features = []cpuid.FeatureID{cpuid.BF16}
+
 // archSets lists the arm64 levels, weakest first. Each starts as a copy of the
 // one before it, so a set names only the kernels it improves.
 func archSets() []*Set[float32] {
@@ -21,6 +25,10 @@ func archSets() []*Set[float32] {
 		neon.Missing = "ASIMD"
 	}
 	neon.Tile = Tile[float32]{MR: 8, NR: 12, InPlace: true, Run: tile8x12}
+	if missing(bf16Features) == "" {
+		neon.TileBF16 = Tile[float32]{MR: 8, NR: 12, InPlace: true, Run: tile8x12BF16}
+		neon.ZipBF16 = zipBF16
+	}
 	neon.FMALoop, neon.FMALoopFLOP = arm64.FMAPeakNEON, 192
 	neon.PackRows, neon.PackCols = arm64.PackRowsNEON, arm64.PackColsNEON
 
@@ -66,6 +74,32 @@ func tile8x12(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int,
 	if done < n {
 		arm64.GemmTile8x3TailNEON(m, n-done, k, a, strip, row, col, offset(b, done), ldb, offset(c, done), ldc, accumulate)
 	}
+}
+
+// tile8x12BF16 is tile8x12 of pairs of BF16.
+func tile8x12BF16(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool) {
+	done := 0
+	switch {
+	case n == 12 && row == 1:
+		arm64.GemmTile8x12BF16NEON(m, k, a, strip, col, b, ldb, c, ldc, accumulate)
+		done = 12
+	case n == 12:
+		arm64.GemmTile8x12RowsBF16NEON(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+		done = 12
+	case n >= 8:
+		arm64.GemmTile8x8TailBF16NEON(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+		done = 8
+	case n >= 4:
+		arm64.GemmTile8x4TailBF16NEON(m, k, a, strip, row, col, b, ldb, c, ldc, accumulate)
+		done = 4
+	}
+	if done < n {
+		arm64.GemmTile8x3TailBF16NEON(m, n-done, k, a, strip, row, col, offset(b, done), ldb, offset(c, done), ldc, accumulate)
+	}
+}
+
+func zipBF16(y []float32, lo, hi []BF16) {
+	arm64.ZipBF16NEON(y, bits16(lo), bits16(hi))
 }
 
 // dots takes four columns at a time, then one.

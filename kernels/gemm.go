@@ -773,6 +773,7 @@ func aligned[T Float](n int) []T {
 	const line = 64
 	size := int(unsafe.Sizeof(T(0)))
 	mem := make([]T, n+line/size)
+	AdviseHuge(mem)
 	skip := -int(uintptr(unsafe.Pointer(&mem[0]))) & (line - 1) / size
 	return mem[skip : skip+n : skip+n]
 }

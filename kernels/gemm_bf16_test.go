@@ -177,3 +177,36 @@ func TestGemmBF16Values(t *testing.T) {
 		}
 	}
 }
+
+// TestGemmBF16Odd: the sum that rounding to odd takes farthest is within the bound. Each
+// pair but the first adds one unit of the last place and a trifle: what comes out is even,
+// inexact, and so rounded up by nearly another unit.
+func TestGemmBF16Odd(t *testing.T) {
+	const m, n, k = 30, 40, 512
+	for _, s := range usable() {
+		a, b, c := make([]BF16, m*k), make([]BF16, k*n), make([]float32, m*n)
+		put := func(p int, x, y float32) {
+			for i := range m {
+				a[i*k+p] = ToBF16(x)
+			}
+			for j := range n {
+				b[p*n+j] = ToBF16(y)
+			}
+		}
+		put(0, 1, 1)
+		want := 1.0
+		for p := 2; p < k; p += 2 {
+			put(p, 0x1p-12, 0x1p-11)
+			put(p+1, 0x1p-30, 0x1p-30)
+			want += 0x1p-23 // and 2⁻⁶⁰, which float64 does not show beside 1
+		}
+		GemmBF16(s, false, false, m, n, k, a, k, b, n, c, n, false)
+		tol := (k + math.Ceil(k/bf16Bound[0]) + bf16Bound[1]) * ulp1 * want
+		for i, got := range c {
+			observe("GemmBF16", s.Name, float64(got), want, tol, func() string { return fmt.Sprintf("rounding to odd, C[%d,%d]", i/n, i%n) })
+			if !within(got, want, tol) {
+				t.Fatalf("%s: C[%d,%d] = %g, want %g ± %g", s.Name, i/n, i%n, got, want, tol)
+			}
+		}
+	}
+}

@@ -83,8 +83,8 @@ type Set[T Float] struct {
 	Tile Tile[T]
 	// TileBF16 is Tile for pairs of BF16: an element of a, b and panel holds two, of p the
 	// lower half first, and C sums up both products of each pair. Its Run may be nil:
-	// GemmMixed does the same. Error: ≤ 2·k·u·Σ|a||b| + 1.2e-38·(2·k+Σ|a|+Σ|b|), and 1 ULP more if
-	// accumulate: denormals may be taken for zeros.
+	// GemmMixed does the same. k ≤ 256 pairs. Error: ≤ (2·k+1)·u·Σ|a||b| + 1.2e-38·(2·k+Σ|a|+Σ|b|),
+	// and 1 ULP more if accumulate: denormals may be taken for zeros; see GemmBF16.
 	TileBF16 Tile[T]
 	// FMALoop runs n passes of independent fused multiply-adds on registers, or
 	// the nearest that the level has; FMALoopFLOP is the FLOP of a pass. Its rate

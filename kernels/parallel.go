@@ -1,6 +1,10 @@
 package kernels
 
-import "math"
+import (
+	"math"
+	"reflect"
+	"sync"
+)
 
 // chunk is the length of a task of an elementwise op, in elements: 3 vectors of
 // it fit L2, and one call into assembly stays in the microseconds.
@@ -8,14 +12,61 @@ const chunk = 1 << 14
 
 // Chunks cuts [0, n) into runs of a fixed length and calls f on each, in
 // parallel. Elementwise ops hoist their choice of kernel above it.
-func Chunks(n int, f func(lo, hi int)) {
-	if n <= chunk {
-		if n > 0 {
-			f(0, n)
-		}
-		return
+func Chunks(n int, f func(lo, hi int)) { ChunksOf(n, closure(f)) }
+
+// ChunksOf is Chunks of work's Run, without an allocation.
+func ChunksOf[W any, P Work[W]](n int, work W) {
+	if n > 0 {
+		runWork[W, P](n, chunk, n <= chunk, work)
 	}
-	Parallel((n+chunk-1)/chunk, func(t int) { f(t*chunk, min((t+1)*chunk, n)) })
+}
+
+// RowsOf is Rows of work's Run, without an allocation.
+func RowsOf[W any, P Work[W]](n, d int, work W) { runWork[W, P](n, rowsPerTask(d), false, work) }
+
+// Work is a struct of a kernel's operands, and Run what is done to elements or
+// rows lo…hi of them. A closure would do, but each is a heap allocation: what a
+// training step runs is Work.
+type Work[W any] interface {
+	*W
+	Run(lo, hi int)
+}
+
+// closure is Work that is not worth a struct.
+type closure func(lo, hi int)
+
+func (f *closure) Run(lo, hi int) { (*f)(lo, hi) }
+
+// workUnderWay is Work where the workers find it.
+type workUnderWay[W any] struct {
+	n, per int
+	work   W
+	task   func(t int) // made once
+}
+
+// workPools keeps finished ones to be used again: a *sync.Pool for each W.
+var workPools sync.Map
+
+// runWork cuts [0, n) into tasks of per; direct calls Run on it all, as no task.
+func runWork[W any, P Work[W]](n, per int, direct bool, work W) {
+	key := reflect.TypeFor[W]()
+	pool, ok := workPools.Load(key)
+	if !ok {
+		pool, _ = workPools.LoadOrStore(key, new(sync.Pool))
+	}
+	u, ok := pool.(*sync.Pool).Get().(*workUnderWay[W])
+	if !ok {
+		u = new(workUnderWay[W])
+		u.task = func(t int) { P(&u.work).Run(t*u.per, min((t+1)*u.per, u.n)) }
+	}
+	u.n, u.per, u.work = n, per, work
+	if direct {
+		P(&u.work).Run(0, n)
+	} else {
+		Parallel((n+per-1)/per, u.task)
+	}
+	u.work = *new(W) // keeps no operand alive
+	pool.(*sync.Pool).Put(u)
 }
 
 // eachChunk is Chunks on one core, in order.
@@ -42,18 +93,36 @@ func frame() {}
 func rowsPerTask(d int) int { return max(1, chunk/max(d, 1)) }
 
 // Rows calls f on runs of rows of an n×d matrix, in parallel.
-func Rows(n, d int, f func(lo, hi int)) {
-	per := rowsPerTask(d)
-	Parallel((n+per-1)/per, func(t int) { f(t*per, min((t+1)*per, n)) })
-}
+func Rows(n, d int, f func(lo, hi int)) { RowsOf(n, d, closure(f)) }
 
 // partialRows is how many rows share one partial sum of a reduction over rows.
 // It depends on the shape alone, and so does the tree above it.
 func partialRows(n, d int) int { return max(rowsPerTask(d), (n+63)/64) }
 
-// reduceRows runs f on fixed runs of rows, each with its own zeroed partial of
-// the given width, and adds the partials in a fixed binary tree into dst.
-func reduceRows[T Float](s *Set[T], dst []T, n, d int, f func(partial []T, lo, hi int)) {
+// rowSum is what reduceRows adds up: AddRows adds rows lo…hi to a partial sum.
+type rowSum[T Float, W any] interface {
+	*W
+	AddRows(partial []T, lo, hi int)
+}
+
+// partialSums is the Work of reduceRows.
+type partialSums[T Float, W any, P rowSum[T, W]] struct {
+	mem        []T
+	width, per int
+	work       W
+}
+
+func (c *partialSums[T, W, P]) Run(lo, hi int) {
+	t := lo / c.per
+	p := c.mem[t*c.width : (t+1)*c.width]
+	clear(p)
+	P(&c.work).AddRows(p, lo, hi)
+}
+
+// reduceRows runs work.AddRows on fixed runs of rows, each with its own zeroed
+// partial of the width of dst, and adds the partials in a fixed binary tree into
+// dst.
+func reduceRows[T Float, W any, P rowSum[T, W]](s *Set[T], dst []T, n, d int, work W) {
 	per := partialRows(n, d)
 	groups, width := (n+per-1)/per, len(dst)
 	if groups == 0 {
@@ -62,11 +131,7 @@ func reduceRows[T Float](s *Set[T], dst []T, n, d int, f func(partial []T, lo, h
 	}
 	b := scratch[T](groups * width)
 	defer b.free()
-	Parallel(groups, func(t int) {
-		p := b.mem[t*width : (t+1)*width]
-		clear(p)
-		f(p, t*per, min((t+1)*per, n))
-	})
+	runWork(n, per, false, partialSums[T, W, P]{b.mem, width, per, work})
 	for step := 1; step < groups; step *= 2 {
 		for t := 0; t+step < groups; t += 2 * step {
 			p := b.mem[t*width : (t+1)*width]
@@ -93,35 +158,77 @@ func ReduceSum[T Float](s *Set[T], y, x []T, outer, n, inner int) {
 	if outer == 0 || inner == 0 {
 		return
 	}
-	addRows := func(dst, src []T, lo, hi, from int) { // columns from… of rows lo…hi
-		for j := lo; j < hi; j++ {
-			s.Add(dst, dst, src[j*inner+from:j*inner+from+len(dst)])
-		}
-	}
+	c := columnSums[T]{s, y, x, n, inner}
 	switch {
 	case inner == 1:
-		reduceLast(outer, n, func(o int) { y[o] = sumVector(s, x[o*n:(o+1)*n]) })
+		RowsOf(outer, n, lastSums[T]{s, y, x, n})
 	case inner >= wideRow:
-		pieces := (inner + chunk - 1) / chunk
-		Parallel(outer*pieces, func(t int) {
-			o, from := t/pieces, t%pieces*chunk
-			dst := y[o*inner+from : o*inner+min(from+chunk, inner)]
-			clear(dst)
-			addRows(dst, x[o*n*inner:], 0, n, from)
-		})
+		runWork(outer*c.pieces(), 1, false, wideSums[T]{c})
 	case n*inner <= chunk: // small sums: several to a task
-		Rows(outer, n*inner, func(lo, hi int) {
-			for o := lo; o < hi; o++ {
-				dst := y[o*inner : (o+1)*inner]
-				clear(dst)
-				addRows(dst, x[o*n*inner:], 0, n, 0)
-			}
-		})
+		RowsOf(outer, n*inner, c)
 	default:
 		for o := range outer {
-			src := x[o*n*inner:]
-			reduceRows(s, y[o*inner:(o+1)*inner], n, inner, func(p []T, lo, hi int) { addRows(p, src, lo, hi, 0) })
+			c.x = x[o*n*inner:]
+			reduceRows(s, y[o*inner:(o+1)*inner], n, inner, c)
 		}
+	}
+}
+
+// lastSums are the sums of rows lo…hi of x [.., n]. A long single row stays on one
+// core, whose vector kernels stream it at the speed of memory.
+type lastSums[T Float] struct {
+	s    *Set[T]
+	y, x []T
+	n    int
+}
+
+func (c *lastSums[T]) Run(lo, hi int) {
+	for o := lo; o < hi; o++ {
+		c.y[o] = sumVector(c.s, c.x[o*c.n:(o+1)*c.n])
+	}
+}
+
+// columnSums are the sums over n in matrices [n, inner] of x.
+type columnSums[T Float] struct {
+	s        *Set[T]
+	y, x     []T
+	n, inner int
+}
+
+// Run sums matrices lo…hi.
+func (c *columnSums[T]) Run(lo, hi int) {
+	for o := lo; o < hi; o++ {
+		c.sum(c.y[o*c.inner:(o+1)*c.inner], o, 0)
+	}
+}
+
+// sum sets dst to the sums of the o-th matrix's columns from… on.
+func (c *columnSums[T]) sum(dst []T, o, from int) {
+	clear(dst)
+	c.add(dst, c.x[o*c.n*c.inner:], 0, c.n, from)
+}
+
+// AddRows adds rows lo…hi of the first matrix.
+func (c *columnSums[T]) AddRows(partial []T, lo, hi int) { c.add(partial, c.x, lo, hi, 0) }
+
+func (c *columnSums[T]) add(dst, src []T, lo, hi, from int) {
+	for j := lo; j < hi; j++ {
+		c.s.Add(dst, dst, src[j*c.inner+from:j*c.inner+from+len(dst)])
+	}
+}
+
+// pieces is how many tasks share a matrix of wide rows.
+func (c *columnSums[T]) pieces() int { return (c.inner + chunk - 1) / chunk }
+
+// wideSums cuts columnSums by columns.
+type wideSums[T Float] struct{ columnSums[T] }
+
+// Run sums pieces lo…hi.
+func (c *wideSums[T]) Run(lo, hi int) {
+	pieces := c.pieces()
+	for t := lo; t < hi; t++ {
+		o, from := t/pieces, t%pieces*chunk
+		c.sum(c.y[o*c.inner+from:o*c.inner+min(from+chunk, c.inner)], o, from)
 	}
 }
 
@@ -147,33 +254,33 @@ func ReduceMax[T Float](s *Set[T], y, x []T, outer, n, inner int) {
 	if outer == 0 || inner == 0 {
 		return
 	}
-	if inner == 1 {
-		reduceLast(outer, n, func(o int) { y[o] = maxVector(s, x[o*n:(o+1)*n]) })
-		return
-	}
-	Rows(outer, n*inner, func(lo, hi int) {
-		for o := lo; o < hi; o++ {
-			dst := y[o*inner : (o+1)*inner]
-			for i := range dst {
-				dst[i] = T(math.Inf(-1))
-			}
-			for j := range n {
-				for i, v := range x[(o*n+j)*inner : (o*n+j+1)*inner] {
-					dst[i] = max(dst[i], v)
-				}
-			}
-		}
-	})
+	RowsOf(outer, n*inner, maxima[T]{s, y, x, n, inner})
 }
 
-// reduceLast runs f for every row; a long single row stays on one core, whose
-// vector kernels stream it at the speed of memory.
-func reduceLast(outer, n int, f func(o int)) {
-	Rows(outer, n, func(lo, hi int) {
-		for o := lo; o < hi; o++ {
-			f(o)
+// maxima are those over n of matrices [n, inner].
+type maxima[T Float] struct {
+	s        *Set[T]
+	y, x     []T
+	n, inner int
+}
+
+// Run takes those of matrices lo…hi.
+func (c *maxima[T]) Run(lo, hi int) {
+	for o := lo; o < hi; o++ {
+		if c.inner == 1 {
+			c.y[o] = maxVector(c.s, c.x[o*c.n:(o+1)*c.n])
+			continue
 		}
-	})
+		dst := c.y[o*c.inner : (o+1)*c.inner]
+		for i := range dst {
+			dst[i] = T(math.Inf(-1))
+		}
+		for j := range c.n {
+			for i, v := range c.x[(o*c.n+j)*c.inner : (o*c.n+j+1)*c.inner] {
+				dst[i] = max(dst[i], v)
+			}
+		}
+	}
 }
 
 // sumVector, dotVector and expSubVector are Set.Sum, Dot and ExpSub of a vector
@@ -209,15 +316,24 @@ func SumSquares[T Float](s *Set[T], x []T) float64 {
 	n := (len(x) + chunk - 1) / chunk
 	b := scratch[float64](n)
 	defer b.free()
-	Parallel(n, func(t int) {
-		v := x[t*chunk : min((t+1)*chunk, len(x))]
-		b.mem[t] = float64(s.Dot(v, v))
-	})
+	runWork(len(x), chunk, false, squares[T]{s, b.mem, x})
 	var sum float64
 	for _, v := range b.mem {
 		sum += v
 	}
 	return sum
+}
+
+// squares are the sums of squares of chunks.
+type squares[T Float] struct {
+	s    *Set[T]
+	sums []float64
+	x    []T
+}
+
+func (c *squares[T]) Run(lo, hi int) {
+	v := c.x[lo:hi]
+	c.sums[lo/chunk] = float64(c.s.Dot(v, v))
 }
 
 // AdamW advances p, m, v by the gradient g as Set.AdamW says, in parallel.
@@ -228,5 +344,15 @@ func AdamW[T Float](s *Set[T], p, m, v, g []T, step *AdamWStep[T]) {
 	if n := len(p); len(m) < n || len(v) < n || len(g) < n || step == nil {
 		shapeCheck(false, "adamw", "p, m, v, g of %d, %d, %d, %d elements, a step given: %t", n, len(m), len(v), len(g), step != nil)
 	}
-	Chunks(len(p), func(lo, hi int) { s.AdamW(p[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi], step) })
+	ChunksOf(len(p), optimiserStep[T]{s, p, m, v, g, *step})
+}
+
+type optimiserStep[T Float] struct {
+	s          *Set[T]
+	p, m, v, g []T
+	step       AdamWStep[T]
+}
+
+func (c *optimiserStep[T]) Run(lo, hi int) {
+	c.s.AdamW(c.p[lo:hi], c.m[lo:hi], c.v[lo:hi], c.g[lo:hi], &c.step)
 }

@@ -9,11 +9,21 @@ import "math"
 func RMSNorm[T Float](s *Set[T], y, r, x, w []T, n, d int, eps float64) {
 	checkRows("rmsnorm", n, d, len(y), len(x))
 	shapeCheck(len(w) >= d && len(r) >= n, "rmsnorm", "short w or r")
-	Rows(n, d, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			r[i] = s.RMSNormRow(y[i*d:(i+1)*d], x[i*d:(i+1)*d], w[:d], T(eps))
-		}
-	})
+	RowsOf(n, d, rmsNormRows[T]{s, y, r, x, w[:d], d, T(eps)})
+}
+
+type rmsNormRows[T Float] struct {
+	s          *Set[T]
+	y, r, x, w []T
+	d          int
+	eps        T
+}
+
+func (c *rmsNormRows[T]) Run(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		at, end := i*c.d, (i+1)*c.d
+		c.r[i] = c.s.RMSNormRow(c.y[at:end], c.x[at:end], c.w, c.eps)
+	}
 }
 
 // RMSNormGrad is the VJP of RMSNorm: gx [n, d] and gw [d] are set. gx may be gy.
@@ -25,11 +35,21 @@ func RMSNorm[T Float](s *Set[T], y, r, x, w []T, n, d int, eps float64) {
 func RMSNormGrad[T Float](s *Set[T], gx, gw, x, w, gy, r []T, n, d int) {
 	checkRows("rmsnorm-grad", n, d, len(gx), len(x), len(gy))
 	shapeCheck(len(w) >= d && len(gw) >= d && len(r) >= n, "rmsnorm-grad", "short w, gw or r")
-	reduceRows(s, gw[:d], n, d, func(p []T, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			s.RMSNormGradRow(gx[i*d:(i+1)*d], p, x[i*d:(i+1)*d], w[:d], gy[i*d:(i+1)*d], r[i])
-		}
-	})
+	reduceRows(s, gw[:d], n, d, rmsNormGradRows[T]{s, gx, x, w[:d], gy, r, d})
+}
+
+type rmsNormGradRows[T Float] struct {
+	s               *Set[T]
+	gx, x, w, gy, r []T
+	d               int
+}
+
+// AddRows sets rows lo…hi of gx and adds to gw.
+func (c *rmsNormGradRows[T]) AddRows(gw []T, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		at, end := i*c.d, (i+1)*c.d
+		c.s.RMSNormGradRow(c.gx[at:end], gw, c.x[at:end], c.w, c.gy[at:end], c.r[i])
+	}
 }
 
 // LayerNorm normalises n rows: y = (x−mean)·r·w + b, as LayerNormRow.
@@ -39,11 +59,21 @@ func RMSNormGrad[T Float](s *Set[T], gx, gw, x, w, gy, r []T, n, d int) {
 func LayerNorm[T Float](s *Set[T], y, mean, r, x, w, b []T, n, d int, eps float64) {
 	checkRows("layernorm", n, d, len(y), len(x))
 	shapeCheck(len(w) >= d && len(b) >= d && len(mean) >= n && len(r) >= n, "layernorm", "short w, b, mean or r")
-	Rows(n, d, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			mean[i], r[i] = s.LayerNormRow(y[i*d:(i+1)*d], x[i*d:(i+1)*d], w[:d], b[:d], T(eps))
-		}
-	})
+	RowsOf(n, d, layerNormRows[T]{s, y, mean, r, x, w[:d], b[:d], d, T(eps)})
+}
+
+type layerNormRows[T Float] struct {
+	s                   *Set[T]
+	y, mean, r, x, w, b []T
+	d                   int
+	eps                 T
+}
+
+func (c *layerNormRows[T]) Run(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		at, end := i*c.d, (i+1)*c.d
+		c.mean[i], c.r[i] = c.s.LayerNormRow(c.y[at:end], c.x[at:end], c.w, c.b, c.eps)
+	}
 }
 
 // LayerNormGrad is the VJP of LayerNorm: gx [n, d], gw [d], gb [d] are set. gx
@@ -56,13 +86,23 @@ func LayerNormGrad[T Float](s *Set[T], gx, gw, gb, x, w, gy, mean, r []T, n, d i
 	shapeCheck(len(w) >= d && len(gw) >= d && len(gb) >= d && len(mean) >= n && len(r) >= n, "layernorm-grad", "short w, gw, gb, mean or r")
 	both := scratch[T](2 * d)
 	defer both.free()
-	reduceRows(s, both.mem, n, d, func(p []T, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			s.LayerNormGradRow(gx[i*d:(i+1)*d], p[:d], p[d:], x[i*d:(i+1)*d], w[:d], gy[i*d:(i+1)*d], mean[i], r[i])
-		}
-	})
+	reduceRows(s, both.mem, n, d, layerNormGradRows[T]{s, gx, x, w[:d], gy, mean, r, d})
 	copy(gw, both.mem[:d])
 	copy(gb, both.mem[d:])
+}
+
+type layerNormGradRows[T Float] struct {
+	s                     *Set[T]
+	gx, x, w, gy, mean, r []T
+	d                     int
+}
+
+// AddRows sets rows lo…hi of gx and adds to gw and gb, one after the other.
+func (c *layerNormGradRows[T]) AddRows(gwb []T, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		at, end := i*c.d, (i+1)*c.d
+		c.s.LayerNormGradRow(c.gx[at:end], gwb[:c.d], gwb[c.d:], c.x[at:end], c.w, c.gy[at:end], c.mean[i], c.r[i])
+	}
 }
 
 // Softmax sets y[i,j] = e^(x[i,j]−m_i)/Σ_j e^(x[i,j]−m_i), m_i the row's maximum.
@@ -73,13 +113,22 @@ func LayerNormGrad[T Float](s *Set[T], gx, gw, gb, x, w, gy, mean, r []T, n, d i
 // beside others −Inf gives 0. No other row changes.
 func Softmax[T Float](s *Set[T], y, x []T, n, d int) {
 	checkRows("softmax", n, d, len(y), len(x))
-	Rows(n, d, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			row, from := y[i*d:(i+1)*d], x[i*d:(i+1)*d]
-			sum := expSubVector(s, row, from, maxVector(s, from))
-			eachChunk(d, func(lo, hi int) { s.Scale(row[lo:hi], row[lo:hi], 1/sum) })
-		}
-	})
+	RowsOf(n, d, softmaxRows[T]{s, y, x, d})
+}
+
+type softmaxRows[T Float] struct {
+	s    *Set[T]
+	y, x []T
+	d    int
+}
+
+func (c *softmaxRows[T]) Run(lo, hi int) {
+	s, d := c.s, c.d
+	for i := lo; i < hi; i++ {
+		row, from := c.y[i*d:(i+1)*d], c.x[i*d:(i+1)*d]
+		sum := expSubVector(s, row, from, maxVector(s, from))
+		eachChunk(d, func(lo, hi int) { s.Scale(row[lo:hi], row[lo:hi], 1/sum) })
+	}
 }
 
 // SoftmaxGrad is the VJP of Softmax from its result: gx = y·(gy − Σ_j gy·y).
@@ -88,16 +137,25 @@ func Softmax[T Float](s *Set[T], y, x []T, n, d int) {
 // Error: ≤ y·((d/16+10)·u·Σ_j|gy·y| + 4·u·|gy|), and 1.2e-38 for underflow.
 func SoftmaxGrad[T Float](s *Set[T], gx, y, gy []T, n, d int) {
 	checkRows("softmax-grad", n, d, len(gx), len(y), len(gy))
-	Rows(n, d, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			p, g, out := y[i*d:(i+1)*d], gy[i*d:(i+1)*d], gx[i*d:(i+1)*d]
-			dot := dotVector(s, p, g)
-			eachChunk(d, func(lo, hi int) {
-				s.Mul(out[lo:hi], p[lo:hi], g[lo:hi])
-				s.Axpy(out[lo:hi], p[lo:hi], -dot)
-			})
-		}
-	})
+	RowsOf(n, d, softmaxGradRows[T]{s, gx, y, gy, d})
+}
+
+type softmaxGradRows[T Float] struct {
+	s         *Set[T]
+	gx, y, gy []T
+	d         int
+}
+
+func (c *softmaxGradRows[T]) Run(lo, hi int) {
+	s, d := c.s, c.d
+	for i := lo; i < hi; i++ {
+		p, g, out := c.y[i*d:(i+1)*d], c.gy[i*d:(i+1)*d], c.gx[i*d:(i+1)*d]
+		dot := dotVector(s, p, g)
+		eachChunk(d, func(lo, hi int) {
+			s.Mul(out[lo:hi], p[lo:hi], g[lo:hi])
+			s.Axpy(out[lo:hi], p[lo:hi], -dot)
+		})
+	}
 }
 
 // CrossEntropy sets lse[i] = ln Σ_j e^x[i,j] and loss[i] = lse[i] − x[i,target[i]],
@@ -111,19 +169,28 @@ func CrossEntropy[T Float](s *Set[T], loss, lse, x []T, target []int32, n, d int
 	checkRows("crossentropy", n, d, len(x))
 	shapeCheck(len(loss) >= n && len(lse) >= n && len(target) >= n, "crossentropy", "short loss, lse or target")
 	checkTargets("crossentropy", target[:n], d)
-	Rows(n, d, func(lo, hi int) {
-		e := scratch[T](d)
-		defer e.free()
-		for i := lo; i < hi; i++ {
-			row := x[i*d : (i+1)*d]
-			m := maxVector(s, row)
-			l := m + T(math.Log(float64(expSubVector(s, e.mem, row, m))))
-			lse[i], loss[i] = l, 0
-			if t := target[i]; t >= 0 {
-				loss[i] = l - row[t]
-			}
+	RowsOf(n, d, crossEntropyRows[T]{s, loss, lse, x, target, d})
+}
+
+type crossEntropyRows[T Float] struct {
+	s            *Set[T]
+	loss, lse, x []T
+	target       []int32
+	d            int
+}
+
+func (c *crossEntropyRows[T]) Run(lo, hi int) {
+	e := scratch[T](c.d)
+	defer e.free()
+	for i := lo; i < hi; i++ {
+		row := c.x[i*c.d : (i+1)*c.d]
+		m := maxVector(c.s, row)
+		l := m + T(math.Log(float64(expSubVector(c.s, e.mem, row, m))))
+		c.lse[i], c.loss[i] = l, 0
+		if t := c.target[i]; t >= 0 {
+			c.loss[i] = l - row[t]
 		}
-	})
+	}
 }
 
 // CrossEntropyGrad is its VJP: gx[i,j] = gy[i]·(e^(x[i,j]−lse[i]) − [j = target[i]]),
@@ -136,23 +203,33 @@ func CrossEntropyGrad[T Float](s *Set[T], gx, x, lse []T, target []int32, gy []T
 	checkRows("crossentropy-grad", n, d, len(gx), len(x))
 	shapeCheck(len(gy) >= n && len(lse) >= n && len(target) >= n, "crossentropy-grad", "short gy, lse or target")
 	checkTargets("crossentropy-grad", target[:n], d)
-	Rows(n, d, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			row, from := gx[i*d:(i+1)*d], x[i*d:(i+1)*d]
-			t := int(target[i])
-			if t < 0 {
-				clear(row)
-				continue
-			}
-			eachChunk(d, func(lo, hi int) {
-				s.ExpSub(row[lo:hi], from[lo:hi], lse[i])
-				if lo <= t && t < hi {
-					row[t]--
-				}
-				s.Scale(row[lo:hi], row[lo:hi], gy[i])
-			})
+	RowsOf(n, d, crossEntropyGradRows[T]{s, gx, x, lse, gy, target, d})
+}
+
+type crossEntropyGradRows[T Float] struct {
+	s              *Set[T]
+	gx, x, lse, gy []T
+	target         []int32
+	d              int
+}
+
+func (c *crossEntropyGradRows[T]) Run(lo, hi int) {
+	s, d := c.s, c.d
+	for i := lo; i < hi; i++ {
+		row, from := c.gx[i*d:(i+1)*d], c.x[i*d:(i+1)*d]
+		t := int(c.target[i])
+		if t < 0 {
+			clear(row)
+			continue
 		}
-	})
+		eachChunk(d, func(lo, hi int) {
+			s.ExpSub(row[lo:hi], from[lo:hi], c.lse[i])
+			if lo <= t && t < hi {
+				row[t]--
+			}
+			s.Scale(row[lo:hi], row[lo:hi], c.gy[i])
+		})
+	}
 }
 
 // GatherRows sets y[i,:] = w[id[i],:].
@@ -163,11 +240,19 @@ func GatherRows[E any](y, w []E, id []int32, rows, d int) {
 	checkIDs("gather", id, rows)
 	checkRows("gather", len(id), d, len(y))
 	checkRows("gather", rows, d, len(w))
-	Rows(len(id), d, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			copy(y[i*d:(i+1)*d], w[int(id[i])*d:][:d])
-		}
-	})
+	RowsOf(len(id), d, gatherRows[E]{y, w, id, d})
+}
+
+type gatherRows[E any] struct {
+	y, w []E
+	id   []int32
+	d    int
+}
+
+func (c *gatherRows[E]) Run(lo, hi int) {
+	for i := lo; i < hi; i++ {
+		copy(c.y[i*c.d:(i+1)*c.d], c.w[int(c.id[i])*c.d:][:c.d])
+	}
 }
 
 // ScatterAddRows sets gw to zero and adds gy[i,:] to gw[id[i],:] in order of i:
@@ -178,16 +263,26 @@ func ScatterAddRows[T Float](s *Set[T], gw, gy []T, id []int32, rows, d int) {
 	checkRows("scatter", len(id), d, len(gy))
 	checkRows("scatter", rows, d, len(gw))
 	const cols = 64
-	Parallel((d+cols-1)/cols, func(t int) {
-		lo, hi := t*cols, min((t+1)*cols, d)
-		for r := range rows {
-			clear(gw[r*d+lo : r*d+hi])
-		}
-		for i, r := range id {
-			dst := gw[int(r)*d+lo : int(r)*d+hi]
-			s.Add(dst, dst, gy[i*d+lo:i*d+hi])
-		}
-	})
+	runWork(d, cols, false, scatterAdd[T]{s, gw, gy, id, rows, d})
+}
+
+type scatterAdd[T Float] struct {
+	s       *Set[T]
+	gw, gy  []T
+	id      []int32
+	rows, d int
+}
+
+// Run adds columns lo…hi.
+func (c *scatterAdd[T]) Run(lo, hi int) {
+	d := c.d
+	for r := range c.rows {
+		clear(c.gw[r*d+lo : r*d+hi])
+	}
+	for i, r := range c.id {
+		dst := c.gw[int(r)*d+lo : int(r)*d+hi]
+		c.s.Add(dst, dst, c.gy[i*d+lo:i*d+hi])
+	}
 }
 
 func checkIDs(op string, id []int32, rows int) {

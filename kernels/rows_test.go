@@ -48,7 +48,7 @@ func (o operands) uniform(n int, lo, hi float64) []float32 {
 // rowDraw makes operands and returns the kernel and the model of one shape.
 type rowDraw func(o operands, n, d int) (run func(s *Set[float32]) [][]float32, model *rowCase)
 
-// rowDraws are the kernels of rows.go, for whatever tests them all.
+// rowDraws are the kernels over rows, for whatever tests them all.
 var rowDraws = []struct {
 	name string
 	draw rowDraw
@@ -56,7 +56,7 @@ var rowDraws = []struct {
 	{"RMSNorm", drawRMSNorm}, {"RMSNormGrad", drawRMSNormGrad},
 	{"LayerNorm", drawLayerNorm}, {"LayerNormGrad", drawLayerNormGrad},
 	{"Softmax", drawSoftmax}, {"SoftmaxGrad", drawSoftmaxGrad},
-	{"CrossEntropy", drawCrossEntropy}, {"GatherScatter", drawGatherScatter},
+	{"CrossEntropy", drawCrossEntropy}, {"LinearCrossEntropy", drawLinearCrossEntropy}, {"GatherScatter", drawGatherScatter},
 }
 
 // testRows runs a kernel of rows.go on every usable set and shape: the same bits
@@ -448,8 +448,15 @@ func TestRowsShapeErrors(t *testing.T) {
 		"softmax-grad":      {func() { SoftmaxGrad(s, v(6), v(6), v(4), 2, 3) }},
 		"crossentropy":      {func() { CrossEntropy(s, v(2), v(2), v(6), id(0, 3), 2, 3) }, func() { CrossEntropy(s, v(2), v(2), v(6), id(0), 2, 3) }},
 		"crossentropy-grad": {func() { CrossEntropyGrad(s, v(6), v(6), v(2), id(0, 3), v(2), 2, 3) }, func() { CrossEntropyGrad(s, v(6), v(6), v(2), id(0, 2), v(1), 2, 3) }},
-		"gather":            {func() { GatherRows(v(6), v(9), id(0, 3), 3, 3) }, func() { GatherRows(v(6), v(9), id(0, -1), 3, 3) }, func() { GatherRows(v(5), v(9), id(0, 1), 3, 3) }},
-		"scatter":           {func() { ScatterAddRows(s, v(9), v(6), id(0, 3), 3, 3) }, func() { ScatterAddRows(s, v(8), v(6), id(0, 1), 3, 3) }},
+		"linear-crossentropy": {
+			func() { LinearCrossEntropy(s, v(2), v(6), v(12), v(6), v(12), id(0, 4), v(2), 2, 3, 4) },
+			func() { LinearCrossEntropy(s, v(2), v(6), v(12), v(6), v(11), id(0, 3), v(2), 2, 3, 4) },
+			func() { LinearCrossEntropy(s, v(2), nil, v(11), v(6), v(12), id(0, 3), v(2), 2, 3, 4) },
+			func() { LinearCrossEntropy(s, v(2), v(6), nil, v(6), v(12), id(0, 3), v(1), 2, 3, 4) },
+			func() { LinearCrossEntropy(s, v(2), v(6), nil, v(6), nil, id(-1, -1), v(2), 2, 3, 0) },
+		},
+		"gather":  {func() { GatherRows(v(6), v(9), id(0, 3), 3, 3) }, func() { GatherRows(v(6), v(9), id(0, -1), 3, 3) }, func() { GatherRows(v(5), v(9), id(0, 1), 3, 3) }},
+		"scatter": {func() { ScatterAddRows(s, v(9), v(6), id(0, 3), 3, 3) }, func() { ScatterAddRows(s, v(8), v(6), id(0, 1), 3, 3) }},
 	} {
 		for i, call := range calls {
 			var e *ShapeError
@@ -470,6 +477,7 @@ func TestRowsAllocations(t *testing.T) {
 		"rmsnorm":      func() { RMSNorm(s, y, r, x, w, n, d, 1) },
 		"rmsnorm-grad": func() { RMSNormGrad(s, y, w, x, w, x, r, n, d) },
 		"crossentropy": func() { CrossEntropy(s, r, make([]float32, n), x, id, n, d) },
+		"linear":       func() { LinearCrossEntropy(s, make([]float32, n), nil, y[:10*d], x, x[:10*d], id, r, n, d, 10) },
 		"gather":       func() { GatherRows(y, x, id, n, d) },
 		"scatter":      func() { ScatterAddRows(s, y, x, id, n, d) },
 	} {

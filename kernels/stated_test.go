@@ -17,7 +17,7 @@ import (
 // lines of their comments: whoever edits a comment changes what is tested. The
 // sources are embedded, for an emulated machine has none.
 
-//go:embed kernels.go gemm.go gemm_mixed.go gemm_bf16.go int8.go attention.go rows.go parallel.go
+//go:embed kernels.go gemm.go gemm_mixed.go gemm_bf16.go int8.go attention.go rows.go linear_crossentropy.go parallel.go
 var embedded embed.FS
 
 var sourceFiles = sync.OnceValue(func() (files []*ast.File) {
@@ -132,7 +132,7 @@ var (
 	adamBound    = stated("Set.AdamW", "with a = Beta1·|m|+(1−Beta1)·|g|, m without cancellation, of p ≤ # ULP + # ULP of Rate·a/(√v·RSqrtC2 + Eps), of m ≤ # ULP of a, of v ≤ # ULP")
 	tileBound    = stated("Tile", "≤ k·u·Σ|a||b| + #·k per element, u the unit round-off (and # ULP more if accumulate)")
 	bf16Bound    = stated("GemmBF16", "≤ (k+⌈k/#⌉+#)·u·Σ|a·b| + #·(k+Σ|a|+Σ|b|) per element, and ⌈k/#⌉·u·|C| more if accumulate")
-	_            = stated("Set.TileBF16", "≤ #·k·u·Σ|a||b| + #·(#·k+Σ|a|+Σ|b|), and # ULP more if accumulate") // a part of GemmBF16's
+	_            = stated("Set.TileBF16", "≤ (#·k+#)·u·Σ|a||b| + #·(#·k+Σ|a|+Σ|b|), and # ULP more if accumulate") // a part of GemmBF16's
 	_            = stated("Set.ZipBF16", "exact")
 	dotsBound    = stated("Set.Dots", "≤ (k/#+#)·u·Σ|a||b| + #·k, and # ULP more if accumulate")
 	gemvBound    = one("Set.Gemv", "≤ k·u·(|y| + Σ|a||b|) + #·k, k = len(a)")
@@ -144,6 +144,8 @@ var (
 	softmaxGrad  = stated("SoftmaxGrad", "≤ y·((d/#+#)·u·Σ_j|gy·y| + #·u·|gy|), and # for underflow")
 	crossBound   = stated("CrossEntropy", "of lse ≤ (d/#+#)·u + #·u·(|m|+|lse|), m = max_j x, of loss #·u·|loss| more")
 	crossGrad    = stated("CrossEntropyGrad", "≤ u·|gy|·(p·(#+|x−lse|) + #·[j = target]), and #·(1+|gy|) for underflow")
+	linearRow    = stated("LinearCrossEntropy", "R_i = u·((#·d+#)·A_i + v/# + #) below #, |err loss_i| ≤ R_i")
+	linearGrad   = stated("LinearCrossEntropy", "|err gx_ik| ≤ #·Σ_j ((R_i + v·u)·q_ij + #·(1+|weight_i|))·|w_jk| |err gw_jk| ≤ #·Σ_i ((R_i + #·n·u)·q_ij + #·(1+|weight_i|))·|x_ik| and #·(v+n) for underflow")
 	reduceBound  = stated("ReduceSum", "≤ (n/#+#)·u·Σ|x| for inner = 1; ≤ (n+#)·u·Σ|x| for inner ≥ #; between them ≤ (max(n/#, #/inner)+#)·u·Σ|x| or, where that is less, the former")
 	squaresBound = stated("SumSquares", "≤ (#/#+#)·u relative, beside underflow of x²: sums of # elements")
 	attnRow      = stated("Attention", "R_i = u·(Tq + Tk + (Dh+#)·(#+a_i) + #)")

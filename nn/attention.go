@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"math"
 
 	"fuerte/autograd"
 	"fuerte/tensor"
@@ -28,10 +29,51 @@ func NewAttention(dev *tensor.Device, width, heads int) *Attention {
 	return &Attention{NewLinear(dev, width, 3*width, false), NewLinear(dev, width, width, false), heads}
 }
 
-// Forward attends within x; prefix is int32 [B] or nil, and needs the causal
-// mask.
-func (a *Attention) Forward(x *Var, mask tensor.Mask, prefix *tensor.Tensor) *Var {
-	return a.Proj.Forward(autograd.AttentionQKV(a.QKV.Forward(x), a.Heads, mask, prefix))
+// Mask says which tokens attend to which. The zero Mask lets every token see
+// every other.
+type Mask struct {
+	Causal bool           // token i sees j ≤ i
+	Prefix *tensor.Tensor // int32 [B] or nil: and the first Prefix[b] tokens; needs Causal
+	// Dense is nil, or a mask that broadcasts to [B, H, T, T] in place of the two:
+	// bool, true where query t may see key s, or float32, added to the scores.
+	Dense *tensor.Tensor
+}
+
+// Forward attends within x.
+//
+// A dense mask costs O(T²) memory a head; the others are fused. A row that sees
+// nothing is NaN, as in PyTorch.
+// Panics: *tensor.ShapeError if the mask does not fit x.
+func (a *Attention) Forward(x *Var, m Mask) *Var {
+	qkv := a.QKV.Forward(x)
+	if m.Dense != nil {
+		return a.Proj.Forward(a.dense(qkv, m.Dense))
+	}
+	causal := tensor.NoMask
+	if m.Causal {
+		causal = tensor.Causal
+	}
+	return a.Proj.Forward(autograd.AttentionQKV(qkv, a.Heads, causal, m.Prefix))
+}
+
+// dense is attention by way of its scores, for masks that the fused kernel does
+// not know.
+func (a *Attention) dense(qkv *Var, mask *tensor.Tensor) *Var {
+	b, t, d := qkv.Shape()[0], qkv.Shape()[1], qkv.Shape()[2]/3
+	dh := d / a.Heads
+	split := autograd.Permute(autograd.Reshape(qkv, b, t, 3, a.Heads, dh), 2, 0, 3, 1, 4)
+	part := func(i int) *Var { return autograd.Reshape(autograd.Narrow(split, 0, i, 1), b, a.Heads, t, dh) }
+	scores := autograd.Scale(autograd.MatMul(part(0), autograd.Transpose(part(1), 2, 3)), 1/math.Sqrt(float64(dh)))
+	allowed := qkv.With(mask)
+	if mask.DType() == tensor.Bool {
+		never := tensor.Full(mask.Device(), scores.Value.DType(), math.Inf(-1))
+		defer never.Release()
+		scores = autograd.Where(allowed, scores, qkv.With(never))
+	} else {
+		scores = autograd.Add(scores, allowed)
+	}
+	o := autograd.MatMul(autograd.Softmax(scores), part(2))
+	return autograd.Reshape(autograd.Permute(o, 0, 2, 1, 3), b, t, d)
 }
 
 // KVCache holds the keys and values of the tokens seen so far.

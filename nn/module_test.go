@@ -198,6 +198,59 @@ func TestMaskRows(t *testing.T) {
 	}
 }
 
+// TestDenseMask: a dense mask that says what a fused one does gives what it gives,
+// as bool and as scores, for all heads or each; and so does its gradient.
+func TestDenseMask(t *testing.T) {
+	const b, n, d, heads = 2, 5, 12, 3
+	a := NewAttention(tensor.CPU, d, heads)
+	fill(a, 0.4)
+	x := NewParam(tensor.CPU, b, n, d)
+	Normal(x, rand.New(rand.NewPCG(1, 1)), 1)
+	prefix := []int32{1, 3}
+	run := func(m Mask) (y, gw []float32) {
+		tape := autograd.NewTape()
+		out := a.Forward(tape.Input(x.Value), m)
+		y = slices.Clone(tensor.Data[float32](out.Value))
+		tape.Backward(autograd.Sum(autograd.Mul(out, out), false))
+		gw = slices.Clone(tensor.Data[float32](a.QKV.Weight.Grad))
+		a.QKV.Weight.ZeroGrad()
+		return y, gw
+	}
+	allowed, scores, each := make([]bool, b*n*n), make([]float32, b*n*n), make([]bool, b*heads*n*n)
+	for i := range allowed {
+		row, q, k := i/n/n, i/n%n, i%n
+		if allowed[i] = k <= q || k < int(prefix[row]); !allowed[i] {
+			scores[i] = float32(math.Inf(-1))
+		}
+		for h := range heads {
+			each[(row*heads+h)*n*n+i%(n*n)] = allowed[i]
+		}
+	}
+	y, gw := run(Mask{Causal: true, Prefix: tensor.From(tensor.CPU, prefix, b)})
+	for name, mask := range map[string]*tensor.Tensor{
+		"bool":      tensor.From(tensor.CPU, allowed, b, 1, n, n),
+		"scores":    tensor.From(tensor.CPU, scores, b, 1, n, n),
+		"each head": tensor.From(tensor.CPU, each, b, heads, n, n),
+	} {
+		gy, ggw := run(Mask{Dense: mask})
+		for i := range y {
+			if math.Abs(float64(gy[i]-y[i])) > 1e-5 {
+				t.Fatalf("%s: element %d is %g, fused %g", name, i, gy[i], y[i])
+			}
+		}
+		for i := range gw {
+			if math.Abs(float64(ggw[i]-gw[i])) > 1e-4 {
+				t.Fatalf("%s: gradient %d is %g, fused %g", name, i, ggw[i], gw[i])
+			}
+		}
+	}
+	full := tensor.Zeros(tensor.CPU, tensor.Float32, n, n)
+	open, _ := run(Mask{})
+	if got, _ := run(Mask{Dense: full}); slices.Equal(got, y) || math.Abs(float64(got[0]-open[0])) > 1e-5 {
+		t.Error("scores of 0 do not let every token see every other")
+	}
+}
+
 // TestExtend: attention piece by piece through the cache is causal attention.
 func TestExtend(t *testing.T) {
 	const b, n, d = 2, 7, 12
@@ -207,7 +260,7 @@ func TestExtend(t *testing.T) {
 	Normal(x, rand.New(rand.NewPCG(1, 1)), 1)
 	tape := autograd.NewInferenceTape()
 	before := tensor.Live()
-	want := a.Forward(tape.Input(x.Value), tensor.Causal, nil)
+	want := a.Forward(tape.Input(x.Value), Mask{Causal: true})
 	cache, at := a.NewCache(b, n), 0
 	for _, k := range []int{3, 1, 1, 2} {
 		got := a.Extend(autograd.Narrow(tape.Input(x.Value), 1, at, k), cache)

@@ -20,6 +20,7 @@ type AdamW struct {
 	Peak              float64 // learning rate at which the decay is Decay
 	Steps             int     // taken so far
 	slots             []slot
+	step              kernels.AdamWStep[float64] // of Step; here it is no allocation
 }
 
 type slot struct {
@@ -75,7 +76,7 @@ func (o *AdamW) Step(lr, limit float64) (norm float64) {
 	}
 	o.Steps++
 	t := float64(o.Steps)
-	step := kernels.AdamWStep[float64]{
+	o.step = kernels.AdamWStep[float64]{
 		Clip:  min(1, limit/(norm+1e-6)), // the margin is torch's
 		Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps,
 		Rate:    lr / (1 - math.Pow(o.Beta1, t)),
@@ -85,11 +86,11 @@ func (o *AdamW) Step(lr, limit float64) (norm float64) {
 		if s.Grad == nil {
 			continue
 		}
-		step.Keep = 1
+		o.step.Keep = 1
 		if s.decay {
-			step.Keep = 1 - o.Decay*lr/o.Peak
+			o.step.Keep = 1 - o.Decay*lr/o.Peak
 		}
-		tensor.AdamW(s.Value, s.m, s.v, s.Grad, &step)
+		tensor.AdamW(s.Value, s.m, s.v, s.Grad, &o.step)
 		s.ZeroGrad()
 	}
 	return norm

@@ -96,6 +96,64 @@ func TestInPlace(t *testing.T) {
 	}
 }
 
+// TestMulInto multiplies by one element, of any number of axes, and by rows, and a
+// tensor by itself, with more and fewer elements than a piece has; and Sub has either
+// operand repeated.
+func TestMulInto(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 9))
+	for _, shape := range [][]int{{}, {5}, {3, 7}, {piece}, {piece + 1}, {3, piece}, {100, 173}} {
+		a := random(r, -1, 1, shape...).rounded(Float32)
+		for _, by := range []array{random(r, -1, 1).rounded(Float32), random(r, -1, 1, shape...).rounded(Float32)} {
+			b := func(i int) float64 { return by.v[i%len(by.v)] }
+			product, less, more := zeros(shape...), zeros(shape...), zeros(shape...)
+			for i, v := range a.v {
+				product.v[i] = float64(float32(v * b(i)))
+				less.v[i], more.v[i] = float64(float32(v-b(i))), float64(float32(b(i)-v))
+			}
+			y, x := put(CPU, Float32, a), put(CPU, Float32, by)
+			mustEqual(t, "sub", Sub(y, x), less)
+			mustEqual(t, "sub from", Sub(x, y), more)
+			MulInto(y, x)
+			mustEqual(t, "mul", y, product)
+			MulInto(y, y)
+			for i, v := range product.v {
+				product.v[i] = float64(float32(v * v))
+			}
+			mustEqual(t, "square", y, product)
+		}
+	}
+	before := Live()
+	y, x := Full(CPU, Float32, 2, 300, 20), Full(CPU, Float32, 3)
+	MulInto(y, x)
+	y.Release()
+	x.Release()
+	if n := Live() - before; n != 0 {
+		t.Errorf("%d blocks were left", n)
+	}
+}
+
+// TestLinearCrossEntropyParts: what is not asked for is nil, and the rest keeps its
+// bits.
+func TestLinearCrossEntropyParts(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 10))
+	x, w := put(CPU, Float32, random(r, -1, 1, 6, 4)), put(CPU, Float32, random(r, -1, 1, 9, 4))
+	target, weight := From(CPU, []int32{0, 8, -1, 3, 3, -1}, 6), Full(CPU, Float32, 0.25, 6)
+	loss, gx, gw := LinearCrossEntropy(x, w, target, weight, true, true)
+	for _, need := range [][2]bool{{false, false}, {true, false}, {false, true}} {
+		l, a, b := LinearCrossEntropy(x, w, target, weight, need[0], need[1])
+		mustEqual(t, "loss", l, get(loss))
+		if (a != nil) != need[0] || (b != nil) != need[1] {
+			t.Fatalf("asked for %v, got %v and %v", need, a, b)
+		}
+		if a != nil {
+			mustEqual(t, "gx", a, get(gx))
+		}
+		if b != nil {
+			mustEqual(t, "gw", b, get(gw))
+		}
+	}
+}
+
 // TestAttentionFused takes q, k and v as views of one product, as a model does,
 // and the gradients as views of one gradient: the bits are those of apart.
 func TestAttentionFused(t *testing.T) {

@@ -72,8 +72,11 @@ type Ops struct {
 	// Targets are int32, negative for an ignored row.
 	CrossEntropy     func(loss, lse, x, target *Tensor)
 	CrossEntropyGrad func(gx, x, lse, target, gy *Tensor)
-	Gather           func(y, w, id *Tensor)   // y[i,:] = w[id[i],:], id int32
-	ScatterAdd       func(gw, gy, id *Tensor) // gw = 0, then gw[id[i],:] += gy[i,:]
+	// LinearCrossEntropy is that of the logits x·wᵀ, x [n, d], w [V, d], and the
+	// gradients of Σ weight·loss; gx and gw may be nil.
+	LinearCrossEntropy func(loss, gx, gw, x, w, target, weight *Tensor)
+	Gather             func(y, w, id *Tensor)   // y[i,:] = w[id[i],:], id int32
+	ScatterAdd         func(gw, gy, id *Tensor) // gw = 0, then gw[id[i],:] += gy[i,:]
 
 	// Attention operands are [B, T, H, dh] views whose last two axes have
 	// strides dh and 1; lse is [B, H, T] or nil, prefix int32 [B] or nil.

@@ -47,23 +47,20 @@ func (h host[T]) fill(o *Ops) {
 	o.SwiGLU = h.vector3(func(s *kernels.Set[T]) func(a, b, c []T) { return s.SwiGLU })
 	o.SwiGLUGrad = func(gg, gu, g, u, gy *Tensor) {
 		s, a, b, c, d, e := h.set(), Data[T](gg), Data[T](gu), Data[T](g), Data[T](u), Data[T](gy)
-		kernels.Chunks(len(a), func(lo, hi int) { s.SwiGLUGrad(a[lo:hi], b[lo:hi], c[lo:hi], d[lo:hi], e[lo:hi]) })
+		kernels.ChunksOf(len(a), vectors5[T]{s.SwiGLUGrad, a, b, c, d, e})
 	}
 	o.Scale = func(y, x *Tensor, alpha float64) {
-		s, a, b := h.set(), Data[T](y), Data[T](x)
-		kernels.Chunks(len(a), func(lo, hi int) { s.Scale(a[lo:hi], b[lo:hi], T(alpha)) })
+		a := Data[T](y)
+		kernels.ChunksOf(len(a), scaled[T]{h.set().Scale, a, Data[T](x), T(alpha)})
 	}
 	o.Axpy = func(y, x *Tensor, alpha float64) {
-		s, a, b := h.set(), Data[T](y), Data[T](x)
-		kernels.Chunks(len(a), func(lo, hi int) { s.Axpy(a[lo:hi], b[lo:hi], T(alpha)) })
+		a := Data[T](y)
+		kernels.ChunksOf(len(a), scaled[T]{h.set().Axpy, a, Data[T](x), T(alpha)})
 	}
+	add := addScalar[T]
 	o.AddScalar = func(y, x *Tensor, alpha float64) {
-		a, b := Data[T](y), Data[T](x)
-		kernels.Chunks(len(a), func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				a[i] = b[i] + T(alpha)
-			}
-		})
+		a := Data[T](y)
+		kernels.ChunksOf(len(a), scaled[T]{add, a, Data[T](x), T(alpha)})
 	}
 	o.Sum = func(y, x *Tensor, outer, n, inner int) {
 		kernels.ReduceSum(h.set(), Data[T](y), Data[T](x), outer, n, inner)
@@ -104,6 +101,10 @@ func (h host[T]) fill(o *Ops) {
 		n, d := rows(x)
 		kernels.CrossEntropyGrad(h.set(), Data[T](gx), Data[T](x), Data[T](lse), Data[int32](target), Data[T](gy), n, d)
 	}
+	o.LinearCrossEntropy = func(loss, gx, gw, x, w, target, weight *Tensor) {
+		n, d := rows(x)
+		kernels.LinearCrossEntropy(h.set(), Data[T](loss), h.dataOrNil(gx), h.dataOrNil(gw), Data[T](x), Data[T](w), Data[int32](target), Data[T](weight), n, d, w.dims[0])
+	}
 	o.ScatterAdd = func(gw, gy, id *Tensor) {
 		n, d := rows(gw)
 		kernels.ScatterAddRows(h.set(), Data[T](gw), Data[T](gy), Data[int32](id), n, d)
@@ -124,17 +125,25 @@ func rows(x *Tensor) (n, d int) {
 	return x.Len() / max(d, 1), d
 }
 
+// dataOrNil is Data of a result that may not be asked for.
+func (h host[T]) dataOrNil(t *Tensor) []T {
+	if t == nil {
+		return nil
+	}
+	return Data[T](t)
+}
+
 func (h host[T]) unary(pick func(*kernels.Set[T]) func(y, x []T)) func(y, x *Tensor) {
 	return func(y, x *Tensor) {
 		k, a, b := pick(h.set()), Data[T](y), Data[T](x)
-		kernels.Chunks(len(a), func(lo, hi int) { k(a[lo:hi], b[lo:hi]) })
+		kernels.ChunksOf(len(a), vectors2[T]{k, a, b})
 	}
 }
 
 func (h host[T]) vector3(pick func(*kernels.Set[T]) func(a, b, c []T)) func(a, b, c *Tensor) {
 	return func(at, bt, ct *Tensor) {
 		k, a, b, c := pick(h.set()), Data[T](at), Data[T](bt), Data[T](ct)
-		kernels.Chunks(len(a), func(lo, hi int) { k(a[lo:hi], b[lo:hi], c[lo:hi]) })
+		kernels.ChunksOf(len(a), vectors3[T]{k, a, b, c})
 	}
 }
 
@@ -147,28 +156,102 @@ func (h host[T]) binary(pick func(*kernels.Set[T]) func(y, a, b []T)) func(y, a,
 			return
 		}
 		if a.Contiguous() && b.Contiguous() {
-			x, z := Data[T](a), Data[T](b)
-			kernels.Chunks(len(out), func(lo, hi int) { k(out[lo:hi], x[lo:hi], z[lo:hi]) })
+			kernels.ChunksOf(len(out), vectors3[T]{k, out, Data[T](a), Data[T](b)})
 			return
 		}
 		run := min(contiguousRun(a), contiguousRun(b))
 		if run == 1 && y.rank > 0 {
-			// A strided or repeated last axis: compact what is not contiguous.
-			ac, bc := a.Compact(), b.Compact()
-			x, z := Data[T](ac), Data[T](bc)
-			kernels.Chunks(len(out), func(lo, hi int) { k(out[lo:hi], x[lo:hi], z[lo:hi]) })
-			ac.Release()
-			bc.Release()
+			// A strided or repeated last axis: compact what is not contiguous, of what is
+			// one element throughout no more than a piece.
+			ac, p := pieces(a)
+			bc, q := pieces(b)
+			kernels.RowsOf((len(out)+piece-1)/piece, piece, repeated[T]{k, out, Data[T](ac), Data[T](bc), p, q})
+			ac.Recycle()
+			bc.Recycle()
 			return
 		}
-		x, z := raw[T](a), raw[T](b)
-		kernels.Rows(len(out)/run, run, func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				p, q := a.position(i*run), b.position(i*run)
-				k(out[i*run:(i+1)*run], x[p:p+run], z[q:q+run])
-			}
-		})
+		kernels.RowsOf(len(out)/run, run, stridedRows[T]{k, out, a, b, run})
 	}
+}
+
+// The Work of elementwise ops: a kernel and its vectors.
+type (
+	vectors2[T kernels.Float] struct {
+		kernel func(a, b []T)
+		a, b   []T
+	}
+	vectors3[T kernels.Float] struct {
+		kernel  func(a, b, c []T)
+		a, b, c []T
+	}
+	vectors5[T kernels.Float] struct {
+		kernel        func(a, b, c, d, e []T)
+		a, b, c, d, e []T
+	}
+	scaled[T kernels.Float] struct {
+		kernel func(a, b []T, alpha T)
+		a, b   []T
+		alpha  T
+	}
+	repeated[T kernels.Float] struct {
+		kernel  func(y, a, b []T)
+		y, a, b []T
+		p, q    int // steps from element to element
+	}
+	stridedRows[T kernels.Float] struct {
+		kernel func(y, a, b []T)
+		y      []T
+		a, b   *Tensor
+		run    int
+	}
+)
+
+func (v *vectors2[T]) Run(lo, hi int) { v.kernel(v.a[lo:hi], v.b[lo:hi]) }
+func (v *vectors3[T]) Run(lo, hi int) { v.kernel(v.a[lo:hi], v.b[lo:hi], v.c[lo:hi]) }
+func (v *vectors5[T]) Run(lo, hi int) {
+	v.kernel(v.a[lo:hi], v.b[lo:hi], v.c[lo:hi], v.d[lo:hi], v.e[lo:hi])
+}
+func (v *scaled[T]) Run(lo, hi int) { v.kernel(v.a[lo:hi], v.b[lo:hi], v.alpha) }
+
+// Run does pieces lo…hi, each of the same elements of an operand whose step is 0.
+func (v *repeated[T]) Run(lo, hi int) {
+	for i := lo * piece; i < min(hi*piece, len(v.y)); i += piece {
+		n := min(piece, len(v.y)-i)
+		v.kernel(v.y[i:i+n], v.a[v.p*i:v.p*i+n], v.b[v.q*i:v.q*i+n])
+	}
+}
+
+func (v *stridedRows[T]) Run(lo, hi int) {
+	x, z := raw[T](v.a), raw[T](v.b)
+	for i := lo; i < hi; i++ {
+		p, q := v.a.position(i*v.run), v.b.position(i*v.run)
+		v.kernel(v.y[i*v.run:(i+1)*v.run], x[p:p+v.run], z[q:q+v.run])
+	}
+}
+
+func addScalar[T kernels.Float](y, x []T, alpha T) {
+	for i, v := range x {
+		y[i] = v + alpha
+	}
+}
+
+const piece = 1 << 12
+
+// pieces returns t contiguous and 1, the step from element to element; or, where t is
+// one element throughout, as many of it as a piece has, and 0.
+func pieces(t *Tensor) (*Tensor, int) {
+	if t.Len() <= piece {
+		return t.Compact(), 1
+	}
+	for i, step := range t.Strides() {
+		if step != 0 && t.dims[i] != 1 {
+			return t.Compact(), 1
+		}
+	}
+	one := t.view()
+	one.rank, one.dims[0], one.steps[0] = 1, piece, 0
+	defer one.Recycle()
+	return one.Compact(), 0
 }
 
 // contiguousRun returns the largest product of trailing axes over which the

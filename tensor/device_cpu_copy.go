@@ -19,57 +19,74 @@ func copyCPU(dst, src *Tensor) {
 		copyStrided(dst, src)
 		return
 	}
-	if kernel := halfKernel(dst.dtype, src.dtype); kernel != nil && run > 1 {
-		copyHalves(dst, src, run, kernel)
+	if run > 1 && copyHalves(dst, src, run) {
 		return
 	}
-	size := dst.dtype.Size()
-	kernels.Rows(n/run, run, func(lo, hi int) {
-		var buf convertBuffer
-		for i := lo; i < hi; i++ {
-			p, q := dst.position(i*run), src.position(i*run)
-			if dst.dtype == src.dtype {
-				p, q = (dst.offset+p)*size, (src.offset+q)*size
-				copy(dst.store.mem[p:p+run*size], src.store.mem[q:q+run*size])
-				continue
-			}
-			for at := 0; at < run; at += len(buf.floats) {
-				convert(dst, p+at, src, q+at, min(run-at, len(buf.floats)), &buf)
-			}
-		}
-	})
+	kernels.RowsOf(n/run, run, copyRuns{dst, src, run})
 }
 
-// halfKernel returns the kernel that converts n elements between float32 and a
-// 16-bit float; nil for other dtypes.
-func halfKernel(dst, src DType) func(dst *Tensor, p int, src *Tensor, q, n int) {
-	switch [2]DType{dst, src} {
-	case [2]DType{Float32, BFloat16}:
-		return onRuns(kernels.F32().FromBF16)
-	case [2]DType{BFloat16, Float32}:
-		return onRuns(kernels.F32().ToBF16)
-	case [2]DType{Float32, Float16}:
-		return onRuns(kernels.F32().FromF16)
-	case [2]DType{Float16, Float32}:
-		return onRuns(kernels.F32().ToF16)
+// copyRuns copies runs over which both tensors are contiguous.
+type copyRuns struct {
+	dst, src *Tensor
+	run      int
+}
+
+func (c *copyRuns) Run(lo, hi int) {
+	dst, src, run, size := c.dst, c.src, c.run, c.dst.dtype.Size()
+	var buf convertBuffer
+	for i := lo; i < hi; i++ {
+		p, q := dst.position(i*run), src.position(i*run)
+		if dst.dtype == src.dtype {
+			p, q = (dst.offset+p)*size, (src.offset+q)*size
+			copy(dst.store.mem[p:p+run*size], src.store.mem[q:q+run*size])
+			continue
+		}
+		for at := 0; at < run; at += len(buf.floats) {
+			convert(dst, p+at, src, q+at, min(run-at, len(buf.floats)), &buf)
+		}
 	}
-	return nil
 }
 
-func onRuns[D, S Elem](kernel func(y []D, x []S)) func(dst *Tensor, p int, src *Tensor, q, n int) {
-	return func(dst *Tensor, p int, src *Tensor, q, n int) { kernel(raw[D](dst)[p:p+n], raw[S](src)[q:q+n]) }
+// copyHalves converts runs between float32 and a 16-bit float by a kernel; it
+// reports whether there is one for the two dtypes.
+func copyHalves(dst, src *Tensor, run int) bool {
+	switch s := kernels.F32(); [2]DType{dst.dtype, src.dtype} {
+	case [2]DType{Float32, BFloat16}:
+		convertHalves(dst, src, run, s.FromBF16)
+	case [2]DType{BFloat16, Float32}:
+		convertHalves(dst, src, run, s.ToBF16)
+	case [2]DType{Float32, Float16}:
+		convertHalves(dst, src, run, s.FromF16)
+	case [2]DType{Float16, Float32}:
+		convertHalves(dst, src, run, s.ToF16)
+	default:
+		return false
+	}
+	return true
 }
 
-// copyHalves runs a kernel on runs, cut into pieces: a run may be the whole tensor.
-func copyHalves(dst, src *Tensor, run int, kernel func(dst *Tensor, p int, src *Tensor, q, n int)) {
-	const most = 1 << 14
-	pieces := (run + most - 1) / most
-	kernels.Rows(dst.Len()/run*pieces, min(run, most), func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			first, at := i/pieces*run, i%pieces*most
-			kernel(dst, dst.position(first)+at, src, src.position(first)+at, min(run-at, most))
-		}
-	})
+// halfPiece is what a kernel is given at once: a run may be the whole tensor.
+const halfPiece = 1 << 14
+
+func convertHalves[D, S Elem](dst, src *Tensor, run int, kernel func(y []D, x []S)) {
+	pieces := (run + halfPiece - 1) / halfPiece
+	kernels.RowsOf(dst.Len()/run*pieces, min(run, halfPiece), halfRuns[D, S]{kernel, dst, src, run, pieces})
+}
+
+// halfRuns converts pieces of runs.
+type halfRuns[D, S Elem] struct {
+	kernel      func(y []D, x []S)
+	dst, src    *Tensor
+	run, pieces int
+}
+
+func (c *halfRuns[D, S]) Run(lo, hi int) {
+	y, x := raw[D](c.dst), raw[S](c.src)
+	for i := lo; i < hi; i++ {
+		first, at := i/c.pieces*c.run, i%c.pieces*halfPiece
+		p, q, n := c.dst.position(first)+at, c.src.position(first)+at, min(c.run-at, halfPiece)
+		c.kernel(y[p:p+n], x[q:q+n])
+	}
 }
 
 // copyStrided copies element by element along the last axis.
@@ -87,19 +104,26 @@ func copyStrided(dst, src *Tensor) {
 }
 
 func copyLines[E Elem](dst, src *Tensor) {
-	last := dst.rank - 1
-	n := dst.dims[last]
-	d, s := raw[E](dst), raw[E](src)
-	ds, ss := dst.steps[last], src.steps[last]
-	kernels.Rows(dst.Len()/n, n, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			p, q := dst.position(i*n), src.position(i*n)
-			for range n {
-				d[p] = s[q]
-				p, q = p+ds, q+ss
-			}
+	n := dst.dims[dst.rank-1]
+	kernels.RowsOf(dst.Len()/n, n, lineCopy[E]{dst, src, n})
+}
+
+// lineCopy copies lines of n elements.
+type lineCopy[E Elem] struct {
+	dst, src *Tensor
+	n        int
+}
+
+func (c *lineCopy[E]) Run(lo, hi int) {
+	d, s := raw[E](c.dst), raw[E](c.src)
+	ds, ss := lastStep(c.dst), lastStep(c.src)
+	for i := lo; i < hi; i++ {
+		p, q := c.dst.position(i*c.n), c.src.position(i*c.n)
+		for range c.n {
+			d[p] = s[q]
+			p, q = p+ds, q+ss
 		}
-	})
+	}
 }
 
 // convertBuffer holds one piece of a run between two dtypes: as int64 where the
@@ -255,11 +279,20 @@ func fillCPU(dst *Tensor, value float64) {
 
 func fillWith[E Elem](dst *Tensor, v E) {
 	d := Data[E](dst)
-	kernels.Chunks(len(d), func(lo, hi int) {
-		for i := range d[lo:hi] {
-			d[lo+i] = v
-		}
-	})
+	kernels.ChunksOf(len(d), filling[E]{d, v})
+}
+
+// filling sets elements to one value.
+type filling[E Elem] struct {
+	d []E
+	v E
+}
+
+func (f *filling[E]) Run(lo, hi int) {
+	d := f.d[lo:hi]
+	for i := range d {
+		d[i] = f.v
+	}
 }
 
 func gatherCPU(y, w, id *Tensor) {

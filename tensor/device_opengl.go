@@ -262,6 +262,7 @@ func (g *gpu) float32() *Ops {
 			n, d := rows(x)
 			g.check("CrossEntropyGrad", Float32, c.CrossEntropyGrad(at(gx), at(x), at(lse), at(target), at(gy), n, d))
 		},
+		LinearCrossEntropy: g.linearCrossEntropy,
 		ScatterAdd: func(gw, gy, id *Tensor) {
 			n, d := rows(gw)
 			g.check("ScatterAdd", Float32, c.ScatterAddRows(at(gw), at(gy), at(id), id.Len(), n, d))
@@ -302,6 +303,43 @@ func (g *gpu) matmul(c, a, b *Tensor, accumulate bool) {
 	ta, lda := matrixOrder(a)
 	tb, ldb := matrixOrder(b)
 	g.check("MatMul", Float32, g.c.Gemm(ta, tb, m, n, k, g.raw(a), lda, g.raw(b), ldb, g.raw(c), max(c.steps[0], n), accumulate))
+}
+
+// gpuLogits is how many logits linearCrossEntropy holds, if a row has not more.
+var gpuLogits = 1 << 22
+
+// linearCrossEntropy is made of other ops, for some rows at a time. Ignored rows, which the host cannot see, are multiplied with zeros: NaN or
+// Inf in one reaches gw.
+func (g *gpu) linearCrossEntropy(loss, gx, gw, x, w, target, weight *Tensor) {
+	const op = "LinearCrossEntropy"
+	n, d := rows(x)
+	v := w.dims[0]
+	if n == 0 && gw != nil {
+		g.fill(gw, 0)
+	}
+	if n == 0 {
+		return
+	}
+	most := min(n, max(1, gpuLogits/v))
+	scratch, err := g.c.Alloc(most*v + most)
+	g.check(op, Float32, err)
+	defer g.c.Free(scratch)
+	for lo := 0; lo < n; lo += most {
+		m := min(most, n-lo)
+		part := func(t *Tensor, width int) opengl.Buffer { return g.data(t).Slice(lo*width, (lo+m)*width) }
+		z, lse := scratch.Slice(0, m*v), scratch.Slice(most*v, most*v+m)
+		g.check(op, Float32, g.c.Gemm(false, true, m, v, d, part(x, d), d, g.data(w), d, z, v, false))
+		g.check(op, Float32, g.c.CrossEntropy(part(loss, 1), lse, z, part(target, 1), m, v))
+		if gx != nil || gw != nil {
+			g.check(op, Float32, g.c.CrossEntropyGrad(z, z, lse, part(target, 1), part(weight, 1), m, v))
+		}
+		if gx != nil {
+			g.check(op, Float32, g.c.Gemm(false, false, m, d, v, z, v, g.data(w), d, part(gx, d), d, false))
+		}
+		if gw != nil {
+			g.check(op, Float32, g.c.Gemm(true, false, v, d, m, z, v, part(x, d), d, g.data(gw), d, lo > 0))
+		}
+	}
 }
 
 func (g *gpu) attentionShape(q, k, v, o *Tensor, m Mask, prefix *Tensor) *opengl.AttentionShape {

@@ -88,6 +88,18 @@ func gpuCases() []gpuCase {
 			return []*Tensor{o, lse, gq, gk, gv}
 		}}
 	}
+	linear := func(name string, logits int) gpuCase {
+		return gpuCase{name, [][]int{{20, 9}, {33, 9}, {20}}, -2, 2, 2e-5, true, func(x []*Tensor) []*Tensor {
+			defer func(before int) { gpuLogits = before }(gpuLogits)
+			gpuLogits = logits
+			target := make([]int32, 20)
+			for i := range target {
+				target[i] = int32(i*5%34) - 1
+			}
+			loss, gx, gw := LinearCrossEntropy(x[0], x[1], From(x[0].Device(), target, 20), x[2], true, true)
+			return []*Tensor{loss, gx, gw}
+		}}
+	}
 	return []gpuCase{
 		map1("Clone", -9, 9, 0, (*Tensor).Clone),
 		map1("Scale", -9, 9, 1e-7, func(x *Tensor) *Tensor { return Scale(x, 0.3) }),
@@ -156,6 +168,14 @@ func gpuCases() []gpuCase {
 			ids := From(x[0].Device(), target, 20)
 			loss, lse := CrossEntropy(x[0], ids)
 			return []*Tensor{loss, lse, CrossEntropyGrad(x[0], lse, ids, x[1])}
+		}},
+		linear("LinearCrossEntropy", gpuLogits),
+		linear("LinearCrossEntropy in chunks", 7*33+1),
+		linear("LinearCrossEntropy row by row", 1),
+		{"MulInto", [][]int{{70, 71}, {1}}, -9, 9, 1e-7, true, func(x []*Tensor) []*Tensor {
+			y := x[0].Clone()
+			MulInto(y, x[1])
+			return gpuOne(y)
 		}},
 		{"Gather", [][]int{{9, 5}, {12, 5}}, -5, 5, 1e-6, true, func(x []*Tensor) []*Tensor {
 			id := gpuIDs(x[0].Device(), 12, 9)

@@ -40,6 +40,55 @@ func lossCases(grad bool) (out [][]operand) {
 	return out
 }
 
+func linearLossCases() (out [][]operand) {
+	for _, s := range [][3]int{{4, 3, 7}, {1, 1, 1}, {0, 5, 3}, {70, 20, 300}} {
+		n, d, v := s[0], s[1], s[2]
+		target := operand{shape: []int{n}, lo: -1.9, hi: float64(v), as: Int32}
+		out = append(out, []operand{value(n, d).within(-1, 1), value(v, d).within(-1, 1), target, value(n)})
+	}
+	return out
+}
+
+// linearLossModel bounds errors as kernels.LinearCrossEntropy does.
+func linearLossModel(in []array) []result {
+	x, w, target, weight := in[0], in[1], in[2], in[3]
+	n, d, v := x.shape[0], x.shape[1], w.shape[0]
+	loss, gx, gw := newResult(n), newResult(n, d), newResult(v, d)
+	z := make([]float64, v)
+	perLine(x, func(row []float64, i, _ int) {
+		t := int(target.v[i])
+		if t < 0 {
+			return
+		}
+		top := 0.0
+		for j := range z {
+			size := 0.0
+			z[j] = 0
+			for k, a := range row {
+				z[j] += a * w.v[j*d+k]
+				size += math.Abs(a * w.v[j*d+k])
+			}
+			top = max(top, size)
+		}
+		l, r := logSumExp(z), float64(3*d+8)*top+float64(v)/16+64
+		loss.set([]int{i}, l-z[t], r)
+		for j := range z {
+			p, q := math.Exp(z[j]-l), math.Exp(z[j]-l)
+			if j == t {
+				p, q = p-1, q+1
+			}
+			for k, a := range row {
+				c, b := weight.v[i], w.v[j*d+k]
+				gx.val.v[i*d+k] += c * p * b
+				gx.err.v[i*d+k] += 2 * (r + float64(v)) * q * math.Abs(c*b)
+				gw.val.v[j*d+k] += c * p * a
+				gw.err.v[j*d+k] += 2 * (r + float64(2*n)) * q * math.Abs(c*a)
+			}
+		}
+	})
+	return []result{loss, gx, gw}
+}
+
 func boolFirst(cases [][]operand) [][]operand {
 	for _, c := range cases {
 		c[0] = c[0].of(Bool)

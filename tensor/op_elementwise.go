@@ -31,7 +31,8 @@ func Fill(t *Tensor, value float64) {
 func binary(op string, a, b *Tensor, pick func(*Ops) func(y, a, b *Tensor)) *Tensor {
 	dev := same(op, a, b)
 	sameType(op, a, b)
-	shape := Broadcast(op, a, b)
+	var buf [maxRank]int
+	shape := broadcast(op, a, b, &buf)
 	y := New(dev, a.dtype, shape...)
 	if slices.Equal(a.Shape(), shape) && slices.Equal(b.Shape(), shape) {
 		pick(dev.ops(a.dtype))(y, a, b)
@@ -39,8 +40,8 @@ func binary(op string, a, b *Tensor, pick func(*Ops) func(y, a, b *Tensor)) *Ten
 	}
 	ae, be := a.Expand(shape...), b.Expand(shape...)
 	pick(dev.ops(a.dtype))(y, ae, be)
-	ae.Release()
-	be.Release()
+	ae.Recycle()
+	be.Recycle()
 	return y
 }
 
@@ -73,9 +74,20 @@ func AddInto(y, x *Tensor) {
 	dev.ops(y.dtype).Add(y, y, x)
 }
 
+// MulInto sets y = y·x, x broadcast: same dtype, y contiguous. x is y or apart from
+// it.
+func MulInto(y, x *Tensor) {
+	dev := same("mul", y, x)
+	sameType("mul", y, x)
+	require(y.Contiguous(), "mul", "the target is a strided view", y)
+	e := x.Expand(y.Shape()...)
+	defer e.Recycle()
+	dev.ops(y.dtype).Mul(y, y, e)
+}
+
 func unary(x *Tensor, run func(o *Ops, y, x *Tensor)) *Tensor {
 	c := x.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	y := New(x.store.dev, x.dtype, x.Shape()...)
 	if x.Len() > 0 {
 		run(x.store.dev.ops(x.dtype), y, c)
@@ -118,17 +130,16 @@ func Axpy(y, x *Tensor, alpha float64) {
 	sameType("axpy", y, x)
 	require(slices.Equal(y.Shape(), x.Shape()) && y.Contiguous(), "axpy", "the target must be contiguous and of the same shape", y, x)
 	c := x.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	if y.Len() > 0 {
 		dev.ops(y.dtype).Axpy(y, c, alpha)
 	}
 }
 
-// alike requires equal shapes, dtypes and devices and returns contiguous
-// operands, which the caller releases with releaseAll.
-func alike(op string, ts ...*Tensor) []*Tensor {
+// alike requires equal shapes, dtypes and devices of three operands at most, and
+// returns them contiguous; the caller recycles them.
+func alike(op string, ts ...*Tensor) (out [3]*Tensor) {
 	same(op, ts...)
-	out := make([]*Tensor, len(ts))
 	for i, t := range ts {
 		require(slices.Equal(t.Shape(), ts[0].Shape()) && t.dtype == ts[0].dtype, op, "shapes or dtypes differ", ts...)
 		out[i] = t.Compact()
@@ -136,16 +147,16 @@ func alike(op string, ts ...*Tensor) []*Tensor {
 	return out
 }
 
-func releaseAll(ts []*Tensor) {
+func recycleAll(ts []*Tensor) {
 	for _, t := range ts {
-		t.Release()
+		t.Recycle()
 	}
 }
 
 // SiLUGrad returns the VJP of SiLU, gy·silu′(x).
 func SiLUGrad(x, gy *Tensor) *Tensor {
 	c := alike("silu-grad", x, gy)
-	defer releaseAll(c)
+	defer recycleAll(c[:])
 	gx := New(x.store.dev, x.dtype, x.Shape()...)
 	x.store.dev.ops(x.dtype).SiLUGrad(gx, c[0], c[1])
 	return gx
@@ -154,7 +165,7 @@ func SiLUGrad(x, gy *Tensor) *Tensor {
 // GELUGrad returns the VJP of GELU, gy·gelu′(x).
 func GELUGrad(x, gy *Tensor) *Tensor {
 	c := alike("gelu-grad", x, gy)
-	defer releaseAll(c)
+	defer recycleAll(c[:])
 	gx := New(x.store.dev, x.dtype, x.Shape()...)
 	x.store.dev.ops(x.dtype).GELUGrad(gx, c[0], c[1])
 	return gx
@@ -163,7 +174,7 @@ func GELUGrad(x, gy *Tensor) *Tensor {
 // SwiGLU returns silu(g)·u.
 func SwiGLU(g, u *Tensor) *Tensor {
 	c := alike("swiglu", g, u)
-	defer releaseAll(c)
+	defer recycleAll(c[:])
 	y := New(g.store.dev, g.dtype, g.Shape()...)
 	g.store.dev.ops(g.dtype).SwiGLU(y, c[0], c[1])
 	return y
@@ -172,7 +183,7 @@ func SwiGLU(g, u *Tensor) *Tensor {
 // SwiGLUGrad returns the VJPs of SwiGLU: gy·u·silu′(g) and gy·silu(g).
 func SwiGLUGrad(g, u, gy *Tensor) (gg, gu *Tensor) {
 	c := alike("swiglu-grad", g, u, gy)
-	defer releaseAll(c)
+	defer recycleAll(c[:])
 	gg = New(g.store.dev, g.dtype, g.Shape()...)
 	gu = New(g.store.dev, g.dtype, g.Shape()...)
 	g.store.dev.ops(g.dtype).SwiGLUGrad(gg, gu, c[0], c[1], c[2])

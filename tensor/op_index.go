@@ -13,11 +13,11 @@ func Where(cond, a, b *Tensor) *Tensor {
 	require(cond.dtype == Bool, "where", "the condition is not bool", cond, a, b)
 	sameType("where", a, b)
 	ab := expand2("where", a, b)
-	defer releaseAll(ab[:])
+	defer recycleAll(ab[:])
 	ca := expand2("where", cond, ab[0])
-	defer releaseAll(ca[:])
+	defer recycleAll(ca[:])
 	e := expand2("where", ca[1], ab[1])
-	defer releaseAll(e[:])
+	defer recycleAll(e[:])
 	y := New(dev, a.dtype, ca[0].Shape()...)
 	if y.Len() > 0 {
 		dev.ops(a.dtype).Where(y, ca[0], e[0], e[1])
@@ -27,14 +27,15 @@ func Where(cond, a, b *Tensor) *Tensor {
 
 // expand2 returns both operands at their common shape.
 func expand2(op string, a, b *Tensor) [2]*Tensor {
-	shape := Broadcast(op, a, b)
+	var buf [maxRank]int
+	shape := broadcast(op, a, b, &buf)
 	return [2]*Tensor{a.Expand(shape...), b.Expand(shape...)}
 }
 
 // MaskedFill returns x with value where mask (bool, broadcast) is set.
 func MaskedFill(x, mask *Tensor, value float64) *Tensor {
 	v := Full(x.store.dev, x.dtype, value)
-	defer v.Release()
+	defer v.Recycle()
 	return Where(mask, v, x)
 }
 
@@ -42,7 +43,7 @@ func compare(op string, a, b *Tensor, pick func(*Ops) func(y, a, b *Tensor)) *Te
 	dev := same(op, a, b)
 	sameType(op, a, b)
 	e := expand2(op, a, b)
-	defer releaseAll(e[:])
+	defer recycleAll(e[:])
 	y := New(dev, Bool, e[0].Shape()...)
 	if y.Len() > 0 {
 		pick(dev.ops(a.dtype))(y, e[0], e[1])
@@ -84,7 +85,7 @@ func ArgMax(x *Tensor, axis int) *Tensor {
 	a := x.axis("argmax", axis)
 	require(x.dims[a] > 0 && x.dims[a] <= math.MaxInt32, "argmax", "the axis is empty or too long for int32", x)
 	c := x.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	outer, n, inner := c.around(a)
 	y := New(x.store.dev, Int32, slices.Delete(slices.Clone(x.Shape()), a, a+1)...)
 	if y.Len() > 0 {
@@ -105,7 +106,7 @@ func TopK(x *Tensor, k int) (values, indices *Tensor) {
 		shapeFail("topk", fmt.Sprintf("there are no %d elements on the last axis, or it is too long for int32", k), x)
 	}
 	c := x.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	shape := slices.Clone(x.Shape())
 	shape[x.rank-1] = k
 	values, indices = New(x.store.dev, x.dtype, shape...), New(x.store.dev, Int32, shape...)
@@ -138,8 +139,8 @@ func cumsum(op string, x *Tensor, axis int, reverse bool) *Tensor {
 func TakeAlong(x, id *Tensor, axis int) *Tensor {
 	a := alongCheck("take", x, id, axis)
 	c, ic := x.Compact(), id.Compact()
-	defer c.Release()
-	defer ic.Release()
+	defer c.Recycle()
+	defer ic.Recycle()
 	y := New(x.store.dev, x.dtype, id.Shape()...)
 	if y.Len() > 0 {
 		outer, n, inner := c.around(a)
@@ -160,8 +161,8 @@ func PutAlongAdd(gy, id *Tensor, axis, n int) *Tensor {
 	alongCheck("put", gx, id, axis)
 	require(slices.Equal(gy.Shape(), id.Shape()), "put", "one id an element is needed", gy, id)
 	c, ic := gy.Compact(), id.Compact()
-	defer c.Release()
-	defer ic.Release()
+	defer c.Recycle()
+	defer ic.Recycle()
 	if gx.Len() > 0 || c.Len() > 0 {
 		outer, _, inner := c.around(a)
 		gy.store.dev.ops(gy.dtype).PutAlongAdd(gx, c, ic, outer, n, inner)

@@ -12,7 +12,7 @@ func Concat(axis int, ts ...*Tensor) *Tensor {
 	}
 	dev := same("concat", ts...)
 	a := ts[0].axis("concat", axis)
-	shape := slices.Clone(ts[0].Shape())
+	shape := append(make([]int, 0, maxRank), ts[0].Shape()...)
 	shape[a] = 0
 	for _, t := range ts {
 		require(t.rank == len(shape) && t.dtype == ts[0].dtype, "concat", "ranks or dtypes differ", ts...)
@@ -30,7 +30,7 @@ func Concat(axis int, ts ...*Tensor) *Tensor {
 		if t.Len() > 0 {
 			dev.ops(y.dtype).Copy(part, t)
 		}
-		part.Release()
+		part.Recycle()
 		at += t.dims[a]
 	}
 	return y
@@ -42,7 +42,7 @@ func Stack(axis int, ts ...*Tensor) *Tensor {
 	for i, t := range ts {
 		wide[i] = t.Unsqueeze(axis)
 	}
-	defer releaseAll(wide)
+	defer recycleAll(wide)
 	return Concat(axis, wide...)
 }
 

@@ -1,9 +1,6 @@
 package tensor
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // MatMul returns a·b for matrices [m, k]·[k, n], or for stacks of them whose
 // leading axes broadcast. Transposed views cost nothing. The product of BFloat16 is
@@ -21,18 +18,21 @@ func MatMul(a, b *Tensor) *Tensor {
 		matmulInto(c, a, b, false)
 		return c
 	}
-	batch := slices.Clone(Broadcast("matmul", head(a), head(b)))
-	c := New(dev, productType(a), append(slices.Clone(batch), m, n)...)
-	ae := a.Expand(append(slices.Clone(batch), m, k)...)
-	be := b.Expand(append(slices.Clone(batch), k, n)...)
-	defer ae.Release()
-	defer be.Release()
+	ha, hb := head(a), head(b)
+	var buf [maxRank]int
+	batch := broadcast("matmul", &ha, &hb, &buf)
+	shape := make([]int, 0, maxRank)
+	c := New(dev, productType(a), append(append(shape, batch...), m, n)...)
+	ae := a.Expand(append(append(shape, batch...), m, k)...)
+	be := b.Expand(append(append(shape, batch...), k, n)...)
+	defer ae.Recycle()
+	defer be.Recycle()
 	for i := range count("matmul", batch) {
 		ci, ai, bi := matrixAt(c, i), matrixAt(ae, i), matrixAt(be, i)
 		matmulInto(ci, ai, bi, false)
-		ci.Release()
-		ai.Release()
-		bi.Release()
+		ci.Recycle()
+		ai.Recycle()
+		bi.Recycle()
 	}
 	return c
 }
@@ -66,8 +66,8 @@ func matmulInto(c, a, b *Tensor, accumulate bool) {
 	} else {
 		ops.MatMul(c, a, b, accumulate)
 	}
-	a.Release()
-	b.Release()
+	a.Recycle()
+	b.Recycle()
 }
 
 // unitStride returns the matrix with one stride of 1, copied if need be.
@@ -82,10 +82,10 @@ func unitStride(t *Tensor) *Tensor {
 }
 
 // head is the shape in front of the last two axes, as a tensor for Broadcast.
-func head(t *Tensor) *Tensor {
+func head(t *Tensor) Tensor {
 	h := *t
 	h.rank -= 2
-	return &h
+	return h
 }
 
 // matrixAt returns the i-th matrix of a stack.

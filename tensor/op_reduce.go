@@ -1,14 +1,11 @@
 package tensor
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // reduce brings the reduced axes together and runs the device's reduction over
 // [outer, n, inner]. With keep the axes stay, at size 1.
 func reduce(op string, x *Tensor, keep bool, axes []int, run func(o *Ops, y, x *Tensor, outer, n, inner int)) *Tensor {
-	gone := make([]bool, x.rank)
+	var gone [maxRank]bool
 	for _, a := range axes {
 		a = x.axis(op, a)
 		if gone[a] {
@@ -17,11 +14,12 @@ func reduce(op string, x *Tensor, keep bool, axes []int, run func(o *Ops, y, x *
 		gone[a] = true
 	}
 	if len(axes) == 0 {
-		for a := range gone {
+		for a := range x.rank {
 			gone[a] = true
 		}
 	}
-	var shape, front, back []int // result shape; kept and reduced axes in order
+	// The result's shape; the kept and the reduced axes in order.
+	shape, front, back := make([]int, 0, maxRank), make([]int, 0, maxRank), make([]int, 0, maxRank)
 	n := 1
 	for a, d := range x.Shape() {
 		if gone[a] {
@@ -44,11 +42,11 @@ func reduce(op string, x *Tensor, keep bool, axes []int, run func(o *Ops, y, x *
 		}
 		src = x.view()
 	} else {
-		src = x.Permute(append(slices.Clone(front), back...)...)
+		src = x.Permute(append(front, back...)...)
 	}
 	c := src.Compact()
-	src.Release()
-	defer c.Release()
+	src.Recycle()
+	defer c.Recycle()
 	if y.Len() > 0 {
 		run(x.store.dev.ops(x.dtype), y, c, y.Len()/inner, n, inner)
 	}
@@ -69,14 +67,14 @@ func Max(x *Tensor, keep bool, axes ...int) *Tensor {
 // Mean returns the mean over the given axes, or over all if none is given.
 func Mean(x *Tensor, keep bool, axes ...int) *Tensor {
 	s := Sum(x, keep, axes...)
-	defer s.Release()
+	defer s.Recycle()
 	return Scale(s, float64(s.Len())/float64(x.Len()))
 }
 
 // SumSquares returns Σ x² over all elements.
 func SumSquares(x *Tensor) float64 {
 	c := x.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	if x.Len() == 0 {
 		return 0
 	}

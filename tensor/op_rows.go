@@ -12,7 +12,7 @@ func Softmax(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o
 // SoftmaxGrad returns the VJP of Softmax from its result y: y·(gy − Σ gy·y).
 func SoftmaxGrad(y, gy *Tensor) *Tensor {
 	c := alike("softmax-grad", y, gy)
-	defer releaseAll(c)
+	defer recycleAll(c[:])
 	gx := New(y.store.dev, y.dtype, y.Shape()...)
 	if y.Len() > 0 {
 		y.store.dev.ops(y.dtype).SoftmaxGrad(gx, c[0], c[1])
@@ -27,8 +27,9 @@ func rowWeights(op string, x *Tensor, ws ...*Tensor) *Device {
 		require(w.rank == 1 && w.dims[0] == x.Dim(-1), op, "a weight does not match the last axis", x, w)
 		require(w.Contiguous(), op, "a weight is a strided view", x, w)
 		sameType(op, x, w)
+		same(op, x, w)
 	}
-	return same(op, append(ws, x)...)
+	return x.store.dev
 }
 
 // perRow returns a tensor of one value for every row of x.
@@ -49,7 +50,7 @@ func rowStats(op string, x *Tensor, stats ...*Tensor) {
 func RMSNorm(x, w *Tensor, eps float64) (y, r *Tensor) {
 	dev := rowWeights("rmsnorm", x, w)
 	c := x.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	y, r = New(dev, x.dtype, x.Shape()...), perRow(x)
 	if x.Len() > 0 {
 		dev.ops(x.dtype).RMSNorm(y, r, c, w, eps)
@@ -62,7 +63,7 @@ func RMSNormGrad(x, w, r, gy *Tensor) (gx, gw *Tensor) {
 	dev := rowWeights("rmsnorm-grad", x, w)
 	rowStats("rmsnorm-grad", x, r)
 	c := alike("rmsnorm-grad", x, gy)
-	defer releaseAll(c)
+	defer recycleAll(c[:])
 	gx, gw = New(dev, x.dtype, x.Shape()...), New(dev, x.dtype, w.Shape()...)
 	dev.ops(x.dtype).RMSNormGrad(gx, gw, c[0], w, c[1], r)
 	return gx, gw
@@ -72,7 +73,7 @@ func RMSNormGrad(x, w, r, gy *Tensor) (gx, gw *Tensor) {
 func LayerNorm(x, w, b *Tensor, eps float64) (y, mean, r *Tensor) {
 	dev := rowWeights("layernorm", x, w, b)
 	c := x.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	y, mean, r = New(dev, x.dtype, x.Shape()...), perRow(x), perRow(x)
 	if x.Len() > 0 {
 		dev.ops(x.dtype).LayerNorm(y, mean, r, c, w, b, eps)
@@ -85,7 +86,7 @@ func LayerNormGrad(x, w, mean, r, gy *Tensor) (gx, gw, gb *Tensor) {
 	dev := rowWeights("layernorm-grad", x, w)
 	rowStats("layernorm-grad", x, mean, r)
 	c := alike("layernorm-grad", x, gy)
-	defer releaseAll(c)
+	defer recycleAll(c[:])
 	gx, gw, gb = New(dev, x.dtype, x.Shape()...), New(dev, x.dtype, w.Shape()...), New(dev, x.dtype, w.Shape()...)
 	dev.ops(x.dtype).LayerNormGrad(gx, gw, gb, c[0], w, c[1], mean, r)
 	return gx, gw, gb
@@ -99,8 +100,8 @@ func CrossEntropy(x, target *Tensor) (loss, lse *Tensor) {
 	require(x.rank == 2 && target.rank == 1 && target.dims[0] == x.dims[0] && target.dtype == Int32 && x.dims[1] > 0,
 		"crossentropy", "logits [n V] and int32 targets [n] are needed", x, target)
 	c, t := x.Compact(), target.Compact()
-	defer c.Release()
-	defer t.Release()
+	defer c.Recycle()
+	defer t.Recycle()
 	loss, lse = perRow(x), perRow(x)
 	dev.ops(x.dtype).CrossEntropy(loss, lse, c, t)
 	return loss, lse
@@ -116,10 +117,39 @@ func CrossEntropyGrad(x, lse, target, gy *Tensor) *Tensor {
 	sameType("crossentropy-grad", x, lse, gy)
 	require(target.dtype == Int32, "crossentropy-grad", "int32 targets are needed", target)
 	c, l, t, g := x.Compact(), lse.Compact(), target.Compact(), gy.Compact()
-	defer releaseAll([]*Tensor{c, l, t, g})
+	defer recycleAll([]*Tensor{c, l, t, g})
 	gx := New(dev, x.dtype, x.Shape()...)
 	dev.ops(x.dtype).CrossEntropyGrad(gx, c, l, t, g)
 	return gx
+}
+
+// LinearCrossEntropy returns, for the logits x·wᵀ, the loss of every row as
+// CrossEntropy, and the gradients of Σ weight·loss for x and for w, each nil where it
+// is not asked for. The logits are never whole in memory.
+//
+// Shapes: x, gx [n, d]; w, gw [V, d]; int32 targets [n], negative for a row that is
+// ignored; weight, loss [n].
+// Panics: *ShapeError, and *kernels.ShapeError for a target of V or more.
+func LinearCrossEntropy(x, w, target, weight *Tensor, needX, needW bool) (loss, gx, gw *Tensor) {
+	const op = "linear-crossentropy"
+	dev := same(op, x, w, target, weight)
+	sameType(op, x, w, weight)
+	require(x.rank == 2 && w.rank == 2 && x.dims[1] == w.dims[1] && w.Len() > 0, op, "rows [n d] and weights [V d] are needed, V and d not 0", x, w)
+	for _, t := range []*Tensor{target, weight} {
+		require(t.rank == 1 && t.dims[0] == x.dims[0], op, "one value a row is needed", x, t)
+	}
+	require(target.dtype == Int32, op, "int32 targets are needed", target)
+	c := [...]*Tensor{x.Compact(), w.Compact(), target.Compact(), weight.Compact()}
+	defer recycleAll(c[:])
+	loss = perRow(x)
+	if needX {
+		gx = New(dev, x.dtype, x.Shape()...)
+	}
+	if needW {
+		gw = New(dev, x.dtype, w.Shape()...)
+	}
+	dev.ops(x.dtype).LinearCrossEntropy(loss, gx, gw, c[0], c[1], c[2], c[3])
+	return loss, gx, gw
 }
 
 // Gather returns the rows of w [n, …] named by id (int32, any shape):
@@ -128,9 +158,9 @@ func Gather(w, id *Tensor) *Tensor {
 	dev := same("gather", w, id)
 	require(w.rank >= 1 && id.dtype == Int32, "gather", "int32 ids of rows are needed", w, id)
 	wc, ic := w.Compact(), id.Compact()
-	defer wc.Release()
-	defer ic.Release()
-	y := New(dev, w.dtype, append(append([]int{}, id.Shape()...), w.dims[1:w.rank]...)...)
+	defer wc.Recycle()
+	defer ic.Recycle()
+	y := New(dev, w.dtype, append(append(make([]int, 0, maxRank), id.Shape()...), w.dims[1:w.rank]...)...)
 	if y.Len() > 0 {
 		dev.ops(w.dtype).Gather(y, wc, ic)
 	}
@@ -144,8 +174,8 @@ func ScatterAdd(gy, id *Tensor, n int) *Tensor {
 	d := gy.Dim(-1)
 	require(gy.Len() == id.Len()*d, "scatter", "rows and ids differ in number", gy, id)
 	c, ic := gy.Compact(), id.Compact()
-	defer c.Release()
-	defer ic.Release()
+	defer c.Recycle()
+	defer ic.Recycle()
 	gw := New(dev, gy.dtype, n, d)
 	if d > 0 {
 		dev.ops(gy.dtype).ScatterAdd(gw, c, ic)
@@ -209,7 +239,7 @@ func Attention(q, k, v *Tensor, m Mask, prefix *Tensor) (o, lse *Tensor) {
 	o = New(dev, q.dtype, q.Shape()...)
 	lse = New(dev, q.dtype, q.dims[0], q.dims[2], q.dims[1])
 	dev.ops(q.dtype).Attention(o, lse, qc, kc, vc, m, prefix)
-	releaseAll([]*Tensor{qc, kc, vc})
+	recycleAll([]*Tensor{qc, kc, vc})
 	return o, lse
 }
 
@@ -228,7 +258,7 @@ func AttentionGrad(gq, gk, gv, q, k, v, o, lse, gy *Tensor, m Mask, prefix *Tens
 	require(slices.Equal(o.Shape(), q.Shape()) && slices.Equal(gy.Shape(), q.Shape()) && o.Contiguous(), op, "o and gy are [B T H dh], o contiguous", q, o, gy)
 	require(lse.rank == 3 && lse.dims[0] == q.dims[0] && lse.dims[1] == q.dims[2] && lse.dims[2] == q.dims[1], op, "lse is [B H T]", q, lse)
 	c := gy.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	dev.ops(q.dtype).AttentionGrad(gq, gk, gv, q, k, v, o, lse, c, m, prefix)
 }
 

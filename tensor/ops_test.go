@@ -427,6 +427,11 @@ var primitives = []primitive{
 		return []result{gx}
 	}, nil},
 
+	{"LinearCrossEntropy", linearLossCases(), func(in []*Tensor) []*Tensor {
+		loss, gx, gw := LinearCrossEntropy(in[0], in[1], in[2], in[3], true, true)
+		return []*Tensor{loss, gx, gw}
+	}, linearLossModel, nil},
+
 	{"Gather", [][]operand{
 		{value(5, 3), ids(5, 4)}, {value(5), ids(5, 2, 3)}, {value(5, 2, 3), ids(5)}, {value(5, 0), ids(5, 2)},
 		{value(0, 3), ids(1, 0)}, {value(50, 300), ids(50, 100)}, {value(1, 7), ids(1, 6)},

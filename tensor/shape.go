@@ -74,12 +74,16 @@ func count(op string, shape []int) int {
 // Broadcast returns the common shape of NumPy's rule: axes are aligned at the
 // last, and sizes must agree or be 1.
 func Broadcast(op string, a, b *Tensor) []int {
+	return slices.Clone(broadcast(op, a, b, new([maxRank]int)))
+}
+
+// broadcast is Broadcast into out, or a's own shape.
+func broadcast(op string, a, b *Tensor, out *[maxRank]int) []int {
 	if slices.Equal(a.Shape(), b.Shape()) {
 		return a.Shape()
 	}
 	n := max(a.Rank(), b.Rank())
-	out := make([]int, n)
-	for i := range out {
+	for i := range n {
 		x, y := axisFromEnd(a, n-i), axisFromEnd(b, n-i)
 		if x != y && x != 1 && y != 1 {
 			shapeFail(op, fmt.Sprintf("sizes %d and %d do not broadcast", x, y), a, b)
@@ -89,7 +93,7 @@ func Broadcast(op string, a, b *Tensor) []int {
 			out[i] = y
 		}
 	}
-	return out
+	return out[:n]
 }
 
 func axisFromEnd(t *Tensor, back int) int {

@@ -129,6 +129,17 @@ func TestMisuse(t *testing.T) {
 		{"crossentropy-grad", "one value a row", func() { CrossEntropyGrad(f32(2, 3), f32(2), i32(2), f32(3)) }},
 		{"crossentropy-grad", "int32 targets", func() { CrossEntropyGrad(f32(2, 3), f32(2), f32(2), f32(2)) }},
 		{"crossentropy-grad", "float64", func() { CrossEntropyGrad(f32(2, 3), f64(2), i32(2), f32(2)) }},
+		{"linear-crossentropy", "[V d] are needed", func() { LinearCrossEntropy(f32(2, 3), f32(4, 2), i32(2), f32(2), true, true) }},
+		{"linear-crossentropy", "[V d] are needed", func() { LinearCrossEntropy(f32(1, 2, 3), f32(4, 3), i32(1), f32(1), true, true) }},
+		{"linear-crossentropy", "[V d] are needed", func() { LinearCrossEntropy(f32(2, 3), f32(0, 3), i32(2), f32(2), true, true) }},
+		{"linear-crossentropy", "[V d] are needed", func() { LinearCrossEntropy(f32(2, 0), f32(4, 0), i32(2), f32(2), true, true) }},
+		{"linear-crossentropy", "one value a row", func() { LinearCrossEntropy(f32(2, 3), f32(4, 3), i32(3), f32(2), true, true) }},
+		{"linear-crossentropy", "one value a row", func() { LinearCrossEntropy(f32(2, 3), f32(4, 3), i32(2), f32(2, 1), true, true) }},
+		{"linear-crossentropy", "int32 targets", func() { LinearCrossEntropy(f32(2, 3), f32(4, 3), f32(2), f32(2), true, true) }},
+		{"linear-crossentropy", "float64", func() { LinearCrossEntropy(f32(2, 3), f64(4, 3), i32(2), f32(2), true, true) }},
+		{"linear-crossentropy", "operands are on", func() { LinearCrossEntropy(f32(2, 3), far(4, 3), i32(2), f32(2), true, true) }},
+		{"mul", "strided", func() { MulInto(f32(2, 3).Transpose(0, 1), f32()) }},
+		{"mul", "float64", func() { MulInto(f32(2, 3), f64()) }},
 		{"gather", "int32", func() { Gather(f32(2, 3), f32(2)) }},
 		{"gather", "rows", func() { Gather(f32(), i32(2)) }},
 		{"scatter", "number", func() { ScatterAdd(f32(2, 3), i32(3), 4) }},
@@ -199,7 +210,10 @@ func TestKernelMisuse(t *testing.T) {
 		"scatter none": func() { ScatterAdd(f32(1, 3), i32(1), 0) },
 		"target":       func() { CrossEntropy(f32(1, 3), Full(CPU, Int32, 3, 1)) },
 		"target grad":  func() { CrossEntropyGrad(f32(1, 3), f32(1), Full(CPU, Int32, 3, 1), f32(1)) },
-		"prefix":       func() { Attention(f32(1, 2, 1, 4), f32(1, 2, 1, 4), f32(1, 2, 1, 4), Causal, Full(CPU, Int32, 3, 1)) },
+		"target fused": func() {
+			LinearCrossEntropy(f32(1, 2), f32(3, 2), Full(CPU, Int32, 3, 1), f32(1), true, true)
+		},
+		"prefix": func() { Attention(f32(1, 2, 1, 4), f32(1, 2, 1, 4), f32(1, 2, 1, 4), Causal, Full(CPU, Int32, 3, 1)) },
 	} {
 		func() {
 			defer func() {

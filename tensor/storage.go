@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"fuerte/kernels"
 )
 
 // storage is the memory that tensors view. Its references are counted so that
@@ -78,6 +80,7 @@ func (p *hostPool) alloc(dev *Device, n int) *storage {
 	}
 	p.mu.Unlock()
 	raw := make([]byte, size+cacheLine)
+	kernels.AdviseHuge(raw)
 	skip := -int(uintptr(unsafe.Pointer(&raw[0]))) & (cacheLine - 1)
 	s := &storage{dev: dev, size: n, mem: raw[skip : skip+size : skip+size]}
 	s.refs.Store(1)

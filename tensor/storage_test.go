@@ -48,6 +48,42 @@ func TestAlignment(t *testing.T) {
 // testPool returns a device of its own, so that other tests do not interfere.
 func testPool() *Device { return newCPU() }
 
+// TestRecycle: a recycled Tensor serves as another, once, however often it was
+// recycled and released; not while memory is poisoned.
+func TestRecycle(t *testing.T) {
+	live := Live()
+	x := From(CPU, []float32{1, 2}, 2)
+	v := x.Narrow(0, 1, 1)
+	x.Recycle()
+	x.Recycle()
+	x.Release()
+	a, b := From(CPU, []float32{3}, 1), From(CPU, []float32{4}, 1)
+	if a != x && b != x {
+		t.Error("nothing is made of a recycled Tensor")
+	}
+	if a == b {
+		t.Error("two tensors are one")
+	}
+	if v.Item() != 2 || a.Item() != 3 || b.Item() != 4 {
+		t.Errorf("the view is %v, the new ones %v and %v", v, a, b)
+	}
+	PoisonFreed(true)
+	a.Recycle()
+	c := New(CPU, Float32, 1)
+	PoisonFreed(false)
+	if c == a || !a.Released() {
+		t.Error("a Tensor serves again although memory is poisoned, or was not released")
+	}
+	for _, x := range []*Tensor{v, b, c} {
+		x.Recycle()
+	}
+	if n := Live() - live; n != 0 {
+		t.Errorf("%d blocks were not released", n)
+	}
+	var none *Tensor
+	none.Recycle() // harmless
+}
+
 // TestRelease follows one block of memory through views and owners.
 func TestRelease(t *testing.T) {
 	dev := testPool()

@@ -11,6 +11,7 @@ package tensor
 
 import (
 	"fmt"
+	"sync"
 	"unsafe"
 )
 
@@ -24,13 +25,34 @@ type Tensor struct {
 	dims    [maxRank]int
 	steps   [maxRank]int
 	dropped bool // Release was called
+	pooled  bool // Recycle was called: another tensor may be made of it
+}
+
+// headers keeps recycled Tensors.
+var headers struct {
+	mu   sync.Mutex
+	free []*Tensor
+}
+
+// header returns a Tensor to be filled in.
+func header() *Tensor {
+	headers.mu.Lock()
+	defer headers.mu.Unlock()
+	n := len(headers.free)
+	if n == 0 {
+		return new(Tensor)
+	}
+	t := headers.free[n-1]
+	headers.free = headers.free[:n-1]
+	return t
 }
 
 // New returns an uninitialised contiguous tensor. Panics: *ShapeError for a
 // shape that is negative or overflows.
 func New(dev *Device, dtype DType, shape ...int) *Tensor {
 	n := count("new", shape)
-	t := &Tensor{store: dev.alloc(n * dtype.Size()), dtype: dtype}
+	t := header()
+	*t = Tensor{store: dev.alloc(n * dtype.Size()), dtype: dtype}
 	t.setShape(shape)
 	return t
 }
@@ -101,9 +123,9 @@ func bytesOf[E Elem](x []E) []byte {
 func (t *Tensor) Item() float64 {
 	require(t.Len() == 1, "item", "the tensor has not exactly one element", t)
 	h := t.To(CPU)
-	defer h.Release()
+	defer h.Recycle()
 	c := Cast(h, Float64)
-	defer c.Release()
+	defer c.Recycle()
 	return Data[float64](c)[0]
 }
 
@@ -172,6 +194,27 @@ func (t *Tensor) Release() {
 	t.dropped = true
 	t.store.release()
 }
+
+// Recycle is Release by the only holder of t: not the memory alone, but the Tensor
+// itself serves the next op, so that a steady computation allocates none. Whoever
+// still held t would see another tensor, and release it: nothing but code that made
+// t and handed it to nobody recycles it. After PoisonFreed(true) it only releases.
+func (t *Tensor) Recycle() {
+	if t == nil || t.pooled {
+		return
+	}
+	t.Release()
+	if poison.Load() {
+		return
+	}
+	*t = Tensor{dropped: true, pooled: true}
+	headers.mu.Lock()
+	headers.free = append(headers.free, t)
+	headers.mu.Unlock()
+}
+
+// Released reports whether Release was called.
+func (t *Tensor) Released() bool { return t.dropped }
 
 // Exclusive reports whether no other tensor shares the storage, so that an op
 // may write into it.

@@ -12,9 +12,9 @@ func (t *Tensor) view() *Tensor {
 		shapeFail("view", "the tensor was released", t)
 	}
 	t.store.retain()
-	v := *t
-	v.dropped = false
-	return &v
+	v := header()
+	*v = *t
+	return v
 }
 
 // Narrow returns the view of n entries of an axis from start on.
@@ -150,7 +150,7 @@ func (t *Tensor) Reshape(shape ...int) *Tensor {
 		return v
 	}
 	c := t.Compact()
-	defer c.Release()
+	defer c.Recycle()
 	v := c.view()
 	v.setShape(dims)
 	return v
@@ -188,7 +188,7 @@ func (t *Tensor) restride(dims []int) (*Tensor, bool) {
 		}
 		for have%dims[i] != 0 {
 			if old == 0 || step[old-1] != at*have {
-				v.Release()
+				v.Recycle()
 				return nil, false
 			}
 			old--

@@ -1,10 +1,19 @@
 // Package dataset defines what Fuerte trains on: pictures with captions.
 //
-// A Source gives them by number. Package dataset/emoji48 embeds one; Folder
-// reads one from a directory. Text draws the words to train on for a record.
+// A Source gives them by number: package dataset/emoji48 embeds one, Folder reads
+// one from a directory and JSONL one from a list. Shards are tar files too large
+// to number. A Mixture is several of these with weights. Text draws the words to
+// train on for a record.
+//
+// What is read is not trusted. Every fault gives an error that names file and
+// cause, and no file may ask for more memory than its own bytes and the limits
+// stated here.
 package dataset
 
-import "image"
+import (
+	"image"
+	"slices"
+)
 
 // Record describes one picture. Fields that a source does not know are empty.
 type Record struct {
@@ -18,6 +27,22 @@ type Record struct {
 	Codepoints string   // the emoji in hexadecimal, joined by "-": "1f98a"
 	Split      string   // "train", "val-style", ...
 }
+
+// Set is what training draws from: a Source, a *Shards or a *Mixture of these.
+type Set interface {
+	// Len returns the number of pictures, or -1 where only reading all of them
+	// would tell.
+	Len() int
+}
+
+// Option changes what is asked of pictures.
+type Option int
+
+// CaptionsOptional lets pictures without a caption through, for objectives that
+// read none: theirs is "". A caption that is there must still be one.
+const CaptionsOptional Option = 1
+
+func optional(options []Option) bool { return slices.Contains(options, CaptionsOptional) }
 
 // Source is a numbered collection of captioned pictures. Implementations are
 // safe for concurrent use. An index outside [0, Len()) panics.

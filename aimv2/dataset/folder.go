@@ -28,8 +28,9 @@ type folder struct {
 //
 // Errors: all that is wrong, joined, each naming its file: a picture without a
 // caption, a caption without a picture, two pictures for one caption, an empty
-// caption, a file that cannot be read, a directory without pictures.
-func Folder(dir string) (Source, error) {
+// caption or one that is not UTF-8, a file that cannot be read, a directory
+// without pictures.
+func Folder(dir string, options ...Option) (Source, error) {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("dataset: %w", err)
@@ -60,7 +61,7 @@ func Folder(dir string) (Source, error) {
 	s := &folder{dir: dir}
 	for stem, picture := range pictures {
 		text, ok := captions[stem]
-		if !ok {
+		if !ok && !optional(options) {
 			report(picture, "no caption: %s.txt is missing", stem)
 			continue
 		}
@@ -68,14 +69,18 @@ func Folder(dir string) (Source, error) {
 			problems = append(problems, fmt.Errorf("dataset: %w", err))
 			continue
 		}
+		if !ok {
+			s.records = append(s.records, Record{Name: picture})
+			continue
+		}
 		data, err := os.ReadFile(filepath.Join(dir, text))
 		if err != nil {
 			problems = append(problems, fmt.Errorf("dataset: %w", err))
 			continue
 		}
-		caption := strings.Join(strings.Fields(string(data)), " ")
-		if caption == "" {
-			report(text, "the caption is empty")
+		caption, err := cleanCaption(data)
+		if err != nil {
+			report(text, "%w", err)
 			continue
 		}
 		s.records = append(s.records, Record{Name: picture, Caption: caption})

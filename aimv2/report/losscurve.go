@@ -25,6 +25,8 @@ type Point struct {
 	Pixel float64 `json:"pixel"`
 	Text  float64 `json:"text"`
 	Total float64 `json:"total"`
+	// Validation is the total on held-out pictures after the step, where it was taken.
+	Validation *float64 `json:"val_total"`
 }
 
 const (
@@ -40,7 +42,8 @@ const (
 
 // LossCurve draws the total, pixel and text loss against the step as a PNG of
 // 900×600 pixels: every value as a light line, over it the running mean, whose
-// last value stands in the legend. Points must be in ascending order of Step.
+// last value stands in the legend. Validations are joined as they are. Points
+// must be in ascending order of Step.
 //
 // The mean at point i weighs point j by 2^(-|i-j|/h), h a hundredth of the
 // points. It looks both ways, because a mean of the past alone runs visibly
@@ -52,7 +55,61 @@ const (
 // off, is left out.
 // Errors: no finite loss at all; those of the file system.
 func LossCurve(path string, points []Point) error {
-	p, err := lossPlot(points)
+	return write(path, ownCurves(points))
+}
+
+// Run is the points of a run under a name.
+type Run struct {
+	Name   string
+	Points []Point
+}
+
+// CompareRuns lays one loss of several runs over each other: their running means, as
+// LossCurve draws one, under the runs' names; loss is "total", "text", "pixel" or
+// "validation".
+// Errors: as LossCurve; an unknown loss, no run with one, more than 8 runs.
+func CompareRuns(path, loss string, runs []Run) error {
+	of, ok := map[string]func(Point) float64{
+		"total": func(p Point) float64 { return p.Total }, "text": func(p Point) float64 { return p.Text },
+		"pixel": func(p Point) float64 { return p.Pixel }, "validation": func(p Point) float64 { return *p.Validation },
+	}[loss]
+	if !ok {
+		return fmt.Errorf("report: there is no loss %q", loss)
+	}
+	if len(runs) > len(palette) {
+		return fmt.Errorf("report: %d runs, and %d colours to tell them apart by", len(runs), len(palette))
+	}
+	var curves []*curve
+	for i, r := range runs {
+		points := r.Points
+		if loss == "validation" {
+			points = validated(points)
+		}
+		if c := newCurve(points, of); c != nil {
+			c.name, c.strong, c.light, c.width = r.Name, palette[i], color.RGBA{}, 2*px
+			curves = append(curves, c)
+		}
+	}
+	return write(path, curves)
+}
+
+// palette is Okabe and Ito's: told apart by colour-blind eyes, too.
+var palette = []color.RGBA{{0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff},
+	{0xe6, 0x9f, 0x00, 0xff}, {0x56, 0xb4, 0xe9, 0xff}, {0x30, 0x30, 0x30, 0xff}, {0xb0, 0xa0, 0x20, 0xff}}
+
+// validated returns the points that have a validation loss.
+func validated(points []Point) (held []Point) {
+	for _, p := range points {
+		if p.Validation != nil {
+			held = append(held, p)
+		}
+	}
+	return held
+}
+
+// write draws curves into a file.
+func write(path string, curves []*curve) error {
+	p, err := lossPlot(curves)
 	if err != nil {
 		return fmt.Errorf("report: %s: %w", path, err)
 	}
@@ -62,35 +119,48 @@ func LossCurve(path string, points []Point) error {
 	return atomicfile.WriteFileAtomic(path, func(w io.Writer) error { return png.Encode(w, canvas.Image()) })
 }
 
-func lossPlot(points []Point) (*plot.Plot, error) {
-	var curves []*curve
-	lo, hi := math.Inf(1), math.Inf(-1)
+// ownCurves are the losses of one run.
+func ownCurves(points []Point) (curves []*curve) {
 	for _, s := range []struct {
 		name          string
-		strong, light color.RGBA // Okabe and Ito's: told apart by colour-blind eyes, too
+		strong, light color.RGBA
 		width         vg.Length
 		of            func(Point) float64
 	}{
 		// Thin and, below, drawn last: with one objective the total lies on it.
 		{"total", color.RGBA{0x30, 0x30, 0x30, 0xff}, color.RGBA{0xc9, 0xc9, 0xc9, 0xff}, 1.5 * px, func(p Point) float64 { return p.Total }},
-		{"text", color.RGBA{0xd5, 0x5e, 0x00, 0xff}, color.RGBA{0xf4, 0xcf, 0xae, 0xff}, 3 * px, func(p Point) float64 { return p.Text }},
-		{"pixel", color.RGBA{0x00, 0x72, 0xb2, 0xff}, color.RGBA{0xb0, 0xd5, 0xec, 0xff}, 3 * px, func(p Point) float64 { return p.Pixel }},
+		{"text", palette[1], color.RGBA{0xf4, 0xcf, 0xae, 0xff}, 3 * px, func(p Point) float64 { return p.Text }},
+		{"pixel", palette[0], color.RGBA{0xb0, 0xd5, 0xec, 0xff}, 3 * px, func(p Point) float64 { return p.Pixel }},
 	} {
 		c := newCurve(points, s.of)
 		if c == nil {
 			continue
 		}
 		c.name, c.strong, c.light, c.width = s.name, s.strong, s.light, s.width
-		lo, hi = min(lo, c.lo), max(hi, c.hi)
 		curves = append(curves, c)
 	}
+	if c := newCurve(validated(points), func(p Point) float64 { return *p.Validation }); c != nil {
+		c.name, c.width = "validation", 2*px
+		c.strong, c.light = palette[2], palette[2]
+		c.smooth = c.raw
+		curves = append(curves, c)
+	}
+	return curves
+}
+
+func lossPlot(curves []*curve) (*plot.Plot, error) {
 	if len(curves) == 0 {
 		return nil, errors.New("no loss to draw: every one is zero, NaN or infinite")
 	}
 
+	lo, hi, first, last := math.Inf(1), math.Inf(-1), math.Inf(1), math.Inf(-1)
+	for _, c := range curves {
+		lo, hi = min(lo, c.lo), max(hi, c.hi)
+		first, last = min(first, c.raw[0][0].x), max(last, c.last().x)
+	}
 	p := plot.New()
 	p.X.Label.Text, p.Y.Label.Text = "step", "loss"
-	p.X.Min, p.X.Max = float64(points[0].Step), float64(points[len(points)-1].Step)
+	p.X.Min, p.X.Max = first, last
 	p.X.Tick.Marker = stepTicks{}
 	p.Y.Tick.Marker = linearTicks{}
 	if logarithmic := lo > 0 && hi/lo >= 10; logarithmic {
@@ -115,7 +185,9 @@ func lossPlot(points []Point) (*plot.Plot, error) {
 
 	p.Add(grid{})
 	for _, c := range curves {
-		p.Add(plotterFunc(c.drawRaw))
+		if c.light.A > 0 {
+			p.Add(plotterFunc(c.drawRaw))
+		}
 	}
 	for _, c := range slices.Backward(curves) { // over all the light ones
 		p.Add(plotterFunc(c.drawSmooth))
@@ -132,7 +204,7 @@ type xy struct{ x, y float64 }
 // curve is one loss: runs of points between the gaps.
 type curve struct {
 	name          string
-	strong, light color.RGBA
+	strong, light color.RGBA // of the running mean, and of the values unless transparent
 	width         vg.Length
 	raw, smooth   [][]xy
 	lo, hi        float64 // of raw

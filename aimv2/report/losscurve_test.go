@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"image"
 	"image/color"
 	_ "image/png"
@@ -111,6 +112,29 @@ func TestLossCurve(t *testing.T) {
 		}
 		if n := count(img, pixelColor); (n >= 20) != c.pixel {
 			t.Errorf("%s: %d pixels in the colour of the pixel loss", name, n)
+		}
+	}
+}
+
+// TestValidationCurve: validations are drawn where they were taken, and only there.
+func TestValidationCurve(t *testing.T) {
+	points := run(300)
+	green := color.RGBA{0x00, 0x9e, 0x73, 0xff}
+	for _, every := range []int{0, 300, 25} { // none, one, twelve
+		for i := range points {
+			points[i].Validation = nil
+			if every > 0 && (i+1)%every == 0 {
+				loss := 2 * points[i].Total
+				points[i].Validation = &loss
+			}
+		}
+		path := filepath.Join(t.ArtifactDir(), fmt.Sprintf("validation%d.png", every))
+		if err := LossCurve(path, points); err != nil {
+			t.Fatal(err)
+		}
+		n := count(decode(t, path), green)
+		if (n > 0) != (every > 0) || every == 25 && n < 500 {
+			t.Errorf("validated every %d points: %d green pixels", every, n)
 		}
 	}
 }
@@ -236,5 +260,39 @@ func TestLegendStaysLegible(t *testing.T) {
 	}
 	if n := count(right, color.RGBA{0xd5, 0x5e, 0x00, 0xff}); n < 26 || n > 3*26 {
 		t.Errorf("%d pixels of the rising loss behind the legend, want its line of 26×3 alone", n)
+	}
+}
+
+// TestCompareRuns: each run has a line of its own colour, and its name stands beside it.
+func TestCompareRuns(t *testing.T) {
+	a, b := run(500), run(800)
+	for i := range b {
+		b[i].Total *= 1.5
+		if i%40 == 0 {
+			b[i].Validation = &b[i].Total
+		}
+	}
+	path := filepath.Join(t.ArtifactDir(), "runs.png")
+	if err := CompareRuns(path, "total", []Run{{"float32", a}, {"bfloat16", b}}); err != nil {
+		t.Fatal(err)
+	}
+	img := decode(t, path)
+	for i := range 3 {
+		if n := count(img, palette[i]); (n > 500) != (i < 2) {
+			t.Errorf("%d pixels of colour %d", n, i)
+		}
+	}
+	if err := CompareRuns(path, "validation", []Run{{"a", a}, {"b", b}}); err != nil {
+		t.Errorf("one run with a validation loss is enough: %v", err)
+	}
+	for name, err := range map[string]error{
+		"unknown loss":  CompareRuns(path, "sum", []Run{{"a", a}}),
+		"no such loss":  CompareRuns(path, "validation", []Run{{"a", a}}),
+		"too many runs": CompareRuns(path, "total", make([]Run, len(palette)+1)),
+		"no run":        CompareRuns(path, "total", nil),
+	} {
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }

@@ -35,6 +35,7 @@ var Costs = map[string]Cost{
 
 	"sum": {Forward: reduction(1)}, "max": {Forward: reduction(0)}, "cumSum": {Forward: elementwise(1)},
 	"softmax": {rows(0), softmaxVJP}, "rmsnorm": {rows(4), fused(9)}, "layernorm": {rows(7), fused(13)}, "crossentropy": {rows(0), fused(0)},
+	"linear-crossentropy": {linearCrossEntropy, linearCrossEntropyVJP},
 
 	"matmul": {Forward: matmul}, "linear": {Forward: linear}, "linear-bf16": {linearBF16, linearBF16VJP},
 	"attention": {attention, attentionVJP}, "attentionQKV": {attention, attentionVJP},
@@ -54,8 +55,12 @@ func counted(c *autograd.Call, gy *tensor.Tensor, given []*autograd.Var, inside 
 	return inside
 }
 
-// sizeOf counts the bytes of distinct elements: a repeated axis is read once.
+// sizeOf counts the bytes of distinct elements: a repeated axis is read once. What was
+// not asked for is nil and has none.
 func sizeOf(t *tensor.Tensor) float64 {
+	if t == nil {
+		return 0
+	}
 	n := t.DType().Size()
 	steps := t.Strides()
 	for i, d := range t.Shape() {
@@ -222,6 +227,49 @@ func linearBF16VJP(c *autograd.Call, gy *tensor.Tensor, given []*autograd.Var) C
 	return p
 }
 
+// linearCrossEntropy is the product of the logits, and one more for each gradient that
+// the forward pass makes; rows without a target are left out.
+func linearCrossEntropy(c *autograd.Call) Count {
+	x, w := c.In[0].Value, c.In[1].Value
+	n, v, d := x.Dim(0), w.Dim(0), w.Dim(1)
+	for _, id := range int32s(c.In[2].Value) {
+		if id < 0 {
+			n--
+		}
+	}
+	products := 1
+	for _, g := range c.Saved[1:] {
+		if g != nil {
+			products++
+		}
+	}
+	p := product(products, n, v, d, moved(c))
+	p.Kernel.TransB = true
+	return p
+}
+
+// linearCrossEntropyVJP scales those gradients.
+func linearCrossEntropyVJP(c *autograd.Call, gy *tensor.Tensor, given []*autograd.Var) Count {
+	p := Count{Bytes: sizeOf(gy)}
+	for _, g := range given {
+		if g != nil {
+			n := g.Value.Len()
+			p.FLOP += float64(n)
+			p.Bytes += 2 * sizeOf(g.Value)
+			p.Kernel = kernels.Call{Op: "elementwise", N: max(n, p.Kernel.N)}
+		}
+	}
+	return p
+}
+
+// int32s returns the values of t, or nil where they are not at hand.
+func int32s(t *tensor.Tensor) []int32 {
+	if t.DType() != tensor.Int32 || t.Device() != tensor.CPU || !t.Contiguous() {
+		return nil
+	}
+	return tensor.Data[int32](t)
+}
+
 // attention is two products of B·H·pairs·dh terms; the softmax is not counted.
 func attention(c *autograd.Call) Count {
 	pairs, width, shape := attentionPairs(c)
@@ -237,11 +285,11 @@ func attentionVJP(c *autograd.Call, gy *tensor.Tensor, given []*autograd.Var) Co
 // attentionPairs counts the pairs of a query and a key that it sees, over the batch,
 // for all heads, whose sizes together are width.
 func attentionPairs(c *autograd.Call) (pairs, width float64, shape *kernels.AttentionShape) {
-	heads, mask, prefix := c.AttentionArgs()
-	q := c.In[0].Value
+	q, heads, mask, others := c.In[0].Value, c.N, c.Mask, 1
 	batch, tq, tk := q.Dim(0), q.Dim(1), q.Dim(1)
 	w := q.Dim(2) / 3
-	if heads == 0 { // q, k and v apart
+	if c.Op.Name == "attention" { // q, k and v apart
+		others = 3
 		heads, tk, w = q.Dim(2), c.In[1].Value.Dim(1), q.Dim(2)*q.Dim(3)
 	}
 	shape = &kernels.AttentionShape{B: batch, H: heads, Tq: tq, Tk: tk, Dh: w / max(heads, 1), Causal: mask == tensor.Causal}
@@ -249,8 +297,8 @@ func attentionPairs(c *autograd.Call) (pairs, width float64, shape *kernels.Atte
 		return float64(batch) * float64(tq) * float64(tk), float64(w), shape
 	}
 	var first []int32
-	if prefix != nil && prefix.DType() == tensor.Int32 && prefix.Device() == tensor.CPU && prefix.Contiguous() {
-		first = tensor.Data[int32](prefix)
+	if len(c.In) > others {
+		first = int32s(c.In[others].Value)
 	}
 	for b := range batch {
 		p := 0

@@ -433,7 +433,9 @@ func (p *Profiler) tag(c *autograd.Call, gxs []*autograd.Var) {
 	if gxs == nil {
 		c.Out.Value.Tag(owner)
 		for _, s := range c.Saved {
-			s.Tag(owner)
+			if s != nil { // not asked for
+				s.Tag(owner)
+			}
 		}
 		return
 	}

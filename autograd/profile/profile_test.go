@@ -242,6 +242,7 @@ func TestCosts(t *testing.T) {
 func TestCostsByHand(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	prefix := tensor.From(tensor.CPU, []int32{0, 3}, 2)
+	ids := tensor.From(tensor.CPU, []int32{5, 0, -1, 3, 3}, 5)
 	pairs := func(tq, tk int, prefix ...int) (n float64) { // what the mask's definition says
 		for _, p := range prefix {
 			for i := range tq {
@@ -268,7 +269,7 @@ func TestCostsByHand(t *testing.T) {
 		}, [2]float64{2*5*4*6 + 30, 4*5*4*6 + 30}, [2]float64{4*(20+24+6+30) + 2*(20+24), 4*30 + 2*(20+24) + 4*(20+24+6)}},
 		{"attentionQKV", func(t *autograd.Tape) *Var {
 			return autograd.AttentionQKV(t.Variable(random(r, 2, 5, 3*8)), 2, tensor.Causal, prefix)
-		}, [2]float64{4 * 8 * pairs(5, 5, 0, 3), 10 * 8 * pairs(5, 5, 0, 3)}, [2]float64{4 * (4*80 + 20), 4 * (8*80 + 20)}},
+		}, [2]float64{4 * 8 * pairs(5, 5, 0, 3), 10 * 8 * pairs(5, 5, 0, 3)}, [2]float64{4 * (4*80 + 20 + 2), 4 * (8*80 + 20 + 2)}},
 		{"attention", func(t *autograd.Tape) *Var {
 			return autograd.Attention(t.Variable(random(r, 2, 3, 2, 4)), t.Variable(random(r, 2, 7, 2, 4)), t.Variable(random(r, 2, 7, 2, 4)), tensor.Causal, tensor.From(tensor.CPU, []int32{7, 5}, 2))
 		}, [2]float64{4 * 8 * pairs(3, 7, 7, 5), 10 * 8 * pairs(3, 7, 7, 5)}, [2]float64{}},
@@ -276,6 +277,12 @@ func TestCostsByHand(t *testing.T) {
 			q := t.Variable(random(r, 2, 3, 2, 4))
 			return autograd.Attention(q, q, q, tensor.NoMask, nil)
 		}, [2]float64{4 * 8 * 2 * 9, 10 * 8 * 2 * 9}, [2]float64{}},
+		{"linear-crossentropy", func(t *autograd.Tape) *Var { // one row of five has no target
+			return autograd.LinearCrossEntropy(t.Variable(random(r, 5, 4)), t.Variable(random(r, 6, 4)), t.Input(ids), t.Input(random(r, 5)))
+		}, [2]float64{6 * 4 * 6 * 4, 20 + 24}, [2]float64{4 * (20 + 24 + 5 + 5 + 1 + 5 + 20 + 24), 4 * (1 + 2*20 + 2*24)}},
+		{"linear-crossentropy", func(t *autograd.Tape) *Var { // a frozen head
+			return autograd.LinearCrossEntropy(t.Variable(random(r, 5, 4)), t.Input(random(r, 6, 4)), t.Input(ids), t.Variable(random(r, 5)))
+		}, [2]float64{4 * 4 * 6 * 4, 20 + 5}, [2]float64{4 * (20 + 24 + 5 + 5 + 1 + 5 + 20), 4 * (1 + 2*20 + 2*5)}},
 		{"add", func(t *autograd.Tape) *Var { // the expanded operand is read once
 			return autograd.Add(t.Variable(random(r, 5, 8)), autograd.Expand(t.Variable(random(r, 8)), 5, 8))
 		}, [2]float64{40, 0}, [2]float64{4 * (40 + 8 + 40), 0}},
@@ -498,29 +505,65 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-// TestAllocations: Enter and Leave cost nothing where nobody observes, and a profiler
-// allocates nothing in steady steps, but for the sums of cotangents.
+// TestAllocations: a steady step allocates nothing, whether a profiler looks on or
+// nobody.
 func TestAllocations(t *testing.T) {
 	if raced {
 		t.Skip("the race detector makes pools leak")
 	}
-	tape := autograd.NewInferenceTape()
-	x := tape.Input(random(rand.New(rand.NewPCG(1, 1)), 16))
-	if n := testing.AllocsPerRun(100, func() { x.Enter("a").EnterAt("b", 3).Leave().Leave() }); n != 0 {
-		t.Errorf("Enter and Leave allocate %g times", n)
-	}
+	tape := autograd.NewTape()
+	x := random(rand.New(rand.NewPCG(1, 1)), 4, 4)
+	w := autograd.Param(random(rand.New(rand.NewPCG(2, 2)), 4, 4))
 	run := func() {
-		x.Enter("net").EnterAt("blocks", 1)
-		autograd.SiLU(autograd.Add(x, x)).Leave().Leave()
-		tape.Reset()
+		v := tape.Input(x).Enter("net").EnterAt("blocks", 1)
+		h := autograd.Linear(autograd.SiLU(autograd.Linear(v, w, nil)), w, nil) // two gradients of w to be added
+		y := autograd.Sum(autograd.Mul(h, h), false).Leave().Leave()
+		tape.Backward(y)
+		y.Value.Release()
+		w.ZeroGrad()
 	}
-	without := testing.AllocsPerRun(100, run)
+	steady := func() float64 {
+		for range 5 {
+			run()
+		}
+		return testing.AllocsPerRun(100, run)
+	}
+	if n := steady(); n != 0 {
+		t.Errorf("a step that nobody watches allocates %g times", n)
+	}
 	p := New(Options{Labels: true, Memory: true, Trace: 10_000})
 	defer p.Close()
 	tape.Observer = p
 	p.BeginStep(0)
-	if with := testing.AllocsPerRun(100, run); with > without {
-		t.Errorf("two ops allocate %g times, %g without a profiler", with, without)
+	if n := steady(); n != 0 {
+		t.Errorf("one that is watched allocates %g times", n)
+	}
+	if len(p.events) == 0 || p.lost {
+		t.Errorf("the trace has %d events, of all: %v", len(p.events), !p.lost)
+	}
+}
+
+// TestReuse: a Call that a tape hands out again is of the layer where it is used now.
+func TestReuse(t *testing.T) {
+	p, tape := ticking(Options{}), autograd.NewTape()
+	tape.Observer = p
+	w := autograd.Param(random(rand.New(rand.NewPCG(1, 1)), 8))
+	layers := []string{"a", "b", "c", "d", "e"}
+	for i, layer := range layers {
+		p.BeginStep(i)
+		x := tape.Input(w.Value)
+		y := autograd.Sum(autograd.Mul(x.Enter(layer), w).Leave(), false)
+		tape.Backward(y)
+		y.Value.Release()
+		p.EndStep()
+	}
+	r := p.Report(Ceilings{})
+	for _, layer := range layers {
+		for _, row := range []struct{ op, pass string }{{"mul", "forward"}, {"mul", "backward"}} {
+			if rows := r.find(row.op, layer, row.pass); len(rows) != 1 || rows[0].Calls != 1 {
+				t.Errorf("%s %s in %s: %+v", row.op, row.pass, layer, rows)
+			}
+		}
 	}
 }
 
@@ -568,9 +611,9 @@ func BenchmarkObserved(b *testing.B) {
 				tape.Observer = p
 				p.BeginStep(0)
 			}
-			x := tape.Input(random(rand.New(rand.NewPCG(1, 1)), 16))
+			x := random(rand.New(rand.NewPCG(1, 1)), 16)
 			for b.Loop() {
-				autograd.Exp(x)
+				autograd.Exp(tape.Input(x))
 				tape.Reset()
 			}
 		})

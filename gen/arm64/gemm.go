@@ -3,11 +3,13 @@ package main
 import "fmt"
 
 func gemmFamily(file *File) {
-	file.gemmTile("GemmTile8x12NEON", 3, true)
-	file.gemmTile("GemmTile8x12RowsNEON", 3, false)
-	file.gemmTile("GemmTile8x8TailNEON", 2, false)
-	file.gemmTile("GemmTile8x4TailNEON", 1, false)
-	file.gemmTile("GemmTile8x3TailNEON", 0, false)
+	for _, pairs := range []bool{false, true} {
+		file.gemmTile("GemmTile8x12", 3, true, pairs)
+		file.gemmTile("GemmTile8x12Rows", 3, false, pairs)
+		file.gemmTile("GemmTile8x8Tail", 2, false, pairs)
+		file.gemmTile("GemmTile8x4Tail", 1, false, pairs)
+		file.gemmTile("GemmTile8x3Tail", 0, false, pairs)
+	}
 }
 
 // gemmTile emits C = A·B or += A·B for any number of rows and vectors·4 columns
@@ -23,7 +25,10 @@ func gemmFamily(file *File) {
 // Each of the 24 sums is used once a step, so that the FMLAs hide the latency of
 // one on any core. Elements are not spread over the lanes by the load (LD1R), which
 // would take a slot of an FMLA.
-func (file *File) gemmTile(name string, vectors int, rowIs1 bool) {
+//
+// Of pairs of BF16 an element is a pair, FMLA is BFDOT, and all else is the same. BFMMLA
+// needs two pairs of a row side by side: two steps of k, zipped in registers.
+func (file *File) gemmTile(name string, vectors int, rowIs1, pairs bool) {
 	columns, parameters, of := fmt.Sprintf("of %d columns", 4*vectors), "m, ", "a[i/8·strip+i%8·row+p·col]"
 	if vectors == 0 {
 		columns, parameters = "of n columns, 1 ≤ n ≤ 3,", "m, n, "
@@ -32,11 +37,17 @@ func (file *File) gemmTile(name string, vectors int, rowIs1 bool) {
 	if rowIs1 {
 		of, places = "a[i/8·strip+i%8+p·col]", "strip, col"
 	}
+	multiply, contract := (*Func).FMLAE, "each product fused. It works like kernels.refTile, see kernels.Tile."
+	if pairs {
+		name += "BF16"
+		multiply, contract = (*Func).BFDOTE, "elements of a and b being pairs, see kernels.Set.TileBF16."
+	}
+	name += "NEON"
 	f := file.Func(name, "func("+parameters+"k int, a *float32, "+places+" int, b *float32, ldb int, c *float32, ldc int, accumulate bool)",
 		fmt.Sprintf("%s sets the m rows %s of C[i·ldc+j] =", name, columns),
 		"Σ_p "+of+"·b[p·ldb+j], p < k, or adds to them if accumulate,",
-		"each product fused. It works like kernels.refTile, see kernels.Tile.")
-	t := gemmTile{Func: f, vectors: vectors}
+		contract)
+	t := gemmTile{Func: f, vectors: vectors, multiply: multiply}
 	left := f.Int("m")
 	t.a, t.c = f.Ptr("a"), f.Ptr("c")
 	t.col, t.ldb, t.ldc = f.Bytes(f.Int("col")), f.Bytes(f.Int("ldb")), f.Bytes(f.Int("ldc"))
@@ -67,9 +78,10 @@ const gemmRows = 8
 type gemmTile struct {
 	*Func
 	vectors       int
-	a, c          R   // the strip of A, the rows of C
-	col, ldb, ldc R   // strides
-	rows          []R // the offset of each row of A but the first; nil where row = 1
+	multiply      func(f *Func, d, n, m V, i int) // d += n·m[i]
+	a, c          R                               // the strip of A, the rows of C
+	col, ldb, ldc R                               // strides
+	rows          []R                             // the offset of each row of A but the first; nil where row = 1
 	// lanes are the offsets of columns 1 and 2 where there are no whole vectors. A
 	// column that n does not have is the last one again: it is read, computed and
 	// stored twice, which changes nothing.
@@ -145,7 +157,7 @@ func (t *gemmTile) byColumns(sum [][]V, a, b R, u int) {
 				next = loadA()
 			}
 			for i, x := range as {
-				t.FMLAE(sum[i][j], bs[j], x.of, x.i)
+				t.multiply(t.Func, sum[i][j], bs[j], x.of, x.i)
 			}
 			if p+1 < u {
 				bs[j] = loadB(j)
@@ -177,7 +189,7 @@ func (t *gemmTile) byElements(sum [][]V, a, b R, u int) {
 			}
 			if r := i - ahead; r >= 0 {
 				for j, v := range bs {
-					t.FMLAE(sum[r][j], v, as[r], 0)
+					t.multiply(t.Func, sum[r][j], v, as[r], 0)
 				}
 			}
 		}

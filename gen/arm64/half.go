@@ -47,6 +47,29 @@ func halfFamily(file *File) {
 		})
 	})
 	f.RET()
+
+	zipBF16(file)
+}
+
+// zipBF16 emits pairs of BF16, which multiply as gemmTile says.
+func zipBF16(file *File) {
+	f := file.Func("ZipBF16NEON", "func(y []float32, lo, hi []uint16)",
+		"ZipBF16NEON sets y[i] to the pair of lo[i] and hi[i], the upper half.",
+		"Contract: kernels.Set.ZipBF16.")
+	y, lo, hi, n := f.Ptr("y"), f.Ptr("lo"), f.Ptr("hi"), f.Len("y")
+	f.blocks(n, 4, func(b block) {
+		l, h := b.loadHalves(lo), b.loadHalves(hi)
+		d := f.Vs(b.n)
+		for i := range d {
+			zip := f.ZIP1H
+			if i%2 != 0 {
+				zip = f.ZIP2H
+			}
+			zip(d[i], l[i/2], h[i/2])
+		}
+		b.store(y, d)
+	})
+	f.RET()
 }
 
 // roundBF16 returns what has the bfloat16 nearest to each lane of x in its upper

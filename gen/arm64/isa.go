@@ -85,6 +85,12 @@ func (f *Func) FMLSE(d, n, m V, i int) {
 	f.word(element(0x4f805000, i), fmt.Sprintf("fmls v%%d.4s, v%%d.4s, v%%d.s[%d]", i), modify(d, ""), use(n, ""), use(m, ""))
 }
 
+// BFDOTE adds to each lane of d the two products of the pair of bfloat16 in that lane
+// of n and the pair in lane i of m. It is of ARMv8.6, or FEAT_BF16 before.
+func (f *Func) BFDOTE(d, n, m V, i int) {
+	f.word(element(0x4f40f000, i), fmt.Sprintf("bfdot v%%d.4s, v%%d.8h, v%%d.2h[%d]", i), modify(d, ""), use(n, ""), use(m, ""))
+}
+
 // FMLA sets d += n·m, FMLS d −= n·m, each rounded once.
 func (f *Func) FMLA(d, n, m V) {
 	f.ins("VFMLA %[3]s, %[2]s, %[1]s", modify(d, "V%d.S4"), use(n, "V%d.S4"), use(m, "V%d.S4"))

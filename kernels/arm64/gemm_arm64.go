@@ -38,3 +38,38 @@ func GemmTile8x4TailNEON(m, k int, a *float32, strip, row, col int, b *float32, 
 //
 //go:noescape
 func GemmTile8x3TailNEON(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x12BF16NEON sets the m rows of 12 columns of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// elements of a and b being pairs, see kernels.Set.TileBF16.
+//
+//go:noescape
+func GemmTile8x12BF16NEON(m, k int, a *float32, strip, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x12RowsBF16NEON sets the m rows of 12 columns of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8·row+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// elements of a and b being pairs, see kernels.Set.TileBF16.
+//
+//go:noescape
+func GemmTile8x12RowsBF16NEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x8TailBF16NEON sets the m rows of 8 columns of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8·row+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// elements of a and b being pairs, see kernels.Set.TileBF16.
+//
+//go:noescape
+func GemmTile8x8TailBF16NEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x4TailBF16NEON sets the m rows of 4 columns of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8·row+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// elements of a and b being pairs, see kernels.Set.TileBF16.
+//
+//go:noescape
+func GemmTile8x4TailBF16NEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+
+// GemmTile8x3TailBF16NEON sets the m rows of n columns, 1 ≤ n ≤ 3, of C[i·ldc+j] =
+// Σ_p a[i/8·strip+i%8·row+p·col]·b[p·ldb+j], p < k, or adds to them if accumulate,
+// elements of a and b being pairs, see kernels.Set.TileBF16.
+//
+//go:noescape
+func GemmTile8x3TailBF16NEON(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)

@@ -4065,3 +4065,4065 @@ set35:
 
 none8:
 	RET
+
+// func GemmTile8x12BF16NEON(m, k int, a *float32, strip, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x12BF16NEON(SB), NOSPLIT, $0-73
+	MOVD m+0(FP), R0
+	MOVD a+16(FP), R1
+	MOVD c+56(FP), R2
+	MOVD col+32(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+48(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+64(FP), R5
+	LSL $2, R5, R5
+	MOVD strip+24(FP), R6
+	LSL $2, R6, R6
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V22.B16, V22.B16, V22.B16
+	VEOR V23.B16, V23.B16, V23.B16
+	MOVD b+40(FP), R7
+	MOVD k+8(FP), R8
+	MOVD R1, R9
+	SUBS $4, R8, R8
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FLDPQ 0(R9), (F24, F25)
+	ADD R3, R9, R9
+	FMOVQ 0(R7), F26
+	FMOVQ 16(R7), F27
+	FMOVQ 32(R7), F28
+	ADD R4, R7, R7
+	WORD $0x4f58f340 // bfdot v0.4s, v26.8h, v24.2h[0]
+	WORD $0x4f78f343 // bfdot v3.4s, v26.8h, v24.2h[1]
+	WORD $0x4f58fb46 // bfdot v6.4s, v26.8h, v24.2h[2]
+	WORD $0x4f78fb49 // bfdot v9.4s, v26.8h, v24.2h[3]
+	WORD $0x4f59f34c // bfdot v12.4s, v26.8h, v25.2h[0]
+	WORD $0x4f79f34f // bfdot v15.4s, v26.8h, v25.2h[1]
+	WORD $0x4f59fb52 // bfdot v18.4s, v26.8h, v25.2h[2]
+	WORD $0x4f79fb55 // bfdot v21.4s, v26.8h, v25.2h[3]
+	FMOVQ 0(R7), F26
+	FLDPQ 0(R9), (F29, F30)
+	ADD R3, R9, R9
+	WORD $0x4f58f361 // bfdot v1.4s, v27.8h, v24.2h[0]
+	WORD $0x4f78f364 // bfdot v4.4s, v27.8h, v24.2h[1]
+	WORD $0x4f58fb67 // bfdot v7.4s, v27.8h, v24.2h[2]
+	WORD $0x4f78fb6a // bfdot v10.4s, v27.8h, v24.2h[3]
+	WORD $0x4f59f36d // bfdot v13.4s, v27.8h, v25.2h[0]
+	WORD $0x4f79f370 // bfdot v16.4s, v27.8h, v25.2h[1]
+	WORD $0x4f59fb73 // bfdot v19.4s, v27.8h, v25.2h[2]
+	WORD $0x4f79fb76 // bfdot v22.4s, v27.8h, v25.2h[3]
+	FMOVQ 16(R7), F27
+	WORD $0x4f58f382 // bfdot v2.4s, v28.8h, v24.2h[0]
+	WORD $0x4f78f385 // bfdot v5.4s, v28.8h, v24.2h[1]
+	WORD $0x4f58fb88 // bfdot v8.4s, v28.8h, v24.2h[2]
+	WORD $0x4f78fb8b // bfdot v11.4s, v28.8h, v24.2h[3]
+	WORD $0x4f59f38e // bfdot v14.4s, v28.8h, v25.2h[0]
+	WORD $0x4f79f391 // bfdot v17.4s, v28.8h, v25.2h[1]
+	WORD $0x4f59fb94 // bfdot v20.4s, v28.8h, v25.2h[2]
+	WORD $0x4f79fb97 // bfdot v23.4s, v28.8h, v25.2h[3]
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
+	WORD $0x4f5df340 // bfdot v0.4s, v26.8h, v29.2h[0]
+	WORD $0x4f7df343 // bfdot v3.4s, v26.8h, v29.2h[1]
+	WORD $0x4f5dfb46 // bfdot v6.4s, v26.8h, v29.2h[2]
+	WORD $0x4f7dfb49 // bfdot v9.4s, v26.8h, v29.2h[3]
+	WORD $0x4f5ef34c // bfdot v12.4s, v26.8h, v30.2h[0]
+	WORD $0x4f7ef34f // bfdot v15.4s, v26.8h, v30.2h[1]
+	WORD $0x4f5efb52 // bfdot v18.4s, v26.8h, v30.2h[2]
+	WORD $0x4f7efb55 // bfdot v21.4s, v26.8h, v30.2h[3]
+	FMOVQ 0(R7), F25
+	FLDPQ 0(R9), (F26, F28)
+	ADD R3, R9, R9
+	WORD $0x4f5df361 // bfdot v1.4s, v27.8h, v29.2h[0]
+	WORD $0x4f7df364 // bfdot v4.4s, v27.8h, v29.2h[1]
+	WORD $0x4f5dfb67 // bfdot v7.4s, v27.8h, v29.2h[2]
+	WORD $0x4f7dfb6a // bfdot v10.4s, v27.8h, v29.2h[3]
+	WORD $0x4f5ef36d // bfdot v13.4s, v27.8h, v30.2h[0]
+	WORD $0x4f7ef370 // bfdot v16.4s, v27.8h, v30.2h[1]
+	WORD $0x4f5efb73 // bfdot v19.4s, v27.8h, v30.2h[2]
+	WORD $0x4f7efb76 // bfdot v22.4s, v27.8h, v30.2h[3]
+	FMOVQ 16(R7), F27
+	WORD $0x4f5df302 // bfdot v2.4s, v24.8h, v29.2h[0]
+	WORD $0x4f7df305 // bfdot v5.4s, v24.8h, v29.2h[1]
+	WORD $0x4f5dfb08 // bfdot v8.4s, v24.8h, v29.2h[2]
+	WORD $0x4f7dfb0b // bfdot v11.4s, v24.8h, v29.2h[3]
+	WORD $0x4f5ef30e // bfdot v14.4s, v24.8h, v30.2h[0]
+	WORD $0x4f7ef311 // bfdot v17.4s, v24.8h, v30.2h[1]
+	WORD $0x4f5efb14 // bfdot v20.4s, v24.8h, v30.2h[2]
+	WORD $0x4f7efb17 // bfdot v23.4s, v24.8h, v30.2h[3]
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
+	WORD $0x4f5af320 // bfdot v0.4s, v25.8h, v26.2h[0]
+	WORD $0x4f7af323 // bfdot v3.4s, v25.8h, v26.2h[1]
+	WORD $0x4f5afb26 // bfdot v6.4s, v25.8h, v26.2h[2]
+	WORD $0x4f7afb29 // bfdot v9.4s, v25.8h, v26.2h[3]
+	WORD $0x4f5cf32c // bfdot v12.4s, v25.8h, v28.2h[0]
+	WORD $0x4f7cf32f // bfdot v15.4s, v25.8h, v28.2h[1]
+	WORD $0x4f5cfb32 // bfdot v18.4s, v25.8h, v28.2h[2]
+	WORD $0x4f7cfb35 // bfdot v21.4s, v25.8h, v28.2h[3]
+	FMOVQ 0(R7), F25
+	FLDPQ 0(R9), (F29, F30)
+	ADD R3, R9, R9
+	WORD $0x4f5af361 // bfdot v1.4s, v27.8h, v26.2h[0]
+	WORD $0x4f7af364 // bfdot v4.4s, v27.8h, v26.2h[1]
+	WORD $0x4f5afb67 // bfdot v7.4s, v27.8h, v26.2h[2]
+	WORD $0x4f7afb6a // bfdot v10.4s, v27.8h, v26.2h[3]
+	WORD $0x4f5cf36d // bfdot v13.4s, v27.8h, v28.2h[0]
+	WORD $0x4f7cf370 // bfdot v16.4s, v27.8h, v28.2h[1]
+	WORD $0x4f5cfb73 // bfdot v19.4s, v27.8h, v28.2h[2]
+	WORD $0x4f7cfb76 // bfdot v22.4s, v27.8h, v28.2h[3]
+	FMOVQ 16(R7), F27
+	WORD $0x4f5af302 // bfdot v2.4s, v24.8h, v26.2h[0]
+	WORD $0x4f7af305 // bfdot v5.4s, v24.8h, v26.2h[1]
+	WORD $0x4f5afb08 // bfdot v8.4s, v24.8h, v26.2h[2]
+	WORD $0x4f7afb0b // bfdot v11.4s, v24.8h, v26.2h[3]
+	WORD $0x4f5cf30e // bfdot v14.4s, v24.8h, v28.2h[0]
+	WORD $0x4f7cf311 // bfdot v17.4s, v24.8h, v28.2h[1]
+	WORD $0x4f5cfb14 // bfdot v20.4s, v24.8h, v28.2h[2]
+	WORD $0x4f7cfb17 // bfdot v23.4s, v24.8h, v28.2h[3]
+	FMOVQ 32(R7), F24
+	ADD R4, R7, R7
+	WORD $0x4f5df320 // bfdot v0.4s, v25.8h, v29.2h[0]
+	WORD $0x4f7df323 // bfdot v3.4s, v25.8h, v29.2h[1]
+	WORD $0x4f5dfb26 // bfdot v6.4s, v25.8h, v29.2h[2]
+	WORD $0x4f7dfb29 // bfdot v9.4s, v25.8h, v29.2h[3]
+	WORD $0x4f5ef32c // bfdot v12.4s, v25.8h, v30.2h[0]
+	WORD $0x4f7ef32f // bfdot v15.4s, v25.8h, v30.2h[1]
+	WORD $0x4f5efb32 // bfdot v18.4s, v25.8h, v30.2h[2]
+	WORD $0x4f7efb35 // bfdot v21.4s, v25.8h, v30.2h[3]
+	WORD $0x4f5df361 // bfdot v1.4s, v27.8h, v29.2h[0]
+	WORD $0x4f7df364 // bfdot v4.4s, v27.8h, v29.2h[1]
+	WORD $0x4f5dfb67 // bfdot v7.4s, v27.8h, v29.2h[2]
+	WORD $0x4f7dfb6a // bfdot v10.4s, v27.8h, v29.2h[3]
+	WORD $0x4f5ef36d // bfdot v13.4s, v27.8h, v30.2h[0]
+	WORD $0x4f7ef370 // bfdot v16.4s, v27.8h, v30.2h[1]
+	WORD $0x4f5efb73 // bfdot v19.4s, v27.8h, v30.2h[2]
+	WORD $0x4f7efb76 // bfdot v22.4s, v27.8h, v30.2h[3]
+	WORD $0x4f5df302 // bfdot v2.4s, v24.8h, v29.2h[0]
+	WORD $0x4f7df305 // bfdot v5.4s, v24.8h, v29.2h[1]
+	WORD $0x4f5dfb08 // bfdot v8.4s, v24.8h, v29.2h[2]
+	WORD $0x4f7dfb0b // bfdot v11.4s, v24.8h, v29.2h[3]
+	WORD $0x4f5ef30e // bfdot v14.4s, v24.8h, v30.2h[0]
+	WORD $0x4f7ef311 // bfdot v17.4s, v24.8h, v30.2h[1]
+	WORD $0x4f5efb14 // bfdot v20.4s, v24.8h, v30.2h[2]
+	WORD $0x4f7efb17 // bfdot v23.4s, v24.8h, v30.2h[3]
+	SUBS $4, R8, R8
+	BGE loop3
+
+done4:
+	ADD $4, R8, R8
+	SUBS $1, R8, R8
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FLDPQ 0(R9), (F24, F25)
+	ADD R3, R9, R9
+	FMOVQ 0(R7), F26
+	FMOVQ 16(R7), F27
+	FMOVQ 32(R7), F28
+	ADD R4, R7, R7
+	WORD $0x4f58f340 // bfdot v0.4s, v26.8h, v24.2h[0]
+	WORD $0x4f78f343 // bfdot v3.4s, v26.8h, v24.2h[1]
+	WORD $0x4f58fb46 // bfdot v6.4s, v26.8h, v24.2h[2]
+	WORD $0x4f78fb49 // bfdot v9.4s, v26.8h, v24.2h[3]
+	WORD $0x4f59f34c // bfdot v12.4s, v26.8h, v25.2h[0]
+	WORD $0x4f79f34f // bfdot v15.4s, v26.8h, v25.2h[1]
+	WORD $0x4f59fb52 // bfdot v18.4s, v26.8h, v25.2h[2]
+	WORD $0x4f79fb55 // bfdot v21.4s, v26.8h, v25.2h[3]
+	WORD $0x4f58f361 // bfdot v1.4s, v27.8h, v24.2h[0]
+	WORD $0x4f78f364 // bfdot v4.4s, v27.8h, v24.2h[1]
+	WORD $0x4f58fb67 // bfdot v7.4s, v27.8h, v24.2h[2]
+	WORD $0x4f78fb6a // bfdot v10.4s, v27.8h, v24.2h[3]
+	WORD $0x4f59f36d // bfdot v13.4s, v27.8h, v25.2h[0]
+	WORD $0x4f79f370 // bfdot v16.4s, v27.8h, v25.2h[1]
+	WORD $0x4f59fb73 // bfdot v19.4s, v27.8h, v25.2h[2]
+	WORD $0x4f79fb76 // bfdot v22.4s, v27.8h, v25.2h[3]
+	WORD $0x4f58f382 // bfdot v2.4s, v28.8h, v24.2h[0]
+	WORD $0x4f78f385 // bfdot v5.4s, v28.8h, v24.2h[1]
+	WORD $0x4f58fb88 // bfdot v8.4s, v28.8h, v24.2h[2]
+	WORD $0x4f78fb8b // bfdot v11.4s, v28.8h, v24.2h[3]
+	WORD $0x4f59f38e // bfdot v14.4s, v28.8h, v25.2h[0]
+	WORD $0x4f79f391 // bfdot v17.4s, v28.8h, v25.2h[1]
+	WORD $0x4f59fb94 // bfdot v20.4s, v28.8h, v25.2h[2]
+	WORD $0x4f79fb97 // bfdot v23.4s, v28.8h, v25.2h[3]
+	SUBS $1, R8, R8
+	BGE loop5
+
+done6:
+	MOVD R2, R7
+	MOVBU accumulate+72(FP), R8
+	CBZ R8, set7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
+	WORD $0x4e20d700 // fadd v0.4s, v24.4s, v0.4s
+	WORD $0x4e21d721 // fadd v1.4s, v25.4s, v1.4s
+	WORD $0x4e22d742 // fadd v2.4s, v26.4s, v2.4s
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
+	WORD $0x4e23d703 // fadd v3.4s, v24.4s, v3.4s
+	WORD $0x4e24d724 // fadd v4.4s, v25.4s, v4.4s
+	WORD $0x4e25d745 // fadd v5.4s, v26.4s, v5.4s
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
+	WORD $0x4e26d706 // fadd v6.4s, v24.4s, v6.4s
+	WORD $0x4e27d727 // fadd v7.4s, v25.4s, v7.4s
+	WORD $0x4e28d748 // fadd v8.4s, v26.4s, v8.4s
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
+	WORD $0x4e29d709 // fadd v9.4s, v24.4s, v9.4s
+	WORD $0x4e2ad72a // fadd v10.4s, v25.4s, v10.4s
+	WORD $0x4e2bd74b // fadd v11.4s, v26.4s, v11.4s
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
+	WORD $0x4e2cd70c // fadd v12.4s, v24.4s, v12.4s
+	WORD $0x4e2dd72d // fadd v13.4s, v25.4s, v13.4s
+	WORD $0x4e2ed74e // fadd v14.4s, v26.4s, v14.4s
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
+	WORD $0x4e2fd70f // fadd v15.4s, v24.4s, v15.4s
+	WORD $0x4e30d730 // fadd v16.4s, v25.4s, v16.4s
+	WORD $0x4e31d751 // fadd v17.4s, v26.4s, v17.4s
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
+	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
+	WORD $0x4e33d733 // fadd v19.4s, v25.4s, v19.4s
+	WORD $0x4e34d754 // fadd v20.4s, v26.4s, v20.4s
+	ADD R5, R7, R7
+	FLDPQ 0(R7), (F24, F25)
+	FMOVQ 32(R7), F26
+	WORD $0x4e35d715 // fadd v21.4s, v24.4s, v21.4s
+	WORD $0x4e36d736 // fadd v22.4s, v25.4s, v22.4s
+	WORD $0x4e37d757 // fadd v23.4s, v26.4s, v23.4s
+
+set7:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F18, F19), 0(R2)
+	FMOVQ F20, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F21, F22), 0(R2)
+	FMOVQ F23, 32(R2)
+	ADD R5, R2, R2
+	ADD R6, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FMOVQ 0(R1), F21
+	FMOVD 16(R1), F22
+	FMOVS 24(R1), F23
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F24
+	FMOVQ 16(R0), F25
+	FMOVQ 32(R0), F26
+	ADD R4, R0, R0
+	WORD $0x4f55f300 // bfdot v0.4s, v24.8h, v21.2h[0]
+	WORD $0x4f75f303 // bfdot v3.4s, v24.8h, v21.2h[1]
+	WORD $0x4f55fb06 // bfdot v6.4s, v24.8h, v21.2h[2]
+	WORD $0x4f75fb09 // bfdot v9.4s, v24.8h, v21.2h[3]
+	WORD $0x4f56f30c // bfdot v12.4s, v24.8h, v22.2h[0]
+	WORD $0x4f76f30f // bfdot v15.4s, v24.8h, v22.2h[1]
+	WORD $0x4f57f312 // bfdot v18.4s, v24.8h, v23.2h[0]
+	WORD $0x4f55f321 // bfdot v1.4s, v25.8h, v21.2h[0]
+	WORD $0x4f75f324 // bfdot v4.4s, v25.8h, v21.2h[1]
+	WORD $0x4f55fb27 // bfdot v7.4s, v25.8h, v21.2h[2]
+	WORD $0x4f75fb2a // bfdot v10.4s, v25.8h, v21.2h[3]
+	WORD $0x4f56f32d // bfdot v13.4s, v25.8h, v22.2h[0]
+	WORD $0x4f76f330 // bfdot v16.4s, v25.8h, v22.2h[1]
+	WORD $0x4f57f333 // bfdot v19.4s, v25.8h, v23.2h[0]
+	WORD $0x4f55f342 // bfdot v2.4s, v26.8h, v21.2h[0]
+	WORD $0x4f75f345 // bfdot v5.4s, v26.8h, v21.2h[1]
+	WORD $0x4f55fb48 // bfdot v8.4s, v26.8h, v21.2h[2]
+	WORD $0x4f75fb4b // bfdot v11.4s, v26.8h, v21.2h[3]
+	WORD $0x4f56f34e // bfdot v14.4s, v26.8h, v22.2h[0]
+	WORD $0x4f76f351 // bfdot v17.4s, v26.8h, v22.2h[1]
+	WORD $0x4f57f354 // bfdot v20.4s, v26.8h, v23.2h[0]
+	SUBS $1, R6, R6
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set17
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e20d6a0 // fadd v0.4s, v21.4s, v0.4s
+	WORD $0x4e21d6c1 // fadd v1.4s, v22.4s, v1.4s
+	WORD $0x4e22d6e2 // fadd v2.4s, v23.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e23d6a3 // fadd v3.4s, v21.4s, v3.4s
+	WORD $0x4e24d6c4 // fadd v4.4s, v22.4s, v4.4s
+	WORD $0x4e25d6e5 // fadd v5.4s, v23.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e26d6a6 // fadd v6.4s, v21.4s, v6.4s
+	WORD $0x4e27d6c7 // fadd v7.4s, v22.4s, v7.4s
+	WORD $0x4e28d6e8 // fadd v8.4s, v23.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e29d6a9 // fadd v9.4s, v21.4s, v9.4s
+	WORD $0x4e2ad6ca // fadd v10.4s, v22.4s, v10.4s
+	WORD $0x4e2bd6eb // fadd v11.4s, v23.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e2cd6ac // fadd v12.4s, v21.4s, v12.4s
+	WORD $0x4e2dd6cd // fadd v13.4s, v22.4s, v13.4s
+	WORD $0x4e2ed6ee // fadd v14.4s, v23.4s, v14.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
+	WORD $0x4e30d6d0 // fadd v16.4s, v22.4s, v16.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e32d6b2 // fadd v18.4s, v21.4s, v18.4s
+	WORD $0x4e33d6d3 // fadd v19.4s, v22.4s, v19.4s
+	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
+
+set17:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F18, F19), 0(R2)
+	FMOVQ F20, 32(R2)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FMOVQ 0(R1), F18
+	FMOVD 16(R1), F19
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F20
+	FMOVQ 16(R0), F21
+	FMOVQ 32(R0), F22
+	ADD R4, R0, R0
+	WORD $0x4f52f280 // bfdot v0.4s, v20.8h, v18.2h[0]
+	WORD $0x4f72f283 // bfdot v3.4s, v20.8h, v18.2h[1]
+	WORD $0x4f52fa86 // bfdot v6.4s, v20.8h, v18.2h[2]
+	WORD $0x4f72fa89 // bfdot v9.4s, v20.8h, v18.2h[3]
+	WORD $0x4f53f28c // bfdot v12.4s, v20.8h, v19.2h[0]
+	WORD $0x4f73f28f // bfdot v15.4s, v20.8h, v19.2h[1]
+	WORD $0x4f52f2a1 // bfdot v1.4s, v21.8h, v18.2h[0]
+	WORD $0x4f72f2a4 // bfdot v4.4s, v21.8h, v18.2h[1]
+	WORD $0x4f52faa7 // bfdot v7.4s, v21.8h, v18.2h[2]
+	WORD $0x4f72faaa // bfdot v10.4s, v21.8h, v18.2h[3]
+	WORD $0x4f53f2ad // bfdot v13.4s, v21.8h, v19.2h[0]
+	WORD $0x4f73f2b0 // bfdot v16.4s, v21.8h, v19.2h[1]
+	WORD $0x4f52f2c2 // bfdot v2.4s, v22.8h, v18.2h[0]
+	WORD $0x4f72f2c5 // bfdot v5.4s, v22.8h, v18.2h[1]
+	WORD $0x4f52fac8 // bfdot v8.4s, v22.8h, v18.2h[2]
+	WORD $0x4f72facb // bfdot v11.4s, v22.8h, v18.2h[3]
+	WORD $0x4f53f2ce // bfdot v14.4s, v22.8h, v19.2h[0]
+	WORD $0x4f73f2d1 // bfdot v17.4s, v22.8h, v19.2h[1]
+	SUBS $1, R6, R6
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set20
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e20d640 // fadd v0.4s, v18.4s, v0.4s
+	WORD $0x4e21d661 // fadd v1.4s, v19.4s, v1.4s
+	WORD $0x4e22d682 // fadd v2.4s, v20.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e23d643 // fadd v3.4s, v18.4s, v3.4s
+	WORD $0x4e24d664 // fadd v4.4s, v19.4s, v4.4s
+	WORD $0x4e25d685 // fadd v5.4s, v20.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e26d646 // fadd v6.4s, v18.4s, v6.4s
+	WORD $0x4e27d667 // fadd v7.4s, v19.4s, v7.4s
+	WORD $0x4e28d688 // fadd v8.4s, v20.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e29d649 // fadd v9.4s, v18.4s, v9.4s
+	WORD $0x4e2ad66a // fadd v10.4s, v19.4s, v10.4s
+	WORD $0x4e2bd68b // fadd v11.4s, v20.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e2cd64c // fadd v12.4s, v18.4s, v12.4s
+	WORD $0x4e2dd66d // fadd v13.4s, v19.4s, v13.4s
+	WORD $0x4e2ed68e // fadd v14.4s, v20.4s, v14.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e2fd64f // fadd v15.4s, v18.4s, v15.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
+
+set20:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FMOVQ 0(R1), F15
+	FMOVS 16(R1), F16
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F17
+	FMOVQ 16(R0), F18
+	FMOVQ 32(R0), F19
+	ADD R4, R0, R0
+	WORD $0x4f4ff220 // bfdot v0.4s, v17.8h, v15.2h[0]
+	WORD $0x4f6ff223 // bfdot v3.4s, v17.8h, v15.2h[1]
+	WORD $0x4f4ffa26 // bfdot v6.4s, v17.8h, v15.2h[2]
+	WORD $0x4f6ffa29 // bfdot v9.4s, v17.8h, v15.2h[3]
+	WORD $0x4f50f22c // bfdot v12.4s, v17.8h, v16.2h[0]
+	WORD $0x4f4ff241 // bfdot v1.4s, v18.8h, v15.2h[0]
+	WORD $0x4f6ff244 // bfdot v4.4s, v18.8h, v15.2h[1]
+	WORD $0x4f4ffa47 // bfdot v7.4s, v18.8h, v15.2h[2]
+	WORD $0x4f6ffa4a // bfdot v10.4s, v18.8h, v15.2h[3]
+	WORD $0x4f50f24d // bfdot v13.4s, v18.8h, v16.2h[0]
+	WORD $0x4f4ff262 // bfdot v2.4s, v19.8h, v15.2h[0]
+	WORD $0x4f6ff265 // bfdot v5.4s, v19.8h, v15.2h[1]
+	WORD $0x4f4ffa68 // bfdot v8.4s, v19.8h, v15.2h[2]
+	WORD $0x4f6ffa6b // bfdot v11.4s, v19.8h, v15.2h[3]
+	WORD $0x4f50f26e // bfdot v14.4s, v19.8h, v16.2h[0]
+	SUBS $1, R6, R6
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set23
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
+	WORD $0x4e21d601 // fadd v1.4s, v16.4s, v1.4s
+	WORD $0x4e22d622 // fadd v2.4s, v17.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e23d5e3 // fadd v3.4s, v15.4s, v3.4s
+	WORD $0x4e24d604 // fadd v4.4s, v16.4s, v4.4s
+	WORD $0x4e25d625 // fadd v5.4s, v17.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e26d5e6 // fadd v6.4s, v15.4s, v6.4s
+	WORD $0x4e27d607 // fadd v7.4s, v16.4s, v7.4s
+	WORD $0x4e28d628 // fadd v8.4s, v17.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e29d5e9 // fadd v9.4s, v15.4s, v9.4s
+	WORD $0x4e2ad60a // fadd v10.4s, v16.4s, v10.4s
+	WORD $0x4e2bd62b // fadd v11.4s, v17.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+
+set23:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FMOVQ 0(R1), F12
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F13
+	FMOVQ 16(R0), F14
+	FMOVQ 32(R0), F15
+	ADD R4, R0, R0
+	WORD $0x4f4cf1a0 // bfdot v0.4s, v13.8h, v12.2h[0]
+	WORD $0x4f6cf1a3 // bfdot v3.4s, v13.8h, v12.2h[1]
+	WORD $0x4f4cf9a6 // bfdot v6.4s, v13.8h, v12.2h[2]
+	WORD $0x4f6cf9a9 // bfdot v9.4s, v13.8h, v12.2h[3]
+	WORD $0x4f4cf1c1 // bfdot v1.4s, v14.8h, v12.2h[0]
+	WORD $0x4f6cf1c4 // bfdot v4.4s, v14.8h, v12.2h[1]
+	WORD $0x4f4cf9c7 // bfdot v7.4s, v14.8h, v12.2h[2]
+	WORD $0x4f6cf9ca // bfdot v10.4s, v14.8h, v12.2h[3]
+	WORD $0x4f4cf1e2 // bfdot v2.4s, v15.8h, v12.2h[0]
+	WORD $0x4f6cf1e5 // bfdot v5.4s, v15.8h, v12.2h[1]
+	WORD $0x4f4cf9e8 // bfdot v8.4s, v15.8h, v12.2h[2]
+	WORD $0x4f6cf9eb // bfdot v11.4s, v15.8h, v12.2h[3]
+	SUBS $1, R6, R6
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set26
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
+	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
+	WORD $0x4e22d5c2 // fadd v2.4s, v14.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e23d583 // fadd v3.4s, v12.4s, v3.4s
+	WORD $0x4e24d5a4 // fadd v4.4s, v13.4s, v4.4s
+	WORD $0x4e25d5c5 // fadd v5.4s, v14.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e26d586 // fadd v6.4s, v12.4s, v6.4s
+	WORD $0x4e27d5a7 // fadd v7.4s, v13.4s, v7.4s
+	WORD $0x4e28d5c8 // fadd v8.4s, v14.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e2ad5aa // fadd v10.4s, v13.4s, v10.4s
+	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
+
+set26:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FMOVD 0(R1), F9
+	FMOVS 8(R1), F10
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F11
+	FMOVQ 16(R0), F12
+	FMOVQ 32(R0), F13
+	ADD R4, R0, R0
+	WORD $0x4f49f160 // bfdot v0.4s, v11.8h, v9.2h[0]
+	WORD $0x4f69f163 // bfdot v3.4s, v11.8h, v9.2h[1]
+	WORD $0x4f4af166 // bfdot v6.4s, v11.8h, v10.2h[0]
+	WORD $0x4f49f181 // bfdot v1.4s, v12.8h, v9.2h[0]
+	WORD $0x4f69f184 // bfdot v4.4s, v12.8h, v9.2h[1]
+	WORD $0x4f4af187 // bfdot v7.4s, v12.8h, v10.2h[0]
+	WORD $0x4f49f1a2 // bfdot v2.4s, v13.8h, v9.2h[0]
+	WORD $0x4f69f1a5 // bfdot v5.4s, v13.8h, v9.2h[1]
+	WORD $0x4f4af1a8 // bfdot v8.4s, v13.8h, v10.2h[0]
+	SUBS $1, R6, R6
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set29
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e20d520 // fadd v0.4s, v9.4s, v0.4s
+	WORD $0x4e21d541 // fadd v1.4s, v10.4s, v1.4s
+	WORD $0x4e22d562 // fadd v2.4s, v11.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
+	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
+	WORD $0x4e25d565 // fadd v5.4s, v11.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e26d526 // fadd v6.4s, v9.4s, v6.4s
+	WORD $0x4e27d547 // fadd v7.4s, v10.4s, v7.4s
+	WORD $0x4e28d568 // fadd v8.4s, v11.4s, v8.4s
+
+set29:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R6
+	SUBS $1, R6, R6
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FMOVD 0(R1), F6
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F7
+	FMOVQ 16(R0), F8
+	FMOVQ 32(R0), F9
+	ADD R4, R0, R0
+	WORD $0x4f46f0e0 // bfdot v0.4s, v7.8h, v6.2h[0]
+	WORD $0x4f66f0e3 // bfdot v3.4s, v7.8h, v6.2h[1]
+	WORD $0x4f46f101 // bfdot v1.4s, v8.8h, v6.2h[0]
+	WORD $0x4f66f104 // bfdot v4.4s, v8.8h, v6.2h[1]
+	WORD $0x4f46f122 // bfdot v2.4s, v9.8h, v6.2h[0]
+	WORD $0x4f66f125 // bfdot v5.4s, v9.8h, v6.2h[1]
+	SUBS $1, R6, R6
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R6
+	CBZ R6, set32
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+
+set32:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD b+40(FP), R0
+	MOVD k+8(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FMOVS 0(R1), F3
+	ADD R3, R1, R1
+	FMOVQ 0(R0), F4
+	FMOVQ 16(R0), F5
+	FMOVQ 32(R0), F6
+	ADD R4, R0, R0
+	WORD $0x4f43f080 // bfdot v0.4s, v4.8h, v3.2h[0]
+	WORD $0x4f43f0a1 // bfdot v1.4s, v5.8h, v3.2h[0]
+	WORD $0x4f43f0c2 // bfdot v2.4s, v6.8h, v3.2h[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+72(FP), R1
+	CBZ R1, set35
+	FLDPQ 0(R0), (F3, F4)
+	FMOVQ 32(R0), F5
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+
+set35:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	RET
+
+none8:
+	RET
+
+// func GemmTile8x12RowsBF16NEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x12RowsBF16NEON(SB), NOSPLIT, $0-81
+	MOVD m+0(FP), R0
+	MOVD a+16(FP), R1
+	MOVD c+64(FP), R2
+	MOVD col+40(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+56(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+72(FP), R5
+	LSL $2, R5, R5
+	MOVD row+32(FP), R6
+	LSL $2, R6, R6
+	ADD R6, R6, R7
+	ADD R6, R7, R8
+	ADD R6, R8, R9
+	ADD R6, R9, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	MOVD strip+24(FP), R13
+	LSL $2, R13, R13
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V22.B16, V22.B16, V22.B16
+	VEOR V23.B16, V23.B16, V23.B16
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f5bf300 // bfdot v0.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf321 // bfdot v1.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf342 // bfdot v2.4s, v26.8h, v27.2h[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f5cf303 // bfdot v3.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf324 // bfdot v4.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf345 // bfdot v5.4s, v26.8h, v28.2h[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f5df306 // bfdot v6.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df327 // bfdot v7.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df348 // bfdot v8.4s, v26.8h, v29.2h[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f5ef309 // bfdot v9.4s, v24.8h, v30.2h[0]
+	WORD $0x4f5ef32a // bfdot v10.4s, v25.8h, v30.2h[0]
+	WORD $0x4f5ef34b // bfdot v11.4s, v26.8h, v30.2h[0]
+	WORD $0x4f5ff30c // bfdot v12.4s, v24.8h, v31.2h[0]
+	WORD $0x4f5ff32d // bfdot v13.4s, v25.8h, v31.2h[0]
+	WORD $0x4f5ff34e // bfdot v14.4s, v26.8h, v31.2h[0]
+	WORD $0x4f5bf30f // bfdot v15.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf330 // bfdot v16.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf351 // bfdot v17.4s, v26.8h, v27.2h[0]
+	WORD $0x4f5cf312 // bfdot v18.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf333 // bfdot v19.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf354 // bfdot v20.4s, v26.8h, v28.2h[0]
+	WORD $0x4f5df315 // bfdot v21.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df336 // bfdot v22.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df357 // bfdot v23.4s, v26.8h, v29.2h[0]
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f5bf300 // bfdot v0.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf321 // bfdot v1.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf342 // bfdot v2.4s, v26.8h, v27.2h[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f5cf303 // bfdot v3.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf324 // bfdot v4.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf345 // bfdot v5.4s, v26.8h, v28.2h[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f5df306 // bfdot v6.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df327 // bfdot v7.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df348 // bfdot v8.4s, v26.8h, v29.2h[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f5ef309 // bfdot v9.4s, v24.8h, v30.2h[0]
+	WORD $0x4f5ef32a // bfdot v10.4s, v25.8h, v30.2h[0]
+	WORD $0x4f5ef34b // bfdot v11.4s, v26.8h, v30.2h[0]
+	WORD $0x4f5ff30c // bfdot v12.4s, v24.8h, v31.2h[0]
+	WORD $0x4f5ff32d // bfdot v13.4s, v25.8h, v31.2h[0]
+	WORD $0x4f5ff34e // bfdot v14.4s, v26.8h, v31.2h[0]
+	WORD $0x4f5bf30f // bfdot v15.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf330 // bfdot v16.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf351 // bfdot v17.4s, v26.8h, v27.2h[0]
+	WORD $0x4f5cf312 // bfdot v18.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf333 // bfdot v19.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf354 // bfdot v20.4s, v26.8h, v28.2h[0]
+	WORD $0x4f5df315 // bfdot v21.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df336 // bfdot v22.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df357 // bfdot v23.4s, v26.8h, v29.2h[0]
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f5bf300 // bfdot v0.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf321 // bfdot v1.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf342 // bfdot v2.4s, v26.8h, v27.2h[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f5cf303 // bfdot v3.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf324 // bfdot v4.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf345 // bfdot v5.4s, v26.8h, v28.2h[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f5df306 // bfdot v6.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df327 // bfdot v7.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df348 // bfdot v8.4s, v26.8h, v29.2h[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f5ef309 // bfdot v9.4s, v24.8h, v30.2h[0]
+	WORD $0x4f5ef32a // bfdot v10.4s, v25.8h, v30.2h[0]
+	WORD $0x4f5ef34b // bfdot v11.4s, v26.8h, v30.2h[0]
+	WORD $0x4f5ff30c // bfdot v12.4s, v24.8h, v31.2h[0]
+	WORD $0x4f5ff32d // bfdot v13.4s, v25.8h, v31.2h[0]
+	WORD $0x4f5ff34e // bfdot v14.4s, v26.8h, v31.2h[0]
+	WORD $0x4f5bf30f // bfdot v15.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf330 // bfdot v16.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf351 // bfdot v17.4s, v26.8h, v27.2h[0]
+	WORD $0x4f5cf312 // bfdot v18.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf333 // bfdot v19.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf354 // bfdot v20.4s, v26.8h, v28.2h[0]
+	WORD $0x4f5df315 // bfdot v21.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df336 // bfdot v22.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df357 // bfdot v23.4s, v26.8h, v29.2h[0]
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f5bf300 // bfdot v0.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf321 // bfdot v1.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf342 // bfdot v2.4s, v26.8h, v27.2h[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f5cf303 // bfdot v3.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf324 // bfdot v4.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf345 // bfdot v5.4s, v26.8h, v28.2h[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f5df306 // bfdot v6.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df327 // bfdot v7.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df348 // bfdot v8.4s, v26.8h, v29.2h[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f5ef309 // bfdot v9.4s, v24.8h, v30.2h[0]
+	WORD $0x4f5ef32a // bfdot v10.4s, v25.8h, v30.2h[0]
+	WORD $0x4f5ef34b // bfdot v11.4s, v26.8h, v30.2h[0]
+	WORD $0x4f5ff30c // bfdot v12.4s, v24.8h, v31.2h[0]
+	WORD $0x4f5ff32d // bfdot v13.4s, v25.8h, v31.2h[0]
+	WORD $0x4f5ff34e // bfdot v14.4s, v26.8h, v31.2h[0]
+	WORD $0x4f5bf30f // bfdot v15.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf330 // bfdot v16.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf351 // bfdot v17.4s, v26.8h, v27.2h[0]
+	WORD $0x4f5cf312 // bfdot v18.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf333 // bfdot v19.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf354 // bfdot v20.4s, v26.8h, v28.2h[0]
+	WORD $0x4f5df315 // bfdot v21.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df336 // bfdot v22.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df357 // bfdot v23.4s, v26.8h, v29.2h[0]
+	SUBS $4, R15, R15
+	BGE loop3
+
+done4:
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	ADD R4, R14, R14
+	FMOVS 0(R19), F27
+	FMOVS (R19)(R6), F28
+	FMOVS (R19)(R7), F29
+	FMOVS (R19)(R8), F30
+	FMOVS (R19)(R9), F31
+	WORD $0x4f5bf300 // bfdot v0.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf321 // bfdot v1.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf342 // bfdot v2.4s, v26.8h, v27.2h[0]
+	FMOVS (R19)(R10), F27
+	WORD $0x4f5cf303 // bfdot v3.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf324 // bfdot v4.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf345 // bfdot v5.4s, v26.8h, v28.2h[0]
+	FMOVS (R19)(R11), F28
+	WORD $0x4f5df306 // bfdot v6.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df327 // bfdot v7.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df348 // bfdot v8.4s, v26.8h, v29.2h[0]
+	FMOVS (R19)(R12), F29
+	ADD R3, R19, R19
+	WORD $0x4f5ef309 // bfdot v9.4s, v24.8h, v30.2h[0]
+	WORD $0x4f5ef32a // bfdot v10.4s, v25.8h, v30.2h[0]
+	WORD $0x4f5ef34b // bfdot v11.4s, v26.8h, v30.2h[0]
+	WORD $0x4f5ff30c // bfdot v12.4s, v24.8h, v31.2h[0]
+	WORD $0x4f5ff32d // bfdot v13.4s, v25.8h, v31.2h[0]
+	WORD $0x4f5ff34e // bfdot v14.4s, v26.8h, v31.2h[0]
+	WORD $0x4f5bf30f // bfdot v15.4s, v24.8h, v27.2h[0]
+	WORD $0x4f5bf330 // bfdot v16.4s, v25.8h, v27.2h[0]
+	WORD $0x4f5bf351 // bfdot v17.4s, v26.8h, v27.2h[0]
+	WORD $0x4f5cf312 // bfdot v18.4s, v24.8h, v28.2h[0]
+	WORD $0x4f5cf333 // bfdot v19.4s, v25.8h, v28.2h[0]
+	WORD $0x4f5cf354 // bfdot v20.4s, v26.8h, v28.2h[0]
+	WORD $0x4f5df315 // bfdot v21.4s, v24.8h, v29.2h[0]
+	WORD $0x4f5df336 // bfdot v22.4s, v25.8h, v29.2h[0]
+	WORD $0x4f5df357 // bfdot v23.4s, v26.8h, v29.2h[0]
+	SUBS $1, R15, R15
+	BGE loop5
+
+done6:
+	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e20d700 // fadd v0.4s, v24.4s, v0.4s
+	WORD $0x4e21d721 // fadd v1.4s, v25.4s, v1.4s
+	WORD $0x4e22d742 // fadd v2.4s, v26.4s, v2.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e23d703 // fadd v3.4s, v24.4s, v3.4s
+	WORD $0x4e24d724 // fadd v4.4s, v25.4s, v4.4s
+	WORD $0x4e25d745 // fadd v5.4s, v26.4s, v5.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e26d706 // fadd v6.4s, v24.4s, v6.4s
+	WORD $0x4e27d727 // fadd v7.4s, v25.4s, v7.4s
+	WORD $0x4e28d748 // fadd v8.4s, v26.4s, v8.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e29d709 // fadd v9.4s, v24.4s, v9.4s
+	WORD $0x4e2ad72a // fadd v10.4s, v25.4s, v10.4s
+	WORD $0x4e2bd74b // fadd v11.4s, v26.4s, v11.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e2cd70c // fadd v12.4s, v24.4s, v12.4s
+	WORD $0x4e2dd72d // fadd v13.4s, v25.4s, v13.4s
+	WORD $0x4e2ed74e // fadd v14.4s, v26.4s, v14.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e2fd70f // fadd v15.4s, v24.4s, v15.4s
+	WORD $0x4e30d730 // fadd v16.4s, v25.4s, v16.4s
+	WORD $0x4e31d751 // fadd v17.4s, v26.4s, v17.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e32d712 // fadd v18.4s, v24.4s, v18.4s
+	WORD $0x4e33d733 // fadd v19.4s, v25.4s, v19.4s
+	WORD $0x4e34d754 // fadd v20.4s, v26.4s, v20.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F24, F25)
+	FMOVQ 32(R14), F26
+	WORD $0x4e35d715 // fadd v21.4s, v24.4s, v21.4s
+	WORD $0x4e36d736 // fadd v22.4s, v25.4s, v22.4s
+	WORD $0x4e37d757 // fadd v23.4s, v26.4s, v23.4s
+
+set7:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F18, F19), 0(R2)
+	FMOVQ F20, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F21, F22), 0(R2)
+	FMOVQ F23, 32(R2)
+	ADD R5, R2, R2
+	ADD R13, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	ADD R4, R0, R0
+	FMOVS 0(R1), F24
+	FMOVS (R1)(R6), F25
+	FMOVS (R1)(R7), F26
+	FMOVS (R1)(R8), F27
+	FMOVS (R1)(R9), F28
+	WORD $0x4f58f2a0 // bfdot v0.4s, v21.8h, v24.2h[0]
+	WORD $0x4f58f2c1 // bfdot v1.4s, v22.8h, v24.2h[0]
+	WORD $0x4f58f2e2 // bfdot v2.4s, v23.8h, v24.2h[0]
+	FMOVS (R1)(R10), F24
+	WORD $0x4f59f2a3 // bfdot v3.4s, v21.8h, v25.2h[0]
+	WORD $0x4f59f2c4 // bfdot v4.4s, v22.8h, v25.2h[0]
+	WORD $0x4f59f2e5 // bfdot v5.4s, v23.8h, v25.2h[0]
+	FMOVS (R1)(R11), F25
+	ADD R3, R1, R1
+	WORD $0x4f5af2a6 // bfdot v6.4s, v21.8h, v26.2h[0]
+	WORD $0x4f5af2c7 // bfdot v7.4s, v22.8h, v26.2h[0]
+	WORD $0x4f5af2e8 // bfdot v8.4s, v23.8h, v26.2h[0]
+	WORD $0x4f5bf2a9 // bfdot v9.4s, v21.8h, v27.2h[0]
+	WORD $0x4f5bf2ca // bfdot v10.4s, v22.8h, v27.2h[0]
+	WORD $0x4f5bf2eb // bfdot v11.4s, v23.8h, v27.2h[0]
+	WORD $0x4f5cf2ac // bfdot v12.4s, v21.8h, v28.2h[0]
+	WORD $0x4f5cf2cd // bfdot v13.4s, v22.8h, v28.2h[0]
+	WORD $0x4f5cf2ee // bfdot v14.4s, v23.8h, v28.2h[0]
+	WORD $0x4f58f2af // bfdot v15.4s, v21.8h, v24.2h[0]
+	WORD $0x4f58f2d0 // bfdot v16.4s, v22.8h, v24.2h[0]
+	WORD $0x4f58f2f1 // bfdot v17.4s, v23.8h, v24.2h[0]
+	WORD $0x4f59f2b2 // bfdot v18.4s, v21.8h, v25.2h[0]
+	WORD $0x4f59f2d3 // bfdot v19.4s, v22.8h, v25.2h[0]
+	WORD $0x4f59f2f4 // bfdot v20.4s, v23.8h, v25.2h[0]
+	SUBS $1, R12, R12
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e20d6a0 // fadd v0.4s, v21.4s, v0.4s
+	WORD $0x4e21d6c1 // fadd v1.4s, v22.4s, v1.4s
+	WORD $0x4e22d6e2 // fadd v2.4s, v23.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e23d6a3 // fadd v3.4s, v21.4s, v3.4s
+	WORD $0x4e24d6c4 // fadd v4.4s, v22.4s, v4.4s
+	WORD $0x4e25d6e5 // fadd v5.4s, v23.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e26d6a6 // fadd v6.4s, v21.4s, v6.4s
+	WORD $0x4e27d6c7 // fadd v7.4s, v22.4s, v7.4s
+	WORD $0x4e28d6e8 // fadd v8.4s, v23.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e29d6a9 // fadd v9.4s, v21.4s, v9.4s
+	WORD $0x4e2ad6ca // fadd v10.4s, v22.4s, v10.4s
+	WORD $0x4e2bd6eb // fadd v11.4s, v23.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e2cd6ac // fadd v12.4s, v21.4s, v12.4s
+	WORD $0x4e2dd6cd // fadd v13.4s, v22.4s, v13.4s
+	WORD $0x4e2ed6ee // fadd v14.4s, v23.4s, v14.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e2fd6af // fadd v15.4s, v21.4s, v15.4s
+	WORD $0x4e30d6d0 // fadd v16.4s, v22.4s, v16.4s
+	WORD $0x4e31d6f1 // fadd v17.4s, v23.4s, v17.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F21, F22)
+	FMOVQ 32(R0), F23
+	WORD $0x4e32d6b2 // fadd v18.4s, v21.4s, v18.4s
+	WORD $0x4e33d6d3 // fadd v19.4s, v22.4s, v19.4s
+	WORD $0x4e34d6f4 // fadd v20.4s, v23.4s, v20.4s
+
+set17:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F18, F19), 0(R2)
+	FMOVQ F20, 32(R2)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	ADD R4, R0, R0
+	FMOVS 0(R1), F21
+	FMOVS (R1)(R6), F22
+	FMOVS (R1)(R7), F23
+	FMOVS (R1)(R8), F24
+	FMOVS (R1)(R9), F25
+	WORD $0x4f55f240 // bfdot v0.4s, v18.8h, v21.2h[0]
+	WORD $0x4f55f261 // bfdot v1.4s, v19.8h, v21.2h[0]
+	WORD $0x4f55f282 // bfdot v2.4s, v20.8h, v21.2h[0]
+	FMOVS (R1)(R10), F21
+	ADD R3, R1, R1
+	WORD $0x4f56f243 // bfdot v3.4s, v18.8h, v22.2h[0]
+	WORD $0x4f56f264 // bfdot v4.4s, v19.8h, v22.2h[0]
+	WORD $0x4f56f285 // bfdot v5.4s, v20.8h, v22.2h[0]
+	WORD $0x4f57f246 // bfdot v6.4s, v18.8h, v23.2h[0]
+	WORD $0x4f57f267 // bfdot v7.4s, v19.8h, v23.2h[0]
+	WORD $0x4f57f288 // bfdot v8.4s, v20.8h, v23.2h[0]
+	WORD $0x4f58f249 // bfdot v9.4s, v18.8h, v24.2h[0]
+	WORD $0x4f58f26a // bfdot v10.4s, v19.8h, v24.2h[0]
+	WORD $0x4f58f28b // bfdot v11.4s, v20.8h, v24.2h[0]
+	WORD $0x4f59f24c // bfdot v12.4s, v18.8h, v25.2h[0]
+	WORD $0x4f59f26d // bfdot v13.4s, v19.8h, v25.2h[0]
+	WORD $0x4f59f28e // bfdot v14.4s, v20.8h, v25.2h[0]
+	WORD $0x4f55f24f // bfdot v15.4s, v18.8h, v21.2h[0]
+	WORD $0x4f55f270 // bfdot v16.4s, v19.8h, v21.2h[0]
+	WORD $0x4f55f291 // bfdot v17.4s, v20.8h, v21.2h[0]
+	SUBS $1, R11, R11
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e20d640 // fadd v0.4s, v18.4s, v0.4s
+	WORD $0x4e21d661 // fadd v1.4s, v19.4s, v1.4s
+	WORD $0x4e22d682 // fadd v2.4s, v20.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e23d643 // fadd v3.4s, v18.4s, v3.4s
+	WORD $0x4e24d664 // fadd v4.4s, v19.4s, v4.4s
+	WORD $0x4e25d685 // fadd v5.4s, v20.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e26d646 // fadd v6.4s, v18.4s, v6.4s
+	WORD $0x4e27d667 // fadd v7.4s, v19.4s, v7.4s
+	WORD $0x4e28d688 // fadd v8.4s, v20.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e29d649 // fadd v9.4s, v18.4s, v9.4s
+	WORD $0x4e2ad66a // fadd v10.4s, v19.4s, v10.4s
+	WORD $0x4e2bd68b // fadd v11.4s, v20.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e2cd64c // fadd v12.4s, v18.4s, v12.4s
+	WORD $0x4e2dd66d // fadd v13.4s, v19.4s, v13.4s
+	WORD $0x4e2ed68e // fadd v14.4s, v20.4s, v14.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F18, F19)
+	FMOVQ 32(R0), F20
+	WORD $0x4e2fd64f // fadd v15.4s, v18.4s, v15.4s
+	WORD $0x4e30d670 // fadd v16.4s, v19.4s, v16.4s
+	WORD $0x4e31d691 // fadd v17.4s, v20.4s, v17.4s
+
+set20:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F15, F16), 0(R2)
+	FMOVQ F17, 32(R2)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	ADD R4, R0, R0
+	FMOVS 0(R1), F18
+	FMOVS (R1)(R6), F19
+	FMOVS (R1)(R7), F20
+	FMOVS (R1)(R8), F21
+	FMOVS (R1)(R9), F22
+	ADD R3, R1, R1
+	WORD $0x4f52f1e0 // bfdot v0.4s, v15.8h, v18.2h[0]
+	WORD $0x4f52f201 // bfdot v1.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f222 // bfdot v2.4s, v17.8h, v18.2h[0]
+	WORD $0x4f53f1e3 // bfdot v3.4s, v15.8h, v19.2h[0]
+	WORD $0x4f53f204 // bfdot v4.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f225 // bfdot v5.4s, v17.8h, v19.2h[0]
+	WORD $0x4f54f1e6 // bfdot v6.4s, v15.8h, v20.2h[0]
+	WORD $0x4f54f207 // bfdot v7.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f228 // bfdot v8.4s, v17.8h, v20.2h[0]
+	WORD $0x4f55f1e9 // bfdot v9.4s, v15.8h, v21.2h[0]
+	WORD $0x4f55f20a // bfdot v10.4s, v16.8h, v21.2h[0]
+	WORD $0x4f55f22b // bfdot v11.4s, v17.8h, v21.2h[0]
+	WORD $0x4f56f1ec // bfdot v12.4s, v15.8h, v22.2h[0]
+	WORD $0x4f56f20d // bfdot v13.4s, v16.8h, v22.2h[0]
+	WORD $0x4f56f22e // bfdot v14.4s, v17.8h, v22.2h[0]
+	SUBS $1, R10, R10
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e20d5e0 // fadd v0.4s, v15.4s, v0.4s
+	WORD $0x4e21d601 // fadd v1.4s, v16.4s, v1.4s
+	WORD $0x4e22d622 // fadd v2.4s, v17.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e23d5e3 // fadd v3.4s, v15.4s, v3.4s
+	WORD $0x4e24d604 // fadd v4.4s, v16.4s, v4.4s
+	WORD $0x4e25d625 // fadd v5.4s, v17.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e26d5e6 // fadd v6.4s, v15.4s, v6.4s
+	WORD $0x4e27d607 // fadd v7.4s, v16.4s, v7.4s
+	WORD $0x4e28d628 // fadd v8.4s, v17.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e29d5e9 // fadd v9.4s, v15.4s, v9.4s
+	WORD $0x4e2ad60a // fadd v10.4s, v16.4s, v10.4s
+	WORD $0x4e2bd62b // fadd v11.4s, v17.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F15, F16)
+	FMOVQ 32(R0), F17
+	WORD $0x4e2cd5ec // fadd v12.4s, v15.4s, v12.4s
+	WORD $0x4e2dd60d // fadd v13.4s, v16.4s, v13.4s
+	WORD $0x4e2ed62e // fadd v14.4s, v17.4s, v14.4s
+
+set23:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	FMOVQ F14, 32(R2)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	ADD R4, R0, R0
+	FMOVS 0(R1), F15
+	FMOVS (R1)(R6), F16
+	FMOVS (R1)(R7), F17
+	FMOVS (R1)(R8), F18
+	ADD R3, R1, R1
+	WORD $0x4f4ff180 // bfdot v0.4s, v12.8h, v15.2h[0]
+	WORD $0x4f4ff1a1 // bfdot v1.4s, v13.8h, v15.2h[0]
+	WORD $0x4f4ff1c2 // bfdot v2.4s, v14.8h, v15.2h[0]
+	WORD $0x4f50f183 // bfdot v3.4s, v12.8h, v16.2h[0]
+	WORD $0x4f50f1a4 // bfdot v4.4s, v13.8h, v16.2h[0]
+	WORD $0x4f50f1c5 // bfdot v5.4s, v14.8h, v16.2h[0]
+	WORD $0x4f51f186 // bfdot v6.4s, v12.8h, v17.2h[0]
+	WORD $0x4f51f1a7 // bfdot v7.4s, v13.8h, v17.2h[0]
+	WORD $0x4f51f1c8 // bfdot v8.4s, v14.8h, v17.2h[0]
+	WORD $0x4f52f189 // bfdot v9.4s, v12.8h, v18.2h[0]
+	WORD $0x4f52f1aa // bfdot v10.4s, v13.8h, v18.2h[0]
+	WORD $0x4f52f1cb // bfdot v11.4s, v14.8h, v18.2h[0]
+	SUBS $1, R9, R9
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
+	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
+	WORD $0x4e22d5c2 // fadd v2.4s, v14.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e23d583 // fadd v3.4s, v12.4s, v3.4s
+	WORD $0x4e24d5a4 // fadd v4.4s, v13.4s, v4.4s
+	WORD $0x4e25d5c5 // fadd v5.4s, v14.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e26d586 // fadd v6.4s, v12.4s, v6.4s
+	WORD $0x4e27d5a7 // fadd v7.4s, v13.4s, v7.4s
+	WORD $0x4e28d5c8 // fadd v8.4s, v14.4s, v8.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	FMOVQ 32(R0), F14
+	WORD $0x4e29d589 // fadd v9.4s, v12.4s, v9.4s
+	WORD $0x4e2ad5aa // fadd v10.4s, v13.4s, v10.4s
+	WORD $0x4e2bd5cb // fadd v11.4s, v14.4s, v11.4s
+
+set26:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F9, F10), 0(R2)
+	FMOVQ F11, 32(R2)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	ADD R4, R0, R0
+	FMOVS 0(R1), F12
+	FMOVS (R1)(R6), F13
+	FMOVS (R1)(R7), F14
+	ADD R3, R1, R1
+	WORD $0x4f4cf120 // bfdot v0.4s, v9.8h, v12.2h[0]
+	WORD $0x4f4cf141 // bfdot v1.4s, v10.8h, v12.2h[0]
+	WORD $0x4f4cf162 // bfdot v2.4s, v11.8h, v12.2h[0]
+	WORD $0x4f4df123 // bfdot v3.4s, v9.8h, v13.2h[0]
+	WORD $0x4f4df144 // bfdot v4.4s, v10.8h, v13.2h[0]
+	WORD $0x4f4df165 // bfdot v5.4s, v11.8h, v13.2h[0]
+	WORD $0x4f4ef126 // bfdot v6.4s, v9.8h, v14.2h[0]
+	WORD $0x4f4ef147 // bfdot v7.4s, v10.8h, v14.2h[0]
+	WORD $0x4f4ef168 // bfdot v8.4s, v11.8h, v14.2h[0]
+	SUBS $1, R8, R8
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e20d520 // fadd v0.4s, v9.4s, v0.4s
+	WORD $0x4e21d541 // fadd v1.4s, v10.4s, v1.4s
+	WORD $0x4e22d562 // fadd v2.4s, v11.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
+	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
+	WORD $0x4e25d565 // fadd v5.4s, v11.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F9, F10)
+	FMOVQ 32(R0), F11
+	WORD $0x4e26d526 // fadd v6.4s, v9.4s, v6.4s
+	WORD $0x4e27d547 // fadd v7.4s, v10.4s, v7.4s
+	WORD $0x4e28d568 // fadd v8.4s, v11.4s, v8.4s
+
+set29:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	FMOVQ F8, 32(R2)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	ADD R4, R0, R0
+	FMOVS 0(R1), F9
+	FMOVS (R1)(R6), F10
+	ADD R3, R1, R1
+	WORD $0x4f49f0c0 // bfdot v0.4s, v6.8h, v9.2h[0]
+	WORD $0x4f49f0e1 // bfdot v1.4s, v7.8h, v9.2h[0]
+	WORD $0x4f49f102 // bfdot v2.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af0c3 // bfdot v3.4s, v6.8h, v10.2h[0]
+	WORD $0x4f4af0e4 // bfdot v4.4s, v7.8h, v10.2h[0]
+	WORD $0x4f4af105 // bfdot v5.4s, v8.8h, v10.2h[0]
+	SUBS $1, R7, R7
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	FMOVQ 32(R0), F8
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+
+set32:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	ADD R5, R2, R2
+	FSTPQ (F3, F4), 0(R2)
+	FMOVQ F5, 32(R2)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FLDPQ 0(R0), (F3, F4)
+	FMOVQ 32(R0), F5
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	ADD R3, R1, R1
+	WORD $0x4f46f060 // bfdot v0.4s, v3.8h, v6.2h[0]
+	WORD $0x4f46f081 // bfdot v1.4s, v4.8h, v6.2h[0]
+	WORD $0x4f46f0a2 // bfdot v2.4s, v5.8h, v6.2h[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
+	FLDPQ 0(R0), (F3, F4)
+	FMOVQ 32(R0), F5
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+
+set35:
+	FSTPQ (F0, F1), 0(R2)
+	FMOVQ F2, 32(R2)
+	RET
+
+none8:
+	RET
+
+// func GemmTile8x8TailBF16NEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x8TailBF16NEON(SB), NOSPLIT, $0-81
+	MOVD m+0(FP), R0
+	MOVD a+16(FP), R1
+	MOVD c+64(FP), R2
+	MOVD col+40(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+56(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+72(FP), R5
+	LSL $2, R5, R5
+	MOVD row+32(FP), R6
+	LSL $2, R6, R6
+	ADD R6, R6, R7
+	ADD R6, R7, R8
+	ADD R6, R8, R9
+	ADD R6, R9, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	MOVD strip+24(FP), R13
+	LSL $2, R13, R13
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f52f200 // bfdot v0.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f221 // bfdot v1.4s, v17.8h, v18.2h[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f53f202 // bfdot v2.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f223 // bfdot v3.4s, v17.8h, v19.2h[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f54f204 // bfdot v4.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f225 // bfdot v5.4s, v17.8h, v20.2h[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f55f206 // bfdot v6.4s, v16.8h, v21.2h[0]
+	WORD $0x4f55f227 // bfdot v7.4s, v17.8h, v21.2h[0]
+	WORD $0x4f56f208 // bfdot v8.4s, v16.8h, v22.2h[0]
+	WORD $0x4f56f229 // bfdot v9.4s, v17.8h, v22.2h[0]
+	WORD $0x4f52f20a // bfdot v10.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f22b // bfdot v11.4s, v17.8h, v18.2h[0]
+	WORD $0x4f53f20c // bfdot v12.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f22d // bfdot v13.4s, v17.8h, v19.2h[0]
+	WORD $0x4f54f20e // bfdot v14.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f22f // bfdot v15.4s, v17.8h, v20.2h[0]
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f52f200 // bfdot v0.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f221 // bfdot v1.4s, v17.8h, v18.2h[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f53f202 // bfdot v2.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f223 // bfdot v3.4s, v17.8h, v19.2h[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f54f204 // bfdot v4.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f225 // bfdot v5.4s, v17.8h, v20.2h[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f55f206 // bfdot v6.4s, v16.8h, v21.2h[0]
+	WORD $0x4f55f227 // bfdot v7.4s, v17.8h, v21.2h[0]
+	WORD $0x4f56f208 // bfdot v8.4s, v16.8h, v22.2h[0]
+	WORD $0x4f56f229 // bfdot v9.4s, v17.8h, v22.2h[0]
+	WORD $0x4f52f20a // bfdot v10.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f22b // bfdot v11.4s, v17.8h, v18.2h[0]
+	WORD $0x4f53f20c // bfdot v12.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f22d // bfdot v13.4s, v17.8h, v19.2h[0]
+	WORD $0x4f54f20e // bfdot v14.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f22f // bfdot v15.4s, v17.8h, v20.2h[0]
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f52f200 // bfdot v0.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f221 // bfdot v1.4s, v17.8h, v18.2h[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f53f202 // bfdot v2.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f223 // bfdot v3.4s, v17.8h, v19.2h[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f54f204 // bfdot v4.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f225 // bfdot v5.4s, v17.8h, v20.2h[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f55f206 // bfdot v6.4s, v16.8h, v21.2h[0]
+	WORD $0x4f55f227 // bfdot v7.4s, v17.8h, v21.2h[0]
+	WORD $0x4f56f208 // bfdot v8.4s, v16.8h, v22.2h[0]
+	WORD $0x4f56f229 // bfdot v9.4s, v17.8h, v22.2h[0]
+	WORD $0x4f52f20a // bfdot v10.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f22b // bfdot v11.4s, v17.8h, v18.2h[0]
+	WORD $0x4f53f20c // bfdot v12.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f22d // bfdot v13.4s, v17.8h, v19.2h[0]
+	WORD $0x4f54f20e // bfdot v14.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f22f // bfdot v15.4s, v17.8h, v20.2h[0]
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f52f200 // bfdot v0.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f221 // bfdot v1.4s, v17.8h, v18.2h[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f53f202 // bfdot v2.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f223 // bfdot v3.4s, v17.8h, v19.2h[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f54f204 // bfdot v4.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f225 // bfdot v5.4s, v17.8h, v20.2h[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f55f206 // bfdot v6.4s, v16.8h, v21.2h[0]
+	WORD $0x4f55f227 // bfdot v7.4s, v17.8h, v21.2h[0]
+	WORD $0x4f56f208 // bfdot v8.4s, v16.8h, v22.2h[0]
+	WORD $0x4f56f229 // bfdot v9.4s, v17.8h, v22.2h[0]
+	WORD $0x4f52f20a // bfdot v10.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f22b // bfdot v11.4s, v17.8h, v18.2h[0]
+	WORD $0x4f53f20c // bfdot v12.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f22d // bfdot v13.4s, v17.8h, v19.2h[0]
+	WORD $0x4f54f20e // bfdot v14.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f22f // bfdot v15.4s, v17.8h, v20.2h[0]
+	SUBS $4, R15, R15
+	BGE loop3
+
+done4:
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FLDPQ 0(R14), (F16, F17)
+	ADD R4, R14, R14
+	FMOVS 0(R19), F18
+	FMOVS (R19)(R6), F19
+	FMOVS (R19)(R7), F20
+	FMOVS (R19)(R8), F21
+	FMOVS (R19)(R9), F22
+	WORD $0x4f52f200 // bfdot v0.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f221 // bfdot v1.4s, v17.8h, v18.2h[0]
+	FMOVS (R19)(R10), F18
+	WORD $0x4f53f202 // bfdot v2.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f223 // bfdot v3.4s, v17.8h, v19.2h[0]
+	FMOVS (R19)(R11), F19
+	WORD $0x4f54f204 // bfdot v4.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f225 // bfdot v5.4s, v17.8h, v20.2h[0]
+	FMOVS (R19)(R12), F20
+	ADD R3, R19, R19
+	WORD $0x4f55f206 // bfdot v6.4s, v16.8h, v21.2h[0]
+	WORD $0x4f55f227 // bfdot v7.4s, v17.8h, v21.2h[0]
+	WORD $0x4f56f208 // bfdot v8.4s, v16.8h, v22.2h[0]
+	WORD $0x4f56f229 // bfdot v9.4s, v17.8h, v22.2h[0]
+	WORD $0x4f52f20a // bfdot v10.4s, v16.8h, v18.2h[0]
+	WORD $0x4f52f22b // bfdot v11.4s, v17.8h, v18.2h[0]
+	WORD $0x4f53f20c // bfdot v12.4s, v16.8h, v19.2h[0]
+	WORD $0x4f53f22d // bfdot v13.4s, v17.8h, v19.2h[0]
+	WORD $0x4f54f20e // bfdot v14.4s, v16.8h, v20.2h[0]
+	WORD $0x4f54f22f // bfdot v15.4s, v17.8h, v20.2h[0]
+	SUBS $1, R15, R15
+	BGE loop5
+
+done6:
+	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e20d600 // fadd v0.4s, v16.4s, v0.4s
+	WORD $0x4e21d621 // fadd v1.4s, v17.4s, v1.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e22d602 // fadd v2.4s, v16.4s, v2.4s
+	WORD $0x4e23d623 // fadd v3.4s, v17.4s, v3.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e24d604 // fadd v4.4s, v16.4s, v4.4s
+	WORD $0x4e25d625 // fadd v5.4s, v17.4s, v5.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e26d606 // fadd v6.4s, v16.4s, v6.4s
+	WORD $0x4e27d627 // fadd v7.4s, v17.4s, v7.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e28d608 // fadd v8.4s, v16.4s, v8.4s
+	WORD $0x4e29d629 // fadd v9.4s, v17.4s, v9.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e2ad60a // fadd v10.4s, v16.4s, v10.4s
+	WORD $0x4e2bd62b // fadd v11.4s, v17.4s, v11.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e2cd60c // fadd v12.4s, v16.4s, v12.4s
+	WORD $0x4e2dd62d // fadd v13.4s, v17.4s, v13.4s
+	ADD R5, R14, R14
+	FLDPQ 0(R14), (F16, F17)
+	WORD $0x4e2ed60e // fadd v14.4s, v16.4s, v14.4s
+	WORD $0x4e2fd62f // fadd v15.4s, v17.4s, v15.4s
+
+set7:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F8, F9), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F10, F11), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F14, F15), 0(R2)
+	ADD R5, R2, R2
+	ADD R13, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FLDPQ 0(R0), (F14, F15)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F16
+	FMOVS (R1)(R6), F17
+	FMOVS (R1)(R7), F18
+	FMOVS (R1)(R8), F19
+	FMOVS (R1)(R9), F20
+	WORD $0x4f50f1c0 // bfdot v0.4s, v14.8h, v16.2h[0]
+	WORD $0x4f50f1e1 // bfdot v1.4s, v15.8h, v16.2h[0]
+	FMOVS (R1)(R10), F16
+	WORD $0x4f51f1c2 // bfdot v2.4s, v14.8h, v17.2h[0]
+	WORD $0x4f51f1e3 // bfdot v3.4s, v15.8h, v17.2h[0]
+	FMOVS (R1)(R11), F17
+	ADD R3, R1, R1
+	WORD $0x4f52f1c4 // bfdot v4.4s, v14.8h, v18.2h[0]
+	WORD $0x4f52f1e5 // bfdot v5.4s, v15.8h, v18.2h[0]
+	WORD $0x4f53f1c6 // bfdot v6.4s, v14.8h, v19.2h[0]
+	WORD $0x4f53f1e7 // bfdot v7.4s, v15.8h, v19.2h[0]
+	WORD $0x4f54f1c8 // bfdot v8.4s, v14.8h, v20.2h[0]
+	WORD $0x4f54f1e9 // bfdot v9.4s, v15.8h, v20.2h[0]
+	WORD $0x4f50f1ca // bfdot v10.4s, v14.8h, v16.2h[0]
+	WORD $0x4f50f1eb // bfdot v11.4s, v15.8h, v16.2h[0]
+	WORD $0x4f51f1cc // bfdot v12.4s, v14.8h, v17.2h[0]
+	WORD $0x4f51f1ed // bfdot v13.4s, v15.8h, v17.2h[0]
+	SUBS $1, R12, R12
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e20d5c0 // fadd v0.4s, v14.4s, v0.4s
+	WORD $0x4e21d5e1 // fadd v1.4s, v15.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e22d5c2 // fadd v2.4s, v14.4s, v2.4s
+	WORD $0x4e23d5e3 // fadd v3.4s, v15.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e24d5c4 // fadd v4.4s, v14.4s, v4.4s
+	WORD $0x4e25d5e5 // fadd v5.4s, v15.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e26d5c6 // fadd v6.4s, v14.4s, v6.4s
+	WORD $0x4e27d5e7 // fadd v7.4s, v15.4s, v7.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e28d5c8 // fadd v8.4s, v14.4s, v8.4s
+	WORD $0x4e29d5e9 // fadd v9.4s, v15.4s, v9.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e2ad5ca // fadd v10.4s, v14.4s, v10.4s
+	WORD $0x4e2bd5eb // fadd v11.4s, v15.4s, v11.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F14, F15)
+	WORD $0x4e2cd5cc // fadd v12.4s, v14.4s, v12.4s
+	WORD $0x4e2dd5ed // fadd v13.4s, v15.4s, v13.4s
+
+set17:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F8, F9), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F10, F11), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F12, F13), 0(R2)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FLDPQ 0(R0), (F12, F13)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F14
+	FMOVS (R1)(R6), F15
+	FMOVS (R1)(R7), F16
+	FMOVS (R1)(R8), F17
+	FMOVS (R1)(R9), F18
+	WORD $0x4f4ef180 // bfdot v0.4s, v12.8h, v14.2h[0]
+	WORD $0x4f4ef1a1 // bfdot v1.4s, v13.8h, v14.2h[0]
+	FMOVS (R1)(R10), F14
+	ADD R3, R1, R1
+	WORD $0x4f4ff182 // bfdot v2.4s, v12.8h, v15.2h[0]
+	WORD $0x4f4ff1a3 // bfdot v3.4s, v13.8h, v15.2h[0]
+	WORD $0x4f50f184 // bfdot v4.4s, v12.8h, v16.2h[0]
+	WORD $0x4f50f1a5 // bfdot v5.4s, v13.8h, v16.2h[0]
+	WORD $0x4f51f186 // bfdot v6.4s, v12.8h, v17.2h[0]
+	WORD $0x4f51f1a7 // bfdot v7.4s, v13.8h, v17.2h[0]
+	WORD $0x4f52f188 // bfdot v8.4s, v12.8h, v18.2h[0]
+	WORD $0x4f52f1a9 // bfdot v9.4s, v13.8h, v18.2h[0]
+	WORD $0x4f4ef18a // bfdot v10.4s, v12.8h, v14.2h[0]
+	WORD $0x4f4ef1ab // bfdot v11.4s, v13.8h, v14.2h[0]
+	SUBS $1, R11, R11
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e20d580 // fadd v0.4s, v12.4s, v0.4s
+	WORD $0x4e21d5a1 // fadd v1.4s, v13.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e22d582 // fadd v2.4s, v12.4s, v2.4s
+	WORD $0x4e23d5a3 // fadd v3.4s, v13.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e24d584 // fadd v4.4s, v12.4s, v4.4s
+	WORD $0x4e25d5a5 // fadd v5.4s, v13.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e26d586 // fadd v6.4s, v12.4s, v6.4s
+	WORD $0x4e27d5a7 // fadd v7.4s, v13.4s, v7.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e28d588 // fadd v8.4s, v12.4s, v8.4s
+	WORD $0x4e29d5a9 // fadd v9.4s, v13.4s, v9.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F12, F13)
+	WORD $0x4e2ad58a // fadd v10.4s, v12.4s, v10.4s
+	WORD $0x4e2bd5ab // fadd v11.4s, v13.4s, v11.4s
+
+set20:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F8, F9), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F10, F11), 0(R2)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FLDPQ 0(R0), (F10, F11)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F12
+	FMOVS (R1)(R6), F13
+	FMOVS (R1)(R7), F14
+	FMOVS (R1)(R8), F15
+	FMOVS (R1)(R9), F16
+	ADD R3, R1, R1
+	WORD $0x4f4cf140 // bfdot v0.4s, v10.8h, v12.2h[0]
+	WORD $0x4f4cf161 // bfdot v1.4s, v11.8h, v12.2h[0]
+	WORD $0x4f4df142 // bfdot v2.4s, v10.8h, v13.2h[0]
+	WORD $0x4f4df163 // bfdot v3.4s, v11.8h, v13.2h[0]
+	WORD $0x4f4ef144 // bfdot v4.4s, v10.8h, v14.2h[0]
+	WORD $0x4f4ef165 // bfdot v5.4s, v11.8h, v14.2h[0]
+	WORD $0x4f4ff146 // bfdot v6.4s, v10.8h, v15.2h[0]
+	WORD $0x4f4ff167 // bfdot v7.4s, v11.8h, v15.2h[0]
+	WORD $0x4f50f148 // bfdot v8.4s, v10.8h, v16.2h[0]
+	WORD $0x4f50f169 // bfdot v9.4s, v11.8h, v16.2h[0]
+	SUBS $1, R10, R10
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e20d540 // fadd v0.4s, v10.4s, v0.4s
+	WORD $0x4e21d561 // fadd v1.4s, v11.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e22d542 // fadd v2.4s, v10.4s, v2.4s
+	WORD $0x4e23d563 // fadd v3.4s, v11.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e24d544 // fadd v4.4s, v10.4s, v4.4s
+	WORD $0x4e25d565 // fadd v5.4s, v11.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e26d546 // fadd v6.4s, v10.4s, v6.4s
+	WORD $0x4e27d567 // fadd v7.4s, v11.4s, v7.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F10, F11)
+	WORD $0x4e28d548 // fadd v8.4s, v10.4s, v8.4s
+	WORD $0x4e29d569 // fadd v9.4s, v11.4s, v9.4s
+
+set23:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F8, F9), 0(R2)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FLDPQ 0(R0), (F8, F9)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F10
+	FMOVS (R1)(R6), F11
+	FMOVS (R1)(R7), F12
+	FMOVS (R1)(R8), F13
+	ADD R3, R1, R1
+	WORD $0x4f4af100 // bfdot v0.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4af121 // bfdot v1.4s, v9.8h, v10.2h[0]
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	WORD $0x4f4bf123 // bfdot v3.4s, v9.8h, v11.2h[0]
+	WORD $0x4f4cf104 // bfdot v4.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4cf125 // bfdot v5.4s, v9.8h, v12.2h[0]
+	WORD $0x4f4df106 // bfdot v6.4s, v8.8h, v13.2h[0]
+	WORD $0x4f4df127 // bfdot v7.4s, v9.8h, v13.2h[0]
+	SUBS $1, R9, R9
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
+	FLDPQ 0(R0), (F8, F9)
+	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
+	WORD $0x4e21d521 // fadd v1.4s, v9.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F8, F9)
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	WORD $0x4e23d523 // fadd v3.4s, v9.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F8, F9)
+	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
+	WORD $0x4e25d525 // fadd v5.4s, v9.4s, v5.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F8, F9)
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+
+set26:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F6, F7), 0(R2)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FLDPQ 0(R0), (F6, F7)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	ADD R3, R1, R1
+	WORD $0x4f48f0c0 // bfdot v0.4s, v6.8h, v8.2h[0]
+	WORD $0x4f48f0e1 // bfdot v1.4s, v7.8h, v8.2h[0]
+	WORD $0x4f49f0c2 // bfdot v2.4s, v6.8h, v9.2h[0]
+	WORD $0x4f49f0e3 // bfdot v3.4s, v7.8h, v9.2h[0]
+	WORD $0x4f4af0c4 // bfdot v4.4s, v6.8h, v10.2h[0]
+	WORD $0x4f4af0e5 // bfdot v5.4s, v7.8h, v10.2h[0]
+	SUBS $1, R8, R8
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
+	FLDPQ 0(R0), (F6, F7)
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	WORD $0x4e22d4c2 // fadd v2.4s, v6.4s, v2.4s
+	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F6, F7)
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+
+set29:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F4, F5), 0(R2)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FLDPQ 0(R0), (F4, F5)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	ADD R3, R1, R1
+	WORD $0x4f46f080 // bfdot v0.4s, v4.8h, v6.2h[0]
+	WORD $0x4f46f0a1 // bfdot v1.4s, v5.8h, v6.2h[0]
+	WORD $0x4f47f082 // bfdot v2.4s, v4.8h, v7.2h[0]
+	WORD $0x4f47f0a3 // bfdot v3.4s, v5.8h, v7.2h[0]
+	SUBS $1, R7, R7
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
+	FLDPQ 0(R0), (F4, F5)
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
+	ADD R5, R0, R0
+	FLDPQ 0(R0), (F4, F5)
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+
+set32:
+	FSTPQ (F0, F1), 0(R2)
+	ADD R5, R2, R2
+	FSTPQ (F2, F3), 0(R2)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FLDPQ 0(R0), (F2, F3)
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	ADD R3, R1, R1
+	WORD $0x4f44f040 // bfdot v0.4s, v2.8h, v4.2h[0]
+	WORD $0x4f44f061 // bfdot v1.4s, v3.8h, v4.2h[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
+	FLDPQ 0(R0), (F2, F3)
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
+
+set35:
+	FSTPQ (F0, F1), 0(R2)
+	RET
+
+none8:
+	RET
+
+// func GemmTile8x4TailBF16NEON(m, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x4TailBF16NEON(SB), NOSPLIT, $0-81
+	MOVD m+0(FP), R0
+	MOVD a+16(FP), R1
+	MOVD c+64(FP), R2
+	MOVD col+40(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+56(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+72(FP), R5
+	LSL $2, R5, R5
+	MOVD row+32(FP), R6
+	LSL $2, R6, R6
+	ADD R6, R6, R7
+	ADD R6, R7, R8
+	ADD R6, R8, R9
+	ADD R6, R9, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	MOVD strip+24(FP), R13
+	LSL $2, R13, R13
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD b+48(FP), R14
+	MOVD k+8(FP), R15
+	MOVD R1, R19
+	SUBS $4, R15, R15
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	SUBS $4, R15, R15
+	BGE loop3
+
+done4:
+	ADD $4, R15, R15
+	SUBS $1, R15, R15
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FMOVQ 0(R14), F8
+	ADD R4, R14, R14
+	FMOVS 0(R19), F9
+	FMOVS (R19)(R6), F10
+	FMOVS (R19)(R7), F11
+	FMOVS (R19)(R8), F12
+	FMOVS (R19)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R19)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R19)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R19)(R12), F11
+	ADD R3, R19, R19
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	SUBS $1, R15, R15
+	BGE loop5
+
+done6:
+	MOVD R2, R14
+	MOVBU accumulate+80(FP), R15
+	CBZ R15, set7
+	FMOVQ 0(R14), F8
+	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e23d503 // fadd v3.4s, v8.4s, v3.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	ADD R5, R14, R14
+	FMOVQ 0(R14), F8
+	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+
+set7:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F4, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F5, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F6, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F7, 0(R2)
+	ADD R5, R2, R2
+	ADD R13, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R12
+	SUBS $1, R12, R12
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FMOVQ 0(R0), F7
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	FMOVS (R1)(R8), F11
+	FMOVS (R1)(R9), F12
+	WORD $0x4f48f0e0 // bfdot v0.4s, v7.8h, v8.2h[0]
+	FMOVS (R1)(R10), F8
+	WORD $0x4f49f0e1 // bfdot v1.4s, v7.8h, v9.2h[0]
+	FMOVS (R1)(R11), F9
+	ADD R3, R1, R1
+	WORD $0x4f4af0e2 // bfdot v2.4s, v7.8h, v10.2h[0]
+	WORD $0x4f4bf0e3 // bfdot v3.4s, v7.8h, v11.2h[0]
+	WORD $0x4f4cf0e4 // bfdot v4.4s, v7.8h, v12.2h[0]
+	WORD $0x4f48f0e5 // bfdot v5.4s, v7.8h, v8.2h[0]
+	WORD $0x4f49f0e6 // bfdot v6.4s, v7.8h, v9.2h[0]
+	SUBS $1, R12, R12
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R11
+	CBZ R11, set17
+	FMOVQ 0(R0), F7
+	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F7
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+
+set17:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F4, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F5, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F6, 0(R2)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R11
+	SUBS $1, R11, R11
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FMOVQ 0(R0), F6
+	ADD R4, R0, R0
+	FMOVS 0(R1), F7
+	FMOVS (R1)(R6), F8
+	FMOVS (R1)(R7), F9
+	FMOVS (R1)(R8), F10
+	FMOVS (R1)(R9), F11
+	WORD $0x4f47f0c0 // bfdot v0.4s, v6.8h, v7.2h[0]
+	FMOVS (R1)(R10), F7
+	ADD R3, R1, R1
+	WORD $0x4f48f0c1 // bfdot v1.4s, v6.8h, v8.2h[0]
+	WORD $0x4f49f0c2 // bfdot v2.4s, v6.8h, v9.2h[0]
+	WORD $0x4f4af0c3 // bfdot v3.4s, v6.8h, v10.2h[0]
+	WORD $0x4f4bf0c4 // bfdot v4.4s, v6.8h, v11.2h[0]
+	WORD $0x4f47f0c5 // bfdot v5.4s, v6.8h, v7.2h[0]
+	SUBS $1, R11, R11
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R10
+	CBZ R10, set20
+	FMOVQ 0(R0), F6
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e22d4c2 // fadd v2.4s, v6.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F6
+	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
+
+set20:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F4, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F5, 0(R2)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R10
+	SUBS $1, R10, R10
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FMOVQ 0(R0), F5
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	FMOVS (R1)(R7), F8
+	FMOVS (R1)(R8), F9
+	FMOVS (R1)(R9), F10
+	ADD R3, R1, R1
+	WORD $0x4f46f0a0 // bfdot v0.4s, v5.8h, v6.2h[0]
+	WORD $0x4f47f0a1 // bfdot v1.4s, v5.8h, v7.2h[0]
+	WORD $0x4f48f0a2 // bfdot v2.4s, v5.8h, v8.2h[0]
+	WORD $0x4f49f0a3 // bfdot v3.4s, v5.8h, v9.2h[0]
+	WORD $0x4f4af0a4 // bfdot v4.4s, v5.8h, v10.2h[0]
+	SUBS $1, R10, R10
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R9
+	CBZ R9, set23
+	FMOVQ 0(R0), F5
+	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F5
+	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F5
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F5
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F5
+	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
+
+set23:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F4, 0(R2)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R9
+	SUBS $1, R9, R9
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FMOVQ 0(R0), F4
+	ADD R4, R0, R0
+	FMOVS 0(R1), F5
+	FMOVS (R1)(R6), F6
+	FMOVS (R1)(R7), F7
+	FMOVS (R1)(R8), F8
+	ADD R3, R1, R1
+	WORD $0x4f45f080 // bfdot v0.4s, v4.8h, v5.2h[0]
+	WORD $0x4f46f081 // bfdot v1.4s, v4.8h, v6.2h[0]
+	WORD $0x4f47f082 // bfdot v2.4s, v4.8h, v7.2h[0]
+	WORD $0x4f48f083 // bfdot v3.4s, v4.8h, v8.2h[0]
+	SUBS $1, R9, R9
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R8
+	CBZ R8, set26
+	FMOVQ 0(R0), F4
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F4
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F4
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F4
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+
+set26:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F3, 0(R2)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R8
+	SUBS $1, R8, R8
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FMOVQ 0(R0), F3
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	FMOVS (R1)(R6), F5
+	FMOVS (R1)(R7), F6
+	ADD R3, R1, R1
+	WORD $0x4f44f060 // bfdot v0.4s, v3.8h, v4.2h[0]
+	WORD $0x4f45f061 // bfdot v1.4s, v3.8h, v5.2h[0]
+	WORD $0x4f46f062 // bfdot v2.4s, v3.8h, v6.2h[0]
+	SUBS $1, R8, R8
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R7
+	CBZ R7, set29
+	FMOVQ 0(R0), F3
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F3
+	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F3
+	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+
+set29:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F2, 0(R2)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R7
+	SUBS $1, R7, R7
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FMOVQ 0(R0), F2
+	ADD R4, R0, R0
+	FMOVS 0(R1), F3
+	FMOVS (R1)(R6), F4
+	ADD R3, R1, R1
+	WORD $0x4f43f040 // bfdot v0.4s, v2.8h, v3.2h[0]
+	WORD $0x4f44f041 // bfdot v1.4s, v2.8h, v4.2h[0]
+	SUBS $1, R7, R7
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R6
+	CBZ R6, set32
+	FMOVQ 0(R0), F2
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVQ 0(R0), F2
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+
+set32:
+	FMOVQ F0, 0(R2)
+	ADD R5, R2, R2
+	FMOVQ F1, 0(R2)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	MOVD b+48(FP), R0
+	MOVD k+8(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FMOVQ 0(R0), F1
+	ADD R4, R0, R0
+	FMOVS 0(R1), F2
+	ADD R3, R1, R1
+	WORD $0x4f42f020 // bfdot v0.4s, v1.8h, v2.2h[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+80(FP), R1
+	CBZ R1, set35
+	FMOVQ 0(R0), F1
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+
+set35:
+	FMOVQ F0, 0(R2)
+	RET
+
+none8:
+	RET
+
+// func GemmTile8x3TailBF16NEON(m, n, k int, a *float32, strip, row, col int, b *float32, ldb int, c *float32, ldc int, accumulate bool)
+TEXT ·GemmTile8x3TailBF16NEON(SB), NOSPLIT, $0-89
+	MOVD m+0(FP), R0
+	MOVD a+24(FP), R1
+	MOVD c+72(FP), R2
+	MOVD col+48(FP), R3
+	LSL $2, R3, R3
+	MOVD ldb+64(FP), R4
+	LSL $2, R4, R4
+	MOVD ldc+80(FP), R5
+	LSL $2, R5, R5
+	MOVD row+40(FP), R6
+	LSL $2, R6, R6
+	ADD R6, R6, R7
+	ADD R6, R7, R8
+	ADD R6, R8, R9
+	ADD R6, R9, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	MOVD n+8(FP), R13
+	LSR $1, R13, R14
+	LSL $2, R14, R14
+	SUB $1, R13, R13
+	LSL $2, R13, R13
+	MOVD strip+32(FP), R15
+	LSL $2, R15, R15
+	SUBS $8, R0, R0
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD b+56(FP), R19
+	MOVD k+16(FP), R20
+	MOVD R1, R21
+	SUBS $4, R20, R20
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	SUBS $4, R20, R20
+	BGE loop3
+
+done4:
+	ADD $4, R20, R20
+	SUBS $1, R20, R20
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FMOVS 0(R19), F8
+	ADD R14, R19, R22
+	VLD1 (R22), V8.S[1]
+	ADD R13, R19, R22
+	VLD1 (R22), V8.S[2]
+	ADD R4, R19, R19
+	FMOVS 0(R21), F9
+	FMOVS (R21)(R6), F10
+	FMOVS (R21)(R7), F11
+	FMOVS (R21)(R8), F12
+	FMOVS (R21)(R9), F13
+	WORD $0x4f49f100 // bfdot v0.4s, v8.8h, v9.2h[0]
+	FMOVS (R21)(R10), F9
+	WORD $0x4f4af101 // bfdot v1.4s, v8.8h, v10.2h[0]
+	FMOVS (R21)(R11), F10
+	WORD $0x4f4bf102 // bfdot v2.4s, v8.8h, v11.2h[0]
+	FMOVS (R21)(R12), F11
+	ADD R3, R21, R21
+	WORD $0x4f4cf103 // bfdot v3.4s, v8.8h, v12.2h[0]
+	WORD $0x4f4df104 // bfdot v4.4s, v8.8h, v13.2h[0]
+	WORD $0x4f49f105 // bfdot v5.4s, v8.8h, v9.2h[0]
+	WORD $0x4f4af106 // bfdot v6.4s, v8.8h, v10.2h[0]
+	WORD $0x4f4bf107 // bfdot v7.4s, v8.8h, v11.2h[0]
+	SUBS $1, R20, R20
+	BGE loop5
+
+done6:
+	MOVD R2, R19
+	MOVBU accumulate+88(FP), R20
+	CBZ R20, set7
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e20d500 // fadd v0.4s, v8.4s, v0.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e21d501 // fadd v1.4s, v8.4s, v1.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e22d502 // fadd v2.4s, v8.4s, v2.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e23d503 // fadd v3.4s, v8.4s, v3.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e24d504 // fadd v4.4s, v8.4s, v4.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e25d505 // fadd v5.4s, v8.4s, v5.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R20
+	VLD1 (R20), V8.S[2]
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	ADD R5, R19, R19
+	FMOVS 0(R19), F8
+	ADD R14, R19, R20
+	VLD1 (R20), V8.S[1]
+	ADD R13, R19, R19
+	VLD1 (R19), V8.S[2]
+	WORD $0x4e27d507 // fadd v7.4s, v8.4s, v7.4s
+
+set7:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R19
+	VST1 V0.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V0.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R19
+	VST1 V1.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V1.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R19
+	VST1 V2.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V2.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R19
+	VST1 V3.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V3.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F4, 0(R2)
+	ADD R14, R2, R19
+	VST1 V4.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V4.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F5, 0(R2)
+	ADD R14, R2, R19
+	VST1 V5.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V5.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F6, 0(R2)
+	ADD R14, R2, R19
+	VST1 V6.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V6.S[2], (R19)
+	ADD R5, R2, R2
+	FMOVS F7, 0(R2)
+	ADD R14, R2, R19
+	VST1 V7.S[1], (R19)
+	ADD R13, R2, R19
+	VST1 V7.S[2], (R19)
+	ADD R5, R2, R2
+	ADD R15, R1, R1
+	SUBS $8, R0, R0
+	BGE loop1
+
+done2:
+	ADD $8, R0, R0
+	CBZ R0, none8
+	ADD $-1, R0, R0
+	CBZ R0, rows9
+	ADD $-1, R0, R0
+	CBZ R0, rows10
+	ADD $-1, R0, R0
+	CBZ R0, rows11
+	ADD $-1, R0, R0
+	CBZ R0, rows12
+	ADD $-1, R0, R0
+	CBZ R0, rows13
+	ADD $-1, R0, R0
+	CBZ R0, rows14
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R12
+	SUBS $1, R12, R12
+	BLT done16
+	PCALIGN $16
+
+loop15:
+	FMOVS 0(R0), F7
+	ADD R14, R0, R15
+	VLD1 (R15), V7.S[1]
+	ADD R13, R0, R15
+	VLD1 (R15), V7.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F8
+	FMOVS (R1)(R6), F9
+	FMOVS (R1)(R7), F10
+	FMOVS (R1)(R8), F11
+	FMOVS (R1)(R9), F12
+	WORD $0x4f48f0e0 // bfdot v0.4s, v7.8h, v8.2h[0]
+	FMOVS (R1)(R10), F8
+	WORD $0x4f49f0e1 // bfdot v1.4s, v7.8h, v9.2h[0]
+	FMOVS (R1)(R11), F9
+	ADD R3, R1, R1
+	WORD $0x4f4af0e2 // bfdot v2.4s, v7.8h, v10.2h[0]
+	WORD $0x4f4bf0e3 // bfdot v3.4s, v7.8h, v11.2h[0]
+	WORD $0x4f4cf0e4 // bfdot v4.4s, v7.8h, v12.2h[0]
+	WORD $0x4f48f0e5 // bfdot v5.4s, v7.8h, v8.2h[0]
+	WORD $0x4f49f0e6 // bfdot v6.4s, v7.8h, v9.2h[0]
+	SUBS $1, R12, R12
+	BGE loop15
+
+done16:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R11
+	CBZ R11, set17
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e20d4e0 // fadd v0.4s, v7.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e22d4e2 // fadd v2.4s, v7.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e23d4e3 // fadd v3.4s, v7.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e24d4e4 // fadd v4.4s, v7.4s, v4.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V7.S[2]
+	WORD $0x4e25d4e5 // fadd v5.4s, v7.4s, v5.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F7
+	ADD R14, R0, R11
+	VLD1 (R11), V7.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V7.S[2]
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+
+set17:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R0
+	VST1 V3.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V3.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F4, 0(R2)
+	ADD R14, R2, R0
+	VST1 V4.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V4.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F5, 0(R2)
+	ADD R14, R2, R0
+	VST1 V5.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V5.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F6, 0(R2)
+	ADD R14, R2, R0
+	VST1 V6.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V6.S[2], (R0)
+	RET
+
+rows14:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R11
+	SUBS $1, R11, R11
+	BLT done19
+	PCALIGN $16
+
+loop18:
+	FMOVS 0(R0), F6
+	ADD R14, R0, R12
+	VLD1 (R12), V6.S[1]
+	ADD R13, R0, R12
+	VLD1 (R12), V6.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F7
+	FMOVS (R1)(R6), F8
+	FMOVS (R1)(R7), F9
+	FMOVS (R1)(R8), F10
+	FMOVS (R1)(R9), F11
+	WORD $0x4f47f0c0 // bfdot v0.4s, v6.8h, v7.2h[0]
+	FMOVS (R1)(R10), F7
+	ADD R3, R1, R1
+	WORD $0x4f48f0c1 // bfdot v1.4s, v6.8h, v8.2h[0]
+	WORD $0x4f49f0c2 // bfdot v2.4s, v6.8h, v9.2h[0]
+	WORD $0x4f4af0c3 // bfdot v3.4s, v6.8h, v10.2h[0]
+	WORD $0x4f4bf0c4 // bfdot v4.4s, v6.8h, v11.2h[0]
+	WORD $0x4f47f0c5 // bfdot v5.4s, v6.8h, v7.2h[0]
+	SUBS $1, R11, R11
+	BGE loop18
+
+done19:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R10
+	CBZ R10, set20
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e20d4c0 // fadd v0.4s, v6.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e21d4c1 // fadd v1.4s, v6.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e22d4c2 // fadd v2.4s, v6.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e23d4c3 // fadd v3.4s, v6.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V6.S[2]
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F6
+	ADD R14, R0, R10
+	VLD1 (R10), V6.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V6.S[2]
+	WORD $0x4e25d4c5 // fadd v5.4s, v6.4s, v5.4s
+
+set20:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R0
+	VST1 V3.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V3.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F4, 0(R2)
+	ADD R14, R2, R0
+	VST1 V4.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V4.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F5, 0(R2)
+	ADD R14, R2, R0
+	VST1 V5.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V5.S[2], (R0)
+	RET
+
+rows13:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R10
+	SUBS $1, R10, R10
+	BLT done22
+	PCALIGN $16
+
+loop21:
+	FMOVS 0(R0), F5
+	ADD R14, R0, R11
+	VLD1 (R11), V5.S[1]
+	ADD R13, R0, R11
+	VLD1 (R11), V5.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F6
+	FMOVS (R1)(R6), F7
+	FMOVS (R1)(R7), F8
+	FMOVS (R1)(R8), F9
+	FMOVS (R1)(R9), F10
+	ADD R3, R1, R1
+	WORD $0x4f46f0a0 // bfdot v0.4s, v5.8h, v6.2h[0]
+	WORD $0x4f47f0a1 // bfdot v1.4s, v5.8h, v7.2h[0]
+	WORD $0x4f48f0a2 // bfdot v2.4s, v5.8h, v8.2h[0]
+	WORD $0x4f49f0a3 // bfdot v3.4s, v5.8h, v9.2h[0]
+	WORD $0x4f4af0a4 // bfdot v4.4s, v5.8h, v10.2h[0]
+	SUBS $1, R10, R10
+	BGE loop21
+
+done22:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R9
+	CBZ R9, set23
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V5.S[2]
+	WORD $0x4e20d4a0 // fadd v0.4s, v5.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V5.S[2]
+	WORD $0x4e21d4a1 // fadd v1.4s, v5.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V5.S[2]
+	WORD $0x4e22d4a2 // fadd v2.4s, v5.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V5.S[2]
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F5
+	ADD R14, R0, R9
+	VLD1 (R9), V5.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V5.S[2]
+	WORD $0x4e24d4a4 // fadd v4.4s, v5.4s, v4.4s
+
+set23:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R0
+	VST1 V3.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V3.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F4, 0(R2)
+	ADD R14, R2, R0
+	VST1 V4.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V4.S[2], (R0)
+	RET
+
+rows12:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R9
+	SUBS $1, R9, R9
+	BLT done25
+	PCALIGN $16
+
+loop24:
+	FMOVS 0(R0), F4
+	ADD R14, R0, R10
+	VLD1 (R10), V4.S[1]
+	ADD R13, R0, R10
+	VLD1 (R10), V4.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F5
+	FMOVS (R1)(R6), F6
+	FMOVS (R1)(R7), F7
+	FMOVS (R1)(R8), F8
+	ADD R3, R1, R1
+	WORD $0x4f45f080 // bfdot v0.4s, v4.8h, v5.2h[0]
+	WORD $0x4f46f081 // bfdot v1.4s, v4.8h, v6.2h[0]
+	WORD $0x4f47f082 // bfdot v2.4s, v4.8h, v7.2h[0]
+	WORD $0x4f48f083 // bfdot v3.4s, v4.8h, v8.2h[0]
+	SUBS $1, R9, R9
+	BGE loop24
+
+done25:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R8
+	CBZ R8, set26
+	FMOVS 0(R0), F4
+	ADD R14, R0, R8
+	VLD1 (R8), V4.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V4.S[2]
+	WORD $0x4e20d480 // fadd v0.4s, v4.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F4
+	ADD R14, R0, R8
+	VLD1 (R8), V4.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V4.S[2]
+	WORD $0x4e21d481 // fadd v1.4s, v4.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F4
+	ADD R14, R0, R8
+	VLD1 (R8), V4.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V4.S[2]
+	WORD $0x4e22d482 // fadd v2.4s, v4.4s, v2.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F4
+	ADD R14, R0, R8
+	VLD1 (R8), V4.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V4.S[2]
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+
+set26:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F3, 0(R2)
+	ADD R14, R2, R0
+	VST1 V3.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V3.S[2], (R0)
+	RET
+
+rows11:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R8
+	SUBS $1, R8, R8
+	BLT done28
+	PCALIGN $16
+
+loop27:
+	FMOVS 0(R0), F3
+	ADD R14, R0, R9
+	VLD1 (R9), V3.S[1]
+	ADD R13, R0, R9
+	VLD1 (R9), V3.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F4
+	FMOVS (R1)(R6), F5
+	FMOVS (R1)(R7), F6
+	ADD R3, R1, R1
+	WORD $0x4f44f060 // bfdot v0.4s, v3.8h, v4.2h[0]
+	WORD $0x4f45f061 // bfdot v1.4s, v3.8h, v5.2h[0]
+	WORD $0x4f46f062 // bfdot v2.4s, v3.8h, v6.2h[0]
+	SUBS $1, R8, R8
+	BGE loop27
+
+done28:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R7
+	CBZ R7, set29
+	FMOVS 0(R0), F3
+	ADD R14, R0, R7
+	VLD1 (R7), V3.S[1]
+	ADD R13, R0, R7
+	VLD1 (R7), V3.S[2]
+	WORD $0x4e20d460 // fadd v0.4s, v3.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F3
+	ADD R14, R0, R7
+	VLD1 (R7), V3.S[1]
+	ADD R13, R0, R7
+	VLD1 (R7), V3.S[2]
+	WORD $0x4e21d461 // fadd v1.4s, v3.4s, v1.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F3
+	ADD R14, R0, R7
+	VLD1 (R7), V3.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V3.S[2]
+	WORD $0x4e22d462 // fadd v2.4s, v3.4s, v2.4s
+
+set29:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F2, 0(R2)
+	ADD R14, R2, R0
+	VST1 V2.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V2.S[2], (R0)
+	RET
+
+rows10:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R7
+	SUBS $1, R7, R7
+	BLT done31
+	PCALIGN $16
+
+loop30:
+	FMOVS 0(R0), F2
+	ADD R14, R0, R8
+	VLD1 (R8), V2.S[1]
+	ADD R13, R0, R8
+	VLD1 (R8), V2.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F3
+	FMOVS (R1)(R6), F4
+	ADD R3, R1, R1
+	WORD $0x4f43f040 // bfdot v0.4s, v2.8h, v3.2h[0]
+	WORD $0x4f44f041 // bfdot v1.4s, v2.8h, v4.2h[0]
+	SUBS $1, R7, R7
+	BGE loop30
+
+done31:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R6
+	CBZ R6, set32
+	FMOVS 0(R0), F2
+	ADD R14, R0, R6
+	VLD1 (R6), V2.S[1]
+	ADD R13, R0, R6
+	VLD1 (R6), V2.S[2]
+	WORD $0x4e20d440 // fadd v0.4s, v2.4s, v0.4s
+	ADD R5, R0, R0
+	FMOVS 0(R0), F2
+	ADD R14, R0, R6
+	VLD1 (R6), V2.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V2.S[2]
+	WORD $0x4e21d441 // fadd v1.4s, v2.4s, v1.4s
+
+set32:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	ADD R5, R2, R2
+	FMOVS F1, 0(R2)
+	ADD R14, R2, R0
+	VST1 V1.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V1.S[2], (R0)
+	RET
+
+rows9:
+	VEOR V0.B16, V0.B16, V0.B16
+	MOVD b+56(FP), R0
+	MOVD k+16(FP), R5
+	SUBS $1, R5, R5
+	BLT done34
+	PCALIGN $16
+
+loop33:
+	FMOVS 0(R0), F1
+	ADD R14, R0, R6
+	VLD1 (R6), V1.S[1]
+	ADD R13, R0, R6
+	VLD1 (R6), V1.S[2]
+	ADD R4, R0, R0
+	FMOVS 0(R1), F2
+	ADD R3, R1, R1
+	WORD $0x4f42f020 // bfdot v0.4s, v1.8h, v2.2h[0]
+	SUBS $1, R5, R5
+	BGE loop33
+
+done34:
+	MOVD R2, R0
+	MOVBU accumulate+88(FP), R1
+	CBZ R1, set35
+	FMOVS 0(R0), F1
+	ADD R14, R0, R1
+	VLD1 (R1), V1.S[1]
+	ADD R13, R0, R0
+	VLD1 (R0), V1.S[2]
+	WORD $0x4e20d420 // fadd v0.4s, v1.4s, v0.4s
+
+set35:
+	FMOVS F0, 0(R2)
+	ADD R14, R2, R0
+	VST1 V0.S[1], (R0)
+	ADD R13, R2, R0
+	VST1 V0.S[2], (R0)
+	RET
+
+none8:
+	RET

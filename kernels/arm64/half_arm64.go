@@ -23,3 +23,9 @@ func FromF16NEON(y []float32, x []uint16)
 //
 //go:noescape
 func ToF16NEON(y []uint16, x []float32)
+
+// ZipBF16NEON sets y[i] to the pair of lo[i] and hi[i], the upper half.
+// Contract: kernels.Set.ZipBF16.
+//
+//go:noescape
+func ZipBF16NEON(y []float32, lo, hi []uint16)

@@ -264,3 +264,58 @@ loop5:
 
 done6:
 	RET
+
+// func ZipBF16NEON(y []float32, lo, hi []uint16)
+TEXT ·ZipBF16NEON(SB), NOSPLIT, $0-72
+	MOVD y_base+0(FP), R0
+	MOVD lo_base+24(FP), R1
+	MOVD hi_base+48(FP), R2
+	MOVD y_len+8(FP), R3
+	SUBS $16, R3, R3
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	FLDPQ.P 32(R1), (F0, F1)
+	FLDPQ.P 32(R2), (F2, F3)
+	VZIP1 V2.H8, V0.H8, V4.H8
+	VZIP2 V2.H8, V0.H8, V0.H8
+	VZIP1 V3.H8, V1.H8, V2.H8
+	VZIP2 V3.H8, V1.H8, V1.H8
+	FSTPQ.P (F4, F0), 32(R0)
+	FSTPQ.P (F2, F1), 32(R0)
+	SUBS $16, R3, R3
+	BGE loop1
+
+done2:
+	ADD $16, R3, R3
+	SUBS $4, R3, R3
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVD.P 8(R1), F0
+	FMOVD.P 8(R2), F1
+	VZIP1 V1.H8, V0.H8, V0.H8
+	FMOVQ.P F0, 16(R0)
+	SUBS $4, R3, R3
+	BGE loop3
+
+done4:
+	ADD $4, R3, R3
+	SUBS $1, R3, R3
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	MOVHU.P 2(R1), R4
+	FMOVS R4, F0
+	MOVHU.P 2(R2), R4
+	FMOVS R4, F1
+	VZIP1 V1.H8, V0.H8, V0.H8
+	FMOVS.P F0, 4(R0)
+	SUBS $1, R3, R3
+	BGE loop5
+
+done6:
+	RET

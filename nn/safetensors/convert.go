@@ -3,6 +3,7 @@ package safetensors
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -93,4 +94,38 @@ func decodeHalves[H kernels.BF16 | kernels.F16](dst []float32, src []byte, widen
 		widen(part, halves)
 		src = src[2*len(part):]
 	}
+}
+
+// Recode writes the elements of src, of dtype from, as elements of dtype to: the
+// same bytes where the two are one, else those of AppendFloat32s for the values
+// that Float32s reads. It works in blocks.
+//
+// Errors: dtypes that those two refuse; a src that is not whole elements; those
+// of w.
+func Recode(w io.Writer, to, from string, src []byte) error {
+	if to == from {
+		_, err := w.Write(src)
+		return err
+	}
+	size, ok := dtypeSizes[from]
+	if !ok || len(src)%size != 0 {
+		return fmt.Errorf("safetensors: %d bytes are no elements of dtype %q", len(src), from)
+	}
+	values := make([]float32, min(len(src)/size, block))
+	var out []byte
+	for len(src) > 0 {
+		part := values[:min(len(src)/size, block)]
+		if err := decodeFloat32s(part, from, src[:len(part)*size]); err != nil {
+			return err
+		}
+		src = src[len(part)*size:]
+		var err error
+		if out, err = AppendFloat32s(out[:0], to, part); err != nil {
+			return err
+		}
+		if _, err := w.Write(out); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -77,7 +77,7 @@ func (c *captionCommand) run() error {
 	if c.data.name != "" {
 		return c.measure(m, tok)
 	}
-	return eachPicture(m, c.images, func(file string, features *tensor.Tensor) error {
+	return eachPicture(visionOf(m), c.images, func(file string, features *tensor.Tensor) error {
 		// The draws of a caption depend on the seed and its number: copies of one
 		// picture give different ones, and neighbours on the command line none.
 		copies := features.Expand(c.n, features.Dim(1), features.Dim(2)).Compact()

@@ -12,7 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"fuerte/aimv2"
-	"fuerte/autograd/profile"
+	"fuerte/nn"
 	"fuerte/nn/atomicfile"
 	"fuerte/nn/npy"
 	"fuerte/nn/safetensors"
@@ -36,7 +36,7 @@ func (c *embedCommand) describe() *cli.Command {
 		Flags: append([]cli.Flag{
 			modelFlag(&c.model),
 			&cli.StringFlag{Name: "out", Destination: &c.out, Value: "features.safetensors", Usage: "write `FILE`, a .safetensors or .npy file"},
-			&cli.StringFlag{Name: "pool", Destination: &c.pool, Value: "mean", Usage: "`HOW` to pool: mean gives one vector for a picture, none one for each patch"},
+			&cli.StringFlag{Name: "pool", Destination: &c.pool, Value: "mean", Usage: "`HOW` to pool: mean gives one vector for a picture, head that of a LiT model's attention, none one for each patch"},
 		}, c.profile.flags()...),
 	}
 }
@@ -48,30 +48,46 @@ func (c *embedCommand) check(*cli.Command) error {
 	if ext := filepath.Ext(c.out); ext != ".npy" && ext != ".safetensors" {
 		return fmt.Errorf("-out %s: the name must end in .npy or .safetensors", c.out)
 	}
-	if c.pool != "mean" && c.pool != "none" {
-		return fmt.Errorf("-pool %s: it must be mean or none", c.pool)
+	if !slices.Contains([]string{"mean", "head", "none"}, c.pool) {
+		return fmt.Errorf("-pool %s: it must be mean, head or none", c.pool)
 	}
 	return nil
+}
+
+// pooled returns what is written of the features [1, N, D] of a picture.
+func (c *embedCommand) pooled(v vision, features *tensor.Tensor) *tensor.Tensor {
+	switch c.pool {
+	case "mean":
+		pooled := aimv2.MeanPool(features)
+		defer pooled.Release()
+		return pooled.Index(0, 0)
+	case "head":
+		tape := v.tape()
+		defer tape.Reset()
+		return v.Head.Forward(tape.Input(features)).Value.Index(0, 0)
+	}
+	return features.Index(0, 0)
 }
 
 // run writes the features of all readable pictures to one file, whole or not at
 // all, and prints the pictures in their order there.
 func (c *embedCommand) run() error {
-	m, _, err := loadModel(c.model)
+	v, err := loadVision(c.model)
 	if err != nil {
 		return err
 	}
-	watch, err := c.profile.start()
-	if err != nil {
+	if c.pool == "head" && v.Head == nil {
+		return fmt.Errorf("-pool head: the model has no attention head, which LiT checkpoints have")
+	}
+	if v.watch, err = c.profile.start(); err != nil {
 		return err
 	}
-	if watch != nil {
-		m.Observer = watch
-		for _, v := range m.Params() {
-			watch.Name(v.Var, v.Name)
+	if v.watch != nil {
+		for _, p := range nn.Params(v.Encoder) {
+			v.watch.Name(p.Var, p.Name)
 		}
 	}
-	err = c.embed(m, watch)
+	err = c.embed(v)
 	if failure := c.profile.finish(""); failure != nil {
 		complain(failure)
 		return failed
@@ -79,22 +95,16 @@ func (c *embedCommand) run() error {
 	return err
 }
 
-// embed is run with a model, under the eyes of watch or nobody's.
-func (c *embedCommand) embed(m *aimv2.Model, watch *profile.Profiler) error {
+// embed is run with a model, under the eyes of v.watch or nobody's.
+func (c *embedCommand) embed(v vision) error {
 	var err error
 	byName := filepath.Ext(c.out) == ".safetensors"
 	var names []string
 	var tensors []safetensors.Tensor
 	var shape []int // of one picture
+	sizes := ""
 	var all []float32
-	bad := eachImage(m.Config, c.images, func(file string, image []float32) error {
-		watch.BeginStep(len(names))
-		features := m.Features(image)
-		watch.EndStep()
-		defer features.Release()
-		if err := watch.Err(); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
+	bad := eachPicture(v, c.images, func(file string, features *tensor.Tensor) error {
 		if byName {
 			switch {
 			case slices.Contains(names, file):
@@ -103,16 +113,23 @@ func (c *embedCommand) embed(m *aimv2.Model, watch *profile.Profiler) error {
 				return fmt.Errorf("%q cannot be the name of a tensor", file)
 			}
 		}
-		x := features.Index(0, 0)
-		if c.pool == "mean" {
-			x.Release()
-			pooled := aimv2.MeanPool(features)
-			x = pooled.Index(0, 0)
-			pooled.Release()
+		v.watch.Enter("pool", -1)
+		x := c.pooled(v, features)
+		v.watch.Leave()
+		defer x.Release()
+		if err := v.watch.Err(); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
 		}
 		data := slices.Clone(tensor.Data[float32](x))
+		if !byName && shape != nil && !slices.Equal(shape, x.Shape()) {
+			return fmt.Errorf("%s has %v features, the pictures before it %v: an array has room for one size, a .safetensors file for all", file, x.Shape(), shape)
+		}
 		shape = slices.Clone(x.Shape())
-		x.Release()
+		if s := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", "×"), "[]"); sizes == "" || sizes == s {
+			sizes = s
+		} else {
+			sizes = "various" // of a native encoder
+		}
 		names = append(names, file)
 		if byName {
 			tensors = append(tensors, safetensors.FromFloat32s(file, "F32", shape, data))
@@ -137,7 +154,6 @@ func (c *embedCommand) embed(m *aimv2.Model, watch *profile.Profiler) error {
 	if err != nil {
 		return err
 	}
-	sizes := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", "×"), "[]")
 	fmt.Printf("%s: %d × %s float32\n", c.out, len(names), sizes)
 	for i, name := range names {
 		fmt.Printf("%d\t%s\n", i, name)

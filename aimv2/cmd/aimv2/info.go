@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -23,7 +25,7 @@ func (c *infoCommand) describe() *cli.Command {
 	return &cli.Command{
 		Name:        "info",
 		Usage:       "Show configuration and tensors of a checkpoint.",
-		Description: "CHECKPOINT is the folder of a model or a run, or a .safetensors file.",
+		Description: "CHECKPOINT is the folder of a model or a run, a .safetensors file, or OWNER/NAME[@REVISION] of the Hugging Face hub.",
 		Arguments:   []cli.Argument{&cli.StringArg{Name: "CHECKPOINT", Required: true, Destination: &c.checkpoint}},
 	}
 }
@@ -38,29 +40,35 @@ type file struct {
 
 // run prints what a checkpoint is and what is in it.
 func (c *infoCommand) run() error {
-	about, err := os.Stat(c.checkpoint)
+	at, err := locate(c.checkpoint)
 	if err != nil {
 		return err
 	}
-	if !about.IsDir() {
-		f, err := safetensors.Open(c.checkpoint)
+	about, err := os.Stat(at)
+	if err != nil {
+		return err
+	}
+	if !about.IsDir() && !strings.HasSuffix(at, safetensors.IndexSuffix) {
+		f, err := safetensors.Open(at)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return printAll(c.checkpoint, nil, file{filepath.Base(c.checkpoint), f})
-	}
-	data, err := os.ReadFile(filepath.Join(c.checkpoint, aimv2.ConfigFile))
-	if err != nil {
-		return fmt.Errorf("%s holds no model: %w", c.checkpoint, err)
+		return printAll(at, nil, file{filepath.Base(at), f})
 	}
 	var r aimv2.Recipe
-	if err := json.Unmarshal(data, &r); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(c.checkpoint, aimv2.ConfigFile), err)
+	config := filepath.Join(at, aimv2.ConfigFile)
+	if data, err := os.ReadFile(config); err == nil {
+		if err := json.Unmarshal(data, &r); err != nil {
+			return fmt.Errorf("%s: %w", config, err)
+		}
+	}
+	if r.Model == (aimv2.Config{}) { // no run's
+		return c.printCheckpoint(at)
 	}
 	var files []file
 	for _, name := range []string{aimv2.ModelFile, aimv2.StateFile} {
-		path := filepath.Join(c.checkpoint, name)
+		path := filepath.Join(at, name)
 		if _, err := os.Stat(path); os.IsNotExist(err) {
 			continue
 		}
@@ -71,7 +79,7 @@ func (c *infoCommand) run() error {
 		defer f.Close()
 		files = append(files, file{name, f})
 	}
-	return printAll(c.checkpoint, &r, files...)
+	return printAll(at, &r, files...)
 }
 
 // printAll prints the recipe, each file in a line, and the tensors of the first.
@@ -94,23 +102,73 @@ func printAll(name string, r *aimv2.Recipe, files ...file) error {
 		printFile(out, f)
 	}
 	if len(files) > 0 {
-		fmt.Fprintln(out, "\ntensor\tdtype\tshape")
-		for _, t := range files[0].Names() {
-			info, _ := files[0].Info(t)
-			fmt.Fprintf(out, "%s\t%s\t%s\n", t, info.DType, dims(info.Shape))
-		}
+		printTensors(out, files[0])
 	}
 	return out.Flush()
 }
 
+func printTensors(out io.Writer, files ...file) {
+	fmt.Fprintln(out, "\ntensor\tdtype\tshape")
+	for _, f := range files {
+		for _, t := range f.Names() {
+			info, _ := f.Info(t)
+			fmt.Fprintf(out, "%s\t%s\t%s\n", t, info.DType, dims(info.Shape))
+		}
+	}
+}
+
+// printCheckpoint prints a checkpoint that is no run's: its configuration, each
+// file in a line, and all tensors.
+func (c *infoCommand) printCheckpoint(at string) error {
+	ckpt, err := aimv2.OpenCheckpoint(at)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s holds no model: %w", at, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer ckpt.Close()
+	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, c.checkpoint)
+	fmt.Fprintf(out, "  names\tof %s\n", ckpt.Family.Name)
+	part := func(name string, a aimv2.Architecture, s aimv2.Stack) { printStack(out, name, s, a.Parameters()) }
+	if v := ckpt.Vision; v != nil {
+		size := "any number of"
+		if !v.Native {
+			size = fmt.Sprintf("%d×%d", v.ImageSize, v.ImageSize)
+		}
+		fmt.Fprintf(out, "  pictures\t%s pixels, patches of %d\n", size, v.PatchSize)
+		part("encoder", aimv2.Architecture{Vision: v}, v.Stack)
+	}
+	if t := ckpt.Text; t != nil {
+		part("text tower", aimv2.Architecture{Text: t}, t.Stack)
+		fmt.Fprintf(out, "  text\tvocabulary of %d, up to %d tokens\n", t.Vocab, t.Context)
+	}
+	if d := ckpt.Decoder; d != nil {
+		printStack(out, "decoder", d.Stack, ckpt.Parameters()-aimv2.Architecture{Vision: ckpt.Vision}.Parameters())
+		fmt.Fprintf(out, "  text\tvocabulary of %d, up to %d tokens\n", d.Vocab, d.Context)
+	}
+	if ckpt.Projection > 0 {
+		fmt.Fprintf(out, "  both\tprojected to %d: %d parameters in all\n", ckpt.Projection, ckpt.Parameters())
+	}
+	var files []file
+	for _, f := range ckpt.Files() {
+		files = append(files, file{filepath.Base(f.Path()), f})
+		printFile(out, files[len(files)-1])
+	}
+	printTensors(out, files...)
+	return out.Flush()
+}
+
+func printStack(out io.Writer, name string, s aimv2.Stack, parameters int) {
+	fmt.Fprintf(out, "  %s\twidth %d, depth %d, %d heads, hidden %d: %d parameters\n", name, s.Width, s.Depth, s.Heads, s.Hidden, parameters)
+}
+
 func printRecipe(out io.Writer, r *aimv2.Recipe) {
 	c := r.Model
-	stack := func(name string, s aimv2.Stack, parameters int) {
-		fmt.Fprintf(out, "  %s\twidth %d, depth %d, %d heads, hidden %d: %d parameters\n", name, s.Width, s.Depth, s.Heads, s.Hidden, parameters)
-	}
 	fmt.Fprintf(out, "  pictures\t%d×%d pixels, patches of %d\n", c.ImageSize, c.ImageSize, c.PatchSize)
-	stack("encoder", c.Encoder, c.EncoderParameters())
-	stack("decoder", c.Decoder, c.Parameters()-c.EncoderParameters())
+	printStack(out, "encoder", c.Encoder, c.EncoderParameters())
+	printStack(out, "decoder", c.Decoder, c.Parameters()-c.EncoderParameters())
 	fmt.Fprintf(out, "  text\tvocabulary of %d, up to %d tokens\n", c.Vocab, c.Context)
 	if r.Steps > 0 {
 		fmt.Fprintf(out, "  training\t%d steps of %d pictures, learning rate up to %g, seed %d\n", r.Steps, r.Batch, r.Peak, r.Seed)

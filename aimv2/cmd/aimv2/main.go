@@ -7,9 +7,10 @@
 //
 // The command line is parsed by github.com/urfave/cli/v3, which takes options
 // with one dash or two, before and behind arguments (package flag stops at the
-// first argument), and needs neither os/user nor net, which would make the binary
-// dynamic wherever there is a C compiler. The progress line asks
-// golang.org/x/term for a terminal and its width.
+// first argument), and needs no os/user. Package aimv2/hub needs net: built with
+// CGO_ENABLED=0 the binary is static, but where cgo is on, Go takes net's resolver
+// from the C library. The progress line asks golang.org/x/term for a terminal and
+// its width.
 package main
 
 import (
@@ -39,7 +40,7 @@ type verb interface {
 
 // verbs returns all of them, in the order of the help.
 func verbs() []verb {
-	return []verb{&pretrainCommand{}, &captionCommand{}, &probeCommand{}, &retrieveCommand{}, &zeroshotCommand{}, &embedCommand{}, &infoCommand{}, &exportCommand{}}
+	return []verb{&pretrainCommand{}, &captionCommand{}, &probeCommand{}, &retrieveCommand{}, &zeroshotCommand{}, &embedCommand{}, &infoCommand{}, &exportCommand{}, &convertCommand{}, &plotCommand{}}
 }
 
 // help is the text of -h, of the program and of each verb.

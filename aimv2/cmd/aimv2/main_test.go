@@ -441,6 +441,11 @@ func TestBadInput(t *testing.T) {
 	write(t, filepath.Join(dir, "badstate", "state.safetensors"), []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, '{', '}'})
 	write(t, filepath.Join(dir, "nocaption", "a.png"), whole)
 	write(t, filepath.Join(dir, "file"), nil)
+	write(t, filepath.Join(dir, "bad.jsonl"), []byte("{}\n"))
+	write(t, filepath.Join(dir, "bad.json"), []byte(`[{"data":"data"}]`))
+	shards(t, filepath.Join(dir, "data"), dir)
+	tars := read(t, filepath.Join(dir, "s-0.tar"))
+	write(t, filepath.Join(dir, "cut.tar"), tars[:len(tars)/2])
 	if err := os.Mkdir(filepath.Join(dir, "folder.png"), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -461,6 +466,7 @@ func TestBadInput(t *testing.T) {
 		{"embed -out x.npy text.png", 1, "text.png"},
 		{"embed text.png -out x.npy", 1, "text.png"},
 		{"info none", 1, "none: no such file"},
+		{"plot none", 1, "none/metrics.jsonl"},
 		{"info data", 1, "data holds no model"},
 		{"info huge.safetensors", 1, "huge.safetensors: header of 9223372036854775807 bytes"},
 		{"info text.safetensors", 1, "text.safetensors: truncated"},
@@ -476,6 +482,25 @@ func TestBadInput(t *testing.T) {
 		{"pretrain -data nocaption -out x", 1, "a.png: no caption"},
 		{"pretrain -data data -steps 1 -out file", 1, "file"},
 		{"pretrain -data data -peak-lr Inf -out x", 1, "rate"},
+		{"pretrain -data cut.tar -out x", 1, "cut.tar: member \"p2.png\": the shard is cut short"},
+		{"pretrain -data none-{0..3}.tar -out x", 1, "none-0.tar: no such file"},
+		{"pretrain -data bad.jsonl -out x", 1, "bad.jsonl: line 1: "},
+		{"pretrain -data bad.json -out x", 1, "bad.json: entry 1"},
+		{"pretrain -data data=-1 -data data -out x", 1, "weight of -1"},
+		{"pretrain -data emoji48:none -out x", 1, `no split "none"`},
+		{"pretrain -data data -eval-data none -out x", 1, "none: no such file"},
+		{"pretrain -data data -eval-every 5 -out x", 1, "-eval-every needs -eval-data"},
+		{"pretrain -batch 3 -accumulate 2 -out x", 1, "a batch of 3 does not divide into 2"},
+		{"pretrain -objective contrast -out x", 1, `no objective "contrast"`},
+		{"pretrain -attention sparse -out x", 1, `no attention "sparse"`},
+		{"pretrain -pixel-weight 0 -out x", 1, "the pixel loss has weight 0"},
+		{"pretrain -image-size 50 -out x", 1, "50 pixels do not divide"},
+		{"pretrain -init none -out x", 1, "none/config.json"},
+		{"pretrain -init none -preset tiny", 2, "-preset cannot be given with -init"},
+		{"pretrain -accumulate 0", 2, "-accumulate 0"},
+		{"pretrain -eval-every -1", 2, "-eval-every -1"},
+		{"pretrain -image-size 0", 2, "-image-size 0"},
+		{"pretrain -resume x -objective image", 2, "-objective cannot be given with -resume"},
 		{"pretrain -preset gigantic", 2, "gigantic"},
 		{"pretrain -steps 0", 2, "-steps 0"},
 		{"pretrain -steps many", 2, "-steps"},
@@ -496,6 +521,8 @@ func TestBadInput(t *testing.T) {
 		{"export data", 2, "DEST"},
 		{"export data x y", 2, "y"},
 		{"info", 2, "CHECKPOINT"},
+		{"plot", 2, "RUN"},
+		{"plot -loss sum none", 2, "-loss sum"},
 		{"export data x -dtype I8", 2, "-dtype I8"},
 		{"train", 2, "train"},
 		{"", 2, "pretrain"},
@@ -516,7 +543,7 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "retrieve -h", "zeroshot x.png -h", "embed x.png -h", "info -h", "export -h"} {
+	for _, args := range []string{"-h", "--help", "pretrain -h", "caption -help", "probe -h", "retrieve -h", "zeroshot x.png -h", "embed x.png -h", "info -h", "export -h", "plot -h"} {
 		r := do(t, t.TempDir(), strings.Fields(args)...)
 		if r.status != 0 || !strings.HasPrefix(r.stdout, "Usage: aimv2") || r.stderr != "" {
 			t.Errorf("aimv2 %s: status %d, %q, %q", args, r.status, r.stdout, r.stderr)

@@ -50,7 +50,7 @@ func (p *progress) begin(t *aimv2.Trainer, peak float64) {
 	defer p.mu.Unlock()
 	p.live = term.IsTerminal(int(p.out.Fd()))
 	p.total, p.batch = t.Recipe.Steps, t.Recipe.Batch
-	p.flop, p.peak = t.Recipe.Model.TrainFLOP(), peak
+	p.flop, p.peak = t.Recipe.TrainFLOP(), peak
 	p.from = mark{time.Now(), t.Step}
 	p.window = []mark{p.from}
 }

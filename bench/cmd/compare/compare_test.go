@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 		fake(mode)
 		os.Exit(0)
 	}
+	if len(os.Args) == 2 && os.Args[1] == "-serve" { // as compare starts itself
+		os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 
@@ -101,7 +104,7 @@ func someRows(t *testing.T, lines ...string) (rows []row) {
 func fakeComparison(programs ...program) *comparison {
 	return &comparison{
 		op: gemmOp, programs: programs, rounds: 8, least: 10 * time.Microsecond, limit: 20 * time.Second,
-		peak: func(int) float64 { return 1e9 }, log: func(string, ...any) {},
+		peak: func(int) float64 { return 1e9 }, available: func() float64 { return 1e12 }, log: func(string, ...any) {},
 	}
 }
 
@@ -158,7 +161,7 @@ func TestOnceIsNotBest(t *testing.T) {
 	m := &measurement{FLOP: 1, Timings: map[string]*timing{
 		ours: {Seconds: []float64{2, 2}}, "a": {Seconds: []float64{3, 3}}, "b": {Seconds: []float64{1}, Once: true},
 	}}
-	if m.summarize(programs, 1); m.Best != "a" || m.Ratio != 1.5 {
+	if m.summarize(gemmOp, programs, 1); m.Best != "a" || m.Ratio != 1.5 {
 		t.Errorf("best %q, ratio %g", m.Best, m.Ratio)
 	}
 }
@@ -349,9 +352,9 @@ func TestReport(t *testing.T) {
 		ours: {Seconds: []float64{1, 1, 1, 1, 1, 1}}, "a": {Seconds: []float64{0.9, 0.9, 0.9, 0.9, 0.9, 0.9}},
 		"b": {Seconds: []float64{8}, Once: true}, "c": {Lost: "died | so"},
 	}}
-	m.summarize(programs, 32e9)
+	m.summarize(gemmOp, programs, 32e9)
 	r := &report{
-		Command: "compare", Date: "2026-01-02", Op: "gemm", Rounds: 6, Busy: true, Machine: []fact{{"CPU", "abacus"}},
+		Command: "compare", Date: "2026-01-02", Op: "gemm", Unit: gemmOp.unit.name, Ceiling: gemmOp.unit.ceiling, Rounds: 6, Busy: true, Machine: []fact{{"CPU", "abacus"}},
 		Programs: []programInfo{{Name: ours}, {Name: "a"}, {Name: "b"}, {Name: "c"}}, Missing: []programInfo{{Name: "d", Reason: "not installed"}},
 	}
 	r.add(1, passResult{rows: []*measurement{m}, peak: 32e9, versions: map[string]string{ours: "1", "a": "2"}, gone: map[string]string{"c": "died"}, left: 3})
@@ -361,7 +364,7 @@ func TestReport(t *testing.T) {
 		"The machine was not idle", "- CPU: abacus", "threads = 1: 32.0 GFLOP/s", "| a | 2 |", "| c | did not start |", "| d | missing: not installed |",
 		"c takes no part", "3 rows were left out",
 		"| 1 | 1 | **0.900 ✗** | **0.900 ✗** at NN 2×2×2 | 1 | 50.0 |",
-		"| NN 2×2×2 | square | 16.0 | **17.8** | ~2.0 | – | 0.900 | 0.900–0.900 | 50.0 |",
+		"| NN 2×2×2 | square | 16.0 | **17.8** | ~2.00 | – | 0.900 | 0.900–0.900 | 50.0 |",
 		"at least 96.9 %", "- c, NN 2×2×2: died \\| so",
 	} {
 		if !strings.Contains(text.String(), want) {

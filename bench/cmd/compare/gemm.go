@@ -4,35 +4,21 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 	"unsafe"
 
 	"fuerte/bench/internal/shapes"
 	"fuerte/kernels"
 )
 
-var gemmOp = operation{
-	name: "gemm",
-	rows: func(quick bool) (rows []row) {
-		table := shapes.GemmTable
-		if quick {
-			table = shapes.GemmQuick
-		}
-		for _, g := range table() {
-			rows = append(rows, gemmRow(g))
-		}
-		return rows
-	},
-	parse: func(line string) (row, error) {
-		g, err := parseGemm(line)
-		return gemmRow(g), err
-	},
-	serve: func(args string) (problem, error) {
-		g, err := parseGemm(args)
-		if err != nil {
-			return problem{}, err
-		}
-		return gemmProblem(kernels.F32(), g), nil
-	},
+var gemmOp = define(operation{name: "gemm", unit: flopRate, limit: 2 * time.Minute},
+	gemmTable, parseGemm, gemmRow, serveGemm)
+
+func gemmTable(quick bool) []shapes.Gemm {
+	if quick {
+		return shapes.GemmQuick()
+	}
+	return shapes.GemmTable()
 }
 
 func gemmRow(g shapes.Gemm) row {
@@ -49,7 +35,7 @@ func parseGemm(line string) (g shapes.Gemm, err error) {
 	if len(f) != 4 && len(f) != 5 {
 		return g, fmt.Errorf("%q is not LAYOUT M N K [BATCH]", line)
 	}
-	g = shapes.Gemm{Layout: f[0], Batch: 1, Role: "asked for"}
+	g = shapes.Gemm{Layout: f[0], Batch: 1}
 	if g.Layout != "NN" && g.Layout != "NT" && g.Layout != "TN" {
 		return g, fmt.Errorf("layout %q is not NN, NT or TN", g.Layout)
 	}
@@ -64,6 +50,8 @@ func parseGemm(line string) (g shapes.Gemm, err error) {
 	}
 	return g, nil
 }
+
+func serveGemm(g shapes.Gemm) (problem, error) { return gemmProblem(kernels.F32(), g), nil }
 
 // gemmProblem holds our call.
 func gemmProblem(s *kernels.Set[float32], g shapes.Gemm) problem {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -72,4 +73,28 @@ func firstLine(path string) string {
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	return line
+}
+
+// availableMemory is what a program can take without swapping, in bytes; +Inf if
+// the system does not tell.
+func availableMemory() float64 {
+	if kib := procField("/proc/meminfo", "MemAvailable:"); kib > 0 {
+		return 1024 * kib
+	}
+	return math.Inf(1)
+}
+
+// procField is a number of a file of /proc, 0 if it is not there.
+func procField(path, name string) float64 {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
+			v, _ := strconv.ParseFloat(f[1], 64)
+			return v
+		}
+	}
+	return 0
 }

@@ -7,11 +7,14 @@
 //	go run ./bench/cmd/compare -op gemm -threads 1 -peers openblas,mkl
 //	go run ./bench/cmd/compare -op gemm -require all            # a missing peer is an error
 //	go run ./bench/cmd/compare -op gemm -json run.json -o run.md
+//	go run ./bench/cmd/compare -op step -venv ~/peers           # attention, norm, loss, adamw, step, infer
+//	go run ./bench/cmd/compare -op step -quick -export DIR      # what aimv2_torch.py --check reads
 //
 // The peers are those of bench/peers, whose README tells how to install them.
 // Each program is a process of its own, ours too, and answers how long its calls
-// took; its product is compared with float64 arithmetic first, and a peer that
-// computes something else has no number. Measure on an idle machine.
+// took; its result is compared with float64 arithmetic first, that of a whole model
+// with ours, and a peer that computes something else has no number. Measure on an
+// idle machine.
 //
 // The report goes to standard output, and with -json every time that was
 // measured to a file. The status is 0, 1 if ours was wrong or without an answer
@@ -35,6 +38,7 @@ import (
 	"strings"
 	"time"
 
+	"fuerte/bench"
 	"fuerte/kernels"
 	"fuerte/nn/tuning"
 )
@@ -52,15 +56,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	quick := flags.Bool("quick", false, "a part of the table, in less than a minute")
 	shapesFile := flags.String("shapes", "", "the sizes in this `file` instead of the table")
 	most := flags.Float64("most", 0, "leave out rows above so many `GFLOP`")
-	threadList := flags.String("threads", "", "numbers of `threads`, comma-separated (default 1,2 as far as there are CPUs)")
+	threadList := flags.String("threads", "", "numbers of `threads`, comma-separated (default 1,2 as far as there are CPUs; -quick takes the last where peers compile)")
 	only := flags.String("peers", "all", "the `peers`, comma-separated")
 	require := flags.String("require", "", "`peers`, or all, that must not be missing")
 	venv := flags.String("venv", os.Getenv("FUERTE_PEERS"), "the `folder` of a Python environment with peers (default $FUERTE_PEERS)")
 	rounds := flags.Int("rounds", 0, "rounds of each row (default 15, with -quick 6)")
 	least := flags.Duration("least", 0, "the least `time` of a measurement of more than one call (default 15ms, with -quick 8ms)")
-	limit := flags.Duration("timeout", 2*time.Minute, "a program that does not answer for this long loses the row")
+	limit := flags.Duration("timeout", 0, "a program that does not answer for this long loses the row (default 2m, 20m where peers compile)")
 	jsonFile := flags.String("json", "", "write everything measured to this `file`")
 	outFile := flags.String("o", "", "write the report to this `file` instead of standard output")
+	export := flags.String("export", "", "write the first row's model, batch and losses to this `folder` and measure nothing (-op step)")
 	verbose := flags.Bool("v", false, "write each row to standard error as it is measured")
 	serving := flags.Bool("serve", false, "answer requests on standard input, as the peers do")
 	switch err := flags.Parse(args); {
@@ -96,27 +101,31 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		c.rounds, c.least = 6, 8*time.Millisecond
 	}
 	c.rounds, c.least = cmp.Or(*rounds, c.rounds), cmp.Or(*least, c.least)
+	if c.op, err = findOp(*opName); err != nil {
+		return usage(fmt.Errorf("-op: %w", err))
+	}
+	c.limit = cmp.Or(c.limit, c.op.limit)
 	if c.rounds < 1 || c.least <= 0 || c.limit <= 0 {
 		return usage(errors.New("-rounds, -least and -timeout are above 0"))
 	}
 	if *verbose {
 		c.log = complain
 	}
-	if c.op, err = findOp(*opName); err != nil {
-		return usage(fmt.Errorf("-op: %w", err))
-	}
 	threads, err := parseThreads(*threadList, runtime.NumCPU())
 	if err != nil {
 		return usage(fmt.Errorf("-threads: %w", err))
 	}
+	if *quick && *threadList == "" && c.op.limit == compiling {
+		threads = threads[len(threads)-1:] // programs in Python take seconds to start
+	}
 	if *quick {
 		c.budget = quickBudget / time.Duration(len(threads))
 	}
-	chosen, err := choosePeers(*only)
+	chosen, err := choosePeers(*only, c.op)
 	if err != nil {
 		return usage(fmt.Errorf("-peers: %w", err))
 	}
-	required, err := choosePeers(*require)
+	required, err := choosePeers(*require, c.op)
 	if err != nil {
 		return usage(fmt.Errorf("-require: %w", err))
 	}
@@ -131,6 +140,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			return usage(fmt.Errorf("-most: no row has at most %g GFLOP", *most))
 		}
 	}
+	if *export != "" {
+		if c.op.name != stepOp.name {
+			return usage(errors.New("-export is for -op step"))
+		}
+		if err := exportStep(rows[0], *export); err != nil {
+			complain("%v", err)
+			return 1
+		}
+		return 0
+	}
 	find, err := newFinder(*venv)
 	if err != nil {
 		complain("%v", err)
@@ -144,7 +163,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 
-	r := &report{Command: commandLine(flags), Date: time.Now().Format(time.DateOnly), Op: c.op.name, Rounds: c.rounds, Machine: machine(), Busy: load() > busyLoad}
+	r := &report{Command: commandLine(flags), Date: time.Now().Format(time.DateOnly), Op: c.op.name, Unit: c.op.unit.name, Ceiling: c.op.unit.ceiling, Memory: c.op.whole, Rounds: c.rounds, Machine: machine(), Busy: load() > busyLoad}
 	c.programs = []program{{name: ours, line: []string{self, "-serve"}}}
 	for _, p := range chosen {
 		prog, err := find.find(ctx, p)
@@ -160,8 +179,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	for _, p := range c.programs {
 		r.Programs = append(r.Programs, programInfo{Name: p.name})
 	}
+	c.available = availableMemory
 	c.peak = func(threads int) float64 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(threads, runtime.GOMAXPROCS(0))))
+		if c.op.unit.ceiling == streaming {
+			return bench.Streaming(threads)
+		}
 		return kernels.Peak(kernels.F32(), threads)
 	}
 	status := 0
@@ -247,7 +270,7 @@ func readRows(path string, op operation) (rows []row, err error) {
 	return rows, nil
 }
 
-// atMost leaves out rows of more work.
+// atMost leaves out rows of more work; what has no FLOP count stays.
 func atMost(rows []row, gflop float64) []row {
 	return slices.DeleteFunc(rows, func(r row) bool { return r.flop > gflop*1e9 })
 }

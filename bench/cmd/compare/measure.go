@@ -16,12 +16,14 @@ type comparison struct {
 	op       operation
 	programs []program
 	rounds   int
-	least    time.Duration // of a measurement, unless it is one call
-	settle   time.Duration // between two, in which the workers of the last go to sleep
-	limit    time.Duration // of an answer
-	budget   time.Duration // for one number of threads; 0: none
-	peak     func(threads int) float64
-	log      func(format string, a ...any)
+	least    time.Duration             // of a measurement, unless it is one call
+	settle   time.Duration             // between two, in which the workers of the last go to sleep
+	limit    time.Duration             // of an answer
+	budget   time.Duration             // for one number of threads; 0: none
+	peak     func(threads int) float64 // FLOP/s or bytes/s: the op's ceiling
+	// available is the memory for all programs together, in bytes.
+	available func() float64
+	log       func(format string, a ...any)
 }
 
 // slow is how many times slower than the fastest a peer may be to be measured in
@@ -39,12 +41,17 @@ const peakEvery = 5 * time.Second
 
 // measurement is a row with what the programs did.
 type measurement struct {
-	Op      string             `json:"op"`
-	Role    string             `json:"role"`
-	Shape   string             `json:"shape"`
-	Args    string             `json:"args"` // of the protocol
-	Threads int                `json:"threads"`
-	FLOP    float64            `json:"flop"`
+	Op      string  `json:"op"`
+	Role    string  `json:"role"`
+	Shape   string  `json:"shape"`
+	Args    string  `json:"args"` // of the protocol
+	Threads int     `json:"threads"`
+	FLOP    float64 `json:"flop,omitempty"`
+	Bytes   float64 `json:"bytes,omitempty"`
+	Images  float64 `json:"images,omitempty"`
+	// Alone: the programs were too large for turns, and each ran all its rounds
+	// while no other was there.
+	Alone   bool               `json:"alone,omitempty"`
 	Timings map[string]*timing `json:"programs"`
 
 	Best     string  `json:"best_peer,omitempty"` // the peer with the least median
@@ -52,7 +59,7 @@ type measurement struct {
 	Low      float64 `json:"low,omitempty"`       // the interval of that median
 	High     float64 `json:"high,omitempty"`
 	Coverage float64 `json:"coverage,omitempty"`
-	Percent  float64 `json:"percent_of_peak,omitempty"` // ours
+	Percent  float64 `json:"percent_of_ceiling,omitempty"` // ours
 }
 
 // timing is what a program did for a row.
@@ -60,7 +67,8 @@ type timing struct {
 	Repetitions int       `json:"repetitions,omitempty"`
 	Seconds     []float64 `json:"seconds,omitempty"` // of a call, by round
 	Median      float64   `json:"median,omitempty"`
-	GFLOPs      float64   `json:"gflop_per_s,omitempty"`
+	Rate        float64   `json:"rate,omitempty"` // in the op's unit
+	Memory      float64   `json:"peak_rss_bytes,omitempty"`
 	Once        bool      `json:"once,omitempty"` // too slow for every round
 	Lost        string    `json:"lost,omitempty"` // why there is no number
 	Wrong       bool      `json:"wrong,omitempty"`
@@ -71,6 +79,7 @@ type pass struct {
 	*comparison
 	threads   int
 	processes []*process // nil: not running
+	versions  []string   // of those that ran
 	failed    []int
 	gone      []string // why a program takes no more part
 }
@@ -78,7 +87,7 @@ type pass struct {
 // passResult is what came of it.
 type passResult struct {
 	rows     []*measurement
-	peak     float64           // FLOP/s
+	peak     float64           // FLOP/s or bytes/s
 	versions map[string]string // of the programs that ran
 	gone     map[string]string // of those that ended before the end
 	left     int               // rows for which the budget was too small
@@ -88,19 +97,17 @@ type passResult struct {
 // result is what there is.
 func (c *comparison) run(ctx context.Context, threads int, rows []row) (res passResult, err error) {
 	n := len(c.programs)
-	p := &pass{comparison: c, threads: threads, processes: make([]*process, n), failed: make([]int, n), gone: make([]string, n)}
+	p := &pass{comparison: c, threads: threads, processes: make([]*process, n), versions: make([]string, n), failed: make([]int, n), gone: make([]string, n)}
 	res = passResult{versions: map[string]string{}, gone: map[string]string{}}
 	defer func() {
-		for i, q := range p.processes {
-			if q != nil {
-				q.stop()
-			}
+		for i := range p.processes {
+			p.end(i)
 			if p.gone[i] != "" {
 				res.gone[c.programs[i].name] = p.gone[i]
 			}
 		}
 		for _, m := range res.rows {
-			m.summarize(c.programs, res.peak) // the best of all ceilings
+			m.summarize(c.op, c.programs, res.peak) // the best of all ceilings
 		}
 	}()
 	begin, measured := time.Now(), time.Time{}
@@ -114,16 +121,16 @@ func (c *comparison) run(ctx context.Context, threads int, rows []row) (res pass
 			measured = time.Now()
 		}
 		m, err := p.row(ctx, rows[i])
-		for j, q := range p.processes {
-			if q != nil {
-				res.versions[c.programs[j].name] = q.version
+		for j, v := range p.versions {
+			if v != "" {
+				res.versions[c.programs[j].name] = v
 			}
 		}
 		if err != nil {
 			return res, err
 		}
 		res.rows = append(res.rows, m)
-		m.summarize(c.programs, res.peak)
+		m.summarize(c.op, c.programs, res.peak)
 		c.log("threads %d, row %d of %d: %s", threads, i+1, len(rows), m.line())
 	}
 	return res, nil
@@ -138,7 +145,9 @@ func (p *pass) ask(ctx context.Context, i int, request string) (string, error) {
 	var answer string
 	var err error
 	if p.processes[i] == nil {
-		p.processes[i], err = p.programs[i].start(ctx, p.threads, p.limit)
+		if p.processes[i], err = p.programs[i].start(ctx, p.threads, p.limit); err == nil {
+			p.versions[i] = p.processes[i].version
+		}
 	}
 	if err == nil {
 		answer, err = p.processes[i].ask(ctx, request, p.limit)
@@ -147,10 +156,7 @@ func (p *pass) ask(ctx context.Context, i int, request string) (string, error) {
 		return answer, err
 	}
 	started := p.processes[i] != nil
-	if started {
-		p.processes[i].stop()
-		p.processes[i] = nil
-	}
+	p.end(i)
 	if p.failed[i]++; ctx.Err() == nil && (!started || p.failed[i] == failures) {
 		p.gone[i] = err.Error()
 	}
@@ -160,58 +166,144 @@ func (p *pass) ask(ctx context.Context, i int, request string) (string, error) {
 // row measures every program for a row. Errors: of ctx alone; a program that
 // fails loses the row.
 func (p *pass) row(ctx context.Context, r row) (*measurement, error) {
-	m := &measurement{Op: p.op.name, Role: r.role, Shape: r.shape, Args: r.args, Threads: p.threads, FLOP: r.flop, Timings: map[string]*timing{}}
-	lose := func(i int, err error) { m.Timings[p.programs[i].name].Lost = err.Error() }
+	m := &measurement{
+		Op: p.op.name, Role: r.role, Shape: r.shape, Args: r.args, Threads: p.threads,
+		FLOP: r.flop, Bytes: r.bytes, Images: r.images, Timings: map[string]*timing{},
+	}
+	for _, q := range p.programs {
+		m.Timings[q.name] = &timing{}
+	}
+	if all := r.memory * float64(len(p.programs)); all > 0 && all > p.available() {
+		for i := range p.programs {
+			p.end(i) // what they hold is of earlier rows
+		}
+		have := p.available()
+		if r.memory > have {
+			for i := range p.programs {
+				p.timing(m, i).Lost = fmt.Sprintf("needs %.1f GB of memory, %.1f are available", r.memory/1e9, have/1e9)
+			}
+			return m, nil
+		}
+		m.Alone = all > have
+	}
 	verify := r.verifier()
+	if m.Alone {
+		return m, p.alone(ctx, r, m, verify)
+	}
+	return m, p.byTurns(ctx, r, m, verify)
+}
+
+// timing is what program i has done for a row.
+func (p *pass) timing(m *measurement, i int) *timing { return m.Timings[p.programs[i].name] }
+
+// end stops program i, if it runs.
+func (p *pass) end(i int) {
+	if p.processes[i] != nil {
+		p.processes[i].stop()
+		p.processes[i] = nil
+	}
+}
+
+// alone measures one program after the other.
+func (p *pass) alone(ctx context.Context, r row, m *measurement, verify func([]float64) error) error {
+	for i := range p.programs {
+		if _, err := p.prepare(ctx, i, r, m, verify); err != nil {
+			return err
+		}
+		for range p.rounds {
+			if err := p.turn(ctx, i, r, m); err != nil {
+				return err
+			}
+		}
+		p.remember(i, m)
+		p.end(i)
+	}
+	return nil
+}
+
+// byTurns measures every program once a round, so that what the machine does
+// slowly happens to all.
+func (p *pass) byTurns(ctx context.Context, r row, m *measurement, verify func([]float64) error) error {
 	calls := make([]float64, len(p.programs)) // the least seconds of one, calibration included
 	for i := range p.programs {
-		t := &timing{}
-		m.Timings[p.programs[i].name] = t
-		err := p.check(ctx, i, r, verify)
-		if _, wrong := errors.AsType[wrongAnswer](err); wrong {
-			t.Wrong = true
-		}
-		if err == nil {
-			t.Repetitions, calls[i], err = p.calibrate(ctx, i, r)
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if err != nil {
-			lose(i, err)
+		var err error
+		if calls[i], err = p.prepare(ctx, i, r, m, verify); err != nil {
+			return err
 		}
 	}
 	p.dismiss(m, calls)
 	for round := range p.rounds {
 		for turn := range p.programs {
 			i := (round + turn) % len(p.programs)
-			t := m.Timings[p.programs[i].name]
-			if t.Lost != "" || t.Once {
-				continue
+			if err := p.turn(ctx, i, r, m); err != nil {
+				return err
 			}
-			time.Sleep(p.settle)
-			s, err := p.time(ctx, i, r, t.Repetitions)
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
+			if t := p.timing(m, i); len(t.Seconds) > round {
+				calls[i] = min(calls[i], t.Seconds[round])
 			}
-			if err != nil {
-				lose(i, err)
-				continue
-			}
-			t.Seconds = append(t.Seconds, s/float64(t.Repetitions))
-			calls[i] = min(calls[i], t.Seconds[round])
 		}
 		if round > 0 || p.rounds == 1 {
 			continue
 		}
 		fastest := p.fastestPeer(m, calls)
 		for i, call := range calls[1:] { // ours is measured in every round
-			if t := m.Timings[p.programs[1+i].name]; call > slow*fastest {
+			if t := p.timing(m, 1+i); call > slow*fastest {
 				t.Once = true
 			}
 		}
 	}
-	return m, nil
+	for i := range p.programs {
+		p.remember(i, m)
+	}
+	return nil
+}
+
+// prepare checks and calibrates program i, and returns the seconds of a call.
+// Errors: as row.
+func (p *pass) prepare(ctx context.Context, i int, r row, m *measurement, verify func([]float64) error) (call float64, err error) {
+	t := p.timing(m, i)
+	err = p.check(ctx, i, r, verify)
+	if _, wrong := errors.AsType[wrongAnswer](err); wrong {
+		t.Wrong = true
+	}
+	if err == nil {
+		t.Repetitions, call, err = p.calibrate(ctx, i, r)
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	if err != nil {
+		t.Lost = err.Error()
+	} else {
+		p.processes[i].clearPeak() // what compiling and checking took is not the op's
+	}
+	return call, nil
+}
+
+// turn measures program i once, unless it has lost the row. Errors: as row.
+func (p *pass) turn(ctx context.Context, i int, r row, m *measurement) error {
+	t := p.timing(m, i)
+	if t.Lost != "" || t.Once {
+		return nil
+	}
+	time.Sleep(p.settle)
+	s, err := p.time(ctx, i, r, t.Repetitions)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		t.Lost = err.Error()
+		return nil
+	}
+	t.Seconds = append(t.Seconds, s/float64(t.Repetitions))
+	return nil
+}
+
+// remember notes how much memory program i took.
+func (p *pass) remember(i int, m *measurement) {
+	if t := p.timing(m, i); t.Lost == "" && p.processes[i] != nil {
+		t.Memory = p.processes[i].peakMemory()
+	}
 }
 
 // dismiss takes the calibration of a peer for its measurement if it is so slow
@@ -288,21 +380,22 @@ func (p *pass) calibrate(ctx context.Context, i int, r row) (repetitions int, ca
 	}
 }
 
-// summarize fills in what follows from the timings; peak is in FLOP/s. Our rate
+// summarize fills in what follows from the timings; peak is in FLOP/s or, where
+// memory is the op's ceiling, in bytes/s. Our rate
 // and the ratio are medians, which one disturbed round does not move.
-func (m *measurement) summarize(programs []program, peak float64) {
+func (m *measurement) summarize(op operation, programs []program, peak float64) {
 	for _, t := range m.Timings {
 		if t.Lost != "" || len(t.Seconds) == 0 {
 			continue
 		}
 		t.Median = stats.Median(t.Seconds)
-		t.GFLOPs = m.FLOP / t.Median / 1e9
+		t.Rate = op.unit.amount(m) / t.Median
 	}
 	ours := m.Timings[programs[0].name]
 	if ours.Median == 0 {
 		return
 	}
-	m.Percent = 100 * m.FLOP / ours.Median / peak
+	m.Percent = 100 * op.unit.work(m) / ours.Median / peak
 	var best *timing
 	for _, p := range programs[1:] {
 		if t := m.Timings[p.name]; t.Median > 0 && !t.Once && (best == nil || t.Median < best.Median) {

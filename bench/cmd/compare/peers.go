@@ -20,6 +20,16 @@ type peer struct {
 	libraries []string // where it may lie, the preferred place first; * matches, $VENV is that of -venv
 	env       []string // of its process
 	source    string   // or the folder of its program in bench/peers
+	script    []string // or its program there for the Python of -venv, and its arguments
+	ops       []string // what it does; none: gemm
+}
+
+// does tells whether a peer has an op.
+func (p peer) does(op operation) bool {
+	if p.ops == nil {
+		return op.name == "gemm"
+	}
+	return slices.Contains(p.ops, op.name)
 }
 
 var peers = []peer{
@@ -39,6 +49,11 @@ var peers = []peer{
 	}},
 	{name: "gonum", source: "gonum"},
 	{name: "gomlx", source: "gomlx"},
+	{name: "torch", script: []string{"torch_peer.py", "eager"}, ops: []string{"attention", "norm", "loss", "adamw", "step", "infer"}},
+	{name: "torch-foreach", script: []string{"torch_peer.py", "foreach"}, ops: []string{"adamw"}},
+	{name: "torch-compile", script: []string{"torch_peer.py", "compile"}, ops: []string{"attention", "norm", "loss", "adamw", "step", "infer"}},
+	{name: "jax", script: []string{"jax_peer.py"}, ops: []string{"attention", "norm", "loss", "infer"}},
+	{name: "onnxruntime", script: []string{"onnxruntime_peer.py"}, ops: []string{"infer"}},
 }
 
 // finder makes peers into programs.
@@ -53,6 +68,9 @@ func (f *finder) find(ctx context.Context, p peer) (program, error) {
 	if p.source != "" {
 		binary, err := f.goProgram(ctx, p.source)
 		return program{name: p.name, line: []string{binary}, env: p.env}, err
+	}
+	if p.script != nil {
+		return f.pythonProgram(p)
 	}
 	library, err := f.library(p)
 	if err != nil {
@@ -70,6 +88,30 @@ func (f *finder) find(ctx context.Context, p peer) (program, error) {
 	return program{name: p.name, line: []string{binary, library}, env: append(slices.Clone(p.env), path)}, nil
 }
 
+// pythonProgram is a script with the interpreter of the environment; that a
+// module is not there, its process says when it starts.
+func (f *finder) pythonProgram(p peer) (program, error) {
+	if f.venv == "" {
+		return program{}, errNoVenv
+	}
+	python := filepath.Join(f.venv, "bin", "python")
+	if _, err := os.Stat(python); err != nil {
+		return program{}, errors.New("-venv has no bin/python")
+	}
+	line := []string{python, filepath.Join(f.root, "bench", "peers", p.script[0])}
+	return program{name: p.name, line: append(line, p.script[1:]...), env: append(slices.Clone(p.env),
+		"PYTHONDONTWRITEBYTECODE=1",
+		"TORCHINDUCTOR_CACHE_DIR="+filepath.Join(f.cache, "inductor"),
+		"JAX_COMPILATION_CACHE_DIR="+filepath.Join(f.cache, "jax"),
+		// glibc gives a freed result of more than 32 MiB back to the system, and the
+		// next one is paid in page faults. Users in need of speed replace malloc;
+		// these keep the memory.
+		"MALLOC_MMAP_MAX_=0", "MALLOC_TRIM_THRESHOLD_=2147483647",
+	)}, nil
+}
+
+var errNoVenv = errors.New("not installed, and no -venv to look into")
+
 func (f *finder) library(p peer) (string, error) {
 	for _, pattern := range p.libraries {
 		pattern, inVenv := strings.CutPrefix(pattern, "$VENV")
@@ -84,7 +126,7 @@ func (f *finder) library(p peer) (string, error) {
 		}
 	}
 	if f.venv == "" && slices.ContainsFunc(p.libraries, func(l string) bool { return strings.HasPrefix(l, "$VENV") }) {
-		return "", errors.New("not installed, and no -venv to look into")
+		return "", errNoVenv
 	}
 	return "", errors.New("not installed")
 }
@@ -159,15 +201,18 @@ func newFinder(venv string) (*finder, error) {
 	return f, os.MkdirAll(f.cache, 0o777)
 }
 
-// choosePeers reads a list of names, or all.
-func choosePeers(names string) (chosen []peer, err error) {
+// choosePeers reads a list of names, or all that do an op.
+func choosePeers(names string, op operation) (chosen []peer, err error) {
 	if names == "all" {
-		return peers, nil
+		return slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return !p.does(op) }), nil
 	}
 	for name := range strings.FieldsFuncSeq(names, func(r rune) bool { return r == ',' || r == ' ' }) {
 		i := slices.IndexFunc(peers, func(p peer) bool { return p.name == name })
 		if i < 0 {
 			return nil, fmt.Errorf("no peer is called %q", name)
+		}
+		if !peers[i].does(op) {
+			return nil, fmt.Errorf("%s does no %s", name, op.name)
 		}
 		chosen = append(chosen, peers[i])
 	}

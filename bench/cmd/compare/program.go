@@ -29,7 +29,7 @@ func threadVars(threads int) []string {
 	n := strconv.Itoa(threads)
 	return []string{
 		"GOMAXPROCS=" + n, "OMP_NUM_THREADS=" + n, "OPENBLAS_NUM_THREADS=" + n, "BLIS_NUM_THREADS=" + n, "MKL_NUM_THREADS=" + n,
-		"OMP_DYNAMIC=FALSE", "MKL_DYNAMIC=FALSE",
+		"OMP_DYNAMIC=FALSE", "MKL_DYNAMIC=FALSE", "COMPARE_THREADS=" + n,
 		"KMP_BLOCKTIME=1",            // ms; Intel's OpenMP spins for 200 else
 		"OPENBLAS_THREAD_TIMEOUT=21", // 2²¹ cycles, 2²⁶ else
 		"GOMP_SPINCOUNT=300000",      // some ms at most, what GNU's OpenMP takes without a policy
@@ -142,6 +142,18 @@ func (q *process) died() error {
 		reason += ": " + last
 	}
 	return errors.New(reason)
+}
+
+// clearPeak lets the high-water mark of the process's memory begin anew, where
+// the system has one.
+func (q *process) clearPeak() {
+	// Linux: 5 resets VmHWM. Elsewhere, and where it is forbidden, the mark stays.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", q.cmd.Process.Pid), []byte("5"), 0)
+}
+
+// peakMemory is that mark in bytes, 0 where the system does not tell.
+func (q *process) peakMemory() float64 {
+	return 1024 * procField(fmt.Sprintf("/proc/%d/status", q.cmd.Process.Pid), "VmHWM:")
 }
 
 // stop ends the process and waits for it.

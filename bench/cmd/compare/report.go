@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"fuerte/bench/internal/stats"
@@ -21,6 +22,9 @@ type report struct {
 	Command  string         `json:"command"`
 	Date     string         `json:"date"`
 	Op       string         `json:"op"`
+	Unit     string         `json:"unit"` // of the rates
+	Ceiling  ceiling        `json:"ceiling"`
+	Memory   bool           `json:"-"` // tell it
 	Rounds   int            `json:"rounds"`
 	Machine  []fact         `json:"machine"`
 	Busy     bool           `json:"busy"` // other programs ran before
@@ -40,7 +44,7 @@ type programInfo struct {
 
 type peakInfo struct {
 	Threads int     `json:"threads"`
-	GFLOPs  float64 `json:"gflop_per_s"`
+	Rate    float64 `json:"rate"` // in the ceiling's unit
 }
 
 // summary is the rows of one number of threads.
@@ -51,7 +55,7 @@ type summary struct {
 	Worst   float64 `json:"worst_ratio"`
 	At      string  `json:"worst_shape"`
 	Below   int     `json:"below"` // rows under wantLeast
-	Percent float64 `json:"geomean_percent_of_peak"`
+	Percent float64 `json:"geomean_percent_of_ceiling"`
 }
 
 // add takes the result of a number of threads in.
@@ -110,7 +114,7 @@ func (r *report) writeJSON(w io.Writer) error {
 // markdown writes the report for readers.
 func (r *report) markdown(w io.Writer) {
 	p := func(format string, a ...any) { fmt.Fprintf(w, format, a...) }
-	p("# %s against others\n\n`%s`, %s. GFLOP/s of the median of %d rounds, in each of which every program ran once, by turns.\n", r.Op, r.Command, r.Date, r.Rounds)
+	p("# %s against others\n\n`%s`, %s. %s of the median of %d rounds, in each of which every program ran once, by turns.\n", r.Op, r.Command, r.Date, r.Unit, r.Rounds)
 	p("The ratio is that of the best peer's time to ours, the median over the rounds; beside it the interval of that median.\n\n")
 	if r.Busy {
 		p("**The machine was not idle: these numbers say nothing.**\n\n")
@@ -119,7 +123,7 @@ func (r *report) markdown(w io.Writer) {
 		p("- %s: %s\n", f.Name, f.Value)
 	}
 	for _, k := range r.Peaks {
-		p("- peak, threads = %d: %.1f GFLOP/s\n", k.Threads, k.GFLOPs)
+		p("- %s, threads = %d: %.1f %s\n", r.Ceiling.Name, k.Threads, k.Rate, r.Ceiling.Unit)
 	}
 	p("\n| program | version |\n|---|---|\n")
 	for _, i := range r.Programs {
@@ -135,7 +139,7 @@ func (r *report) markdown(w io.Writer) {
 	if len(r.Notes) > 0 {
 		p("\n")
 	}
-	p("| threads | rows | geometric mean of the ratio (≥ %.2f) | worst (≥ %.2f) | below %.2f | %% of peak |\n|---|---|---|---|---|---|\n", wantMean, wantLeast, wantLeast)
+	p("| threads | rows | geometric mean of the ratio (≥ %.2f) | worst (≥ %.2f) | below %.2f | %% of %s |\n|---|---|---|---|---|---|\n", wantMean, wantLeast, wantLeast, r.Ceiling.Name)
 	for _, s := range r.Summary {
 		p("| %d | %d | %s | %s at %s | %d | %.1f |\n", s.Threads, s.Rows, verdict(s.Mean, wantMean), verdict(s.Worst, wantLeast), s.At, s.Below, s.Percent)
 	}
@@ -161,11 +165,16 @@ func (r *report) table(p func(string, ...any), threads int, rows []*measurement)
 	for _, i := range r.Programs {
 		p(" %s |", i.Name)
 	}
-	p(" ratio | interval | %% of peak |\n|---|---|%s---|---|---|\n", strings.Repeat("---|", len(r.Programs)))
-	once, coverage := false, 1.0
+	p(" ratio | interval | %% of %s |\n|---|---|%s---|---|---|\n", r.Ceiling.Name, strings.Repeat("---|", len(r.Programs)))
+	once, apart, coverage := false, false, 1.0
 	var lost []string
 	for _, m := range rows {
-		p("| %s | %s |", m.Shape, m.Role)
+		alone := ""
+		if m.Alone {
+			alone = " †"
+			apart = true
+		}
+		p("| %s%s | %s |", m.Shape, alone, m.Role)
 		for _, i := range r.Programs {
 			switch t := m.Timings[i.Name]; {
 			case t.Lost != "":
@@ -173,11 +182,11 @@ func (r *report) table(p func(string, ...any), threads int, rows []*measurement)
 				lost = append(lost, fmt.Sprintf("%s, %s: %s", i.Name, m.Shape, cell(t.Lost)))
 			case t.Once:
 				once = true
-				p(" ~%.1f |", t.GFLOPs)
+				p(" ~%s |", digits(t.Rate))
 			case i.Name == m.Best:
-				p(" **%.1f** |", t.GFLOPs)
+				p(" **%s** |", digits(t.Rate))
 			default:
-				p(" %.1f |", t.GFLOPs)
+				p(" %s |", digits(t.Rate))
 			}
 		}
 		if m.Ratio == 0 {
@@ -196,13 +205,50 @@ func (r *report) table(p func(string, ...any), threads int, rows []*measurement)
 	if once {
 		p(" ~: measured once, being over %d times slower than the fastest.", slow)
 	}
+	if apart {
+		p(" †: not by turns, since the memory was too small for all programs at once; each ran all its rounds alone.")
+	}
 	p("\n")
+	if r.Memory {
+		r.memoryTable(p, rows)
+	}
 	if len(lost) > 0 {
 		p("\nWithout a number:\n\n")
 		for _, l := range lost {
 			p("- %s\n", l)
 		}
 	}
+}
+
+// memoryTable writes how much memory the programs took.
+func (r *report) memoryTable(p func(string, ...any), rows []*measurement) {
+	p("\nPeak of the resident memory of each process while it was measured, GB:\n\n| shape |")
+	for _, i := range r.Programs {
+		p(" %s |", i.Name)
+	}
+	p("\n|---|%s\n", strings.Repeat("---|", len(r.Programs)))
+	for _, m := range rows {
+		p("| %s |", m.Shape)
+		for _, i := range r.Programs {
+			if bytes := m.Timings[i.Name].Memory; bytes > 0 {
+				p(" %.2f |", bytes/1e9)
+			} else {
+				p(" – |")
+			}
+		}
+		p("\n")
+	}
+}
+
+// digits writes three digits or more.
+func digits(v float64) string {
+	switch {
+	case v < 1:
+		return strconv.FormatFloat(v, 'g', 3, 64)
+	case v < 10:
+		return strconv.FormatFloat(v, 'f', 2, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64)
 }
 
 // cell keeps a text in its cell.

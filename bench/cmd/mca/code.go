@@ -20,7 +20,8 @@ type loop struct {
 	arch     string
 	code     []string // without the labels; the last one jumps to the first
 	fmas     int
-	width    int // of the FMAs, in bits
+	width    int  // of the FMAs, in bits
+	pairs    bool // of BF16 is what the FMAs multiply
 }
 
 // instruction is a line of llvm-objdump.
@@ -36,7 +37,7 @@ var (
 	comment   = regexp.MustCompile(`\s+(?:# |// ).*$`) // a # of A64 has no space behind it
 	jump      = regexp.MustCompile(`^(?:j[a-z]+|b|b\.[a-z]+|cbn?z|tbn?z)\s(?:.*\s)?(?:0x)?([0-9a-f]+) <[^>]*>$`)
 	jumpLabel = regexp.MustCompile(`(?:0x)?[0-9a-f]+ <[^>]*>$`)
-	fma       = regexp.MustCompile(`^(?:vfn?m(?:add|sub)\d+p[sd]|fml[as])\s`)
+	fma       = regexp.MustCompile(`^(?:vfn?m(?:add|sub)\d+p[sd]|fml[as]|bfdot)\s`)
 	register  = regexp.MustCompile(`%([xyz])mm\d+`)
 )
 
@@ -196,7 +197,7 @@ func innerLoop(code []instruction) *loop {
 		l := &loop{}
 		for _, x := range code[start : end+1] {
 			if fma.MatchString(x.text) {
-				l.fmas, l.width = l.fmas+1, width(x.text)
+				l.fmas, l.width, l.pairs = l.fmas+1, width(x.text), strings.HasPrefix(x.text, "bfdot")
 			}
 			text := x.text
 			if x.target != 0 {

@@ -13,9 +13,18 @@ type cpu struct {
 	prefix string
 
 	fmas   map[int]float64 // vector width in bits to vector FMAs started per cycle
-	source string          // of fmas
+	pairs  map[int]float64 // the same of products of pairs of BF16; nil: the CPU or LLVM's model has none
+	source string          // of both
 
 	corrections []correction
+}
+
+// starts is how many FMAs of a loop's kind the CPU starts per cycle.
+func (c *cpu) starts(l *loop) float64 {
+	if l.pairs {
+		return c.pairs[l.width]
+	}
+	return c.fmas[l.width]
 }
 
 // correction is an error of LLVM's model of a CPU, put right by writing another
@@ -86,6 +95,7 @@ var cpus = []*cpu{
 	{
 		name: "neoverse-v1", arch: "arm64", core: "Neoverse V1", prefix: "V1",
 		fmas:   map[int]float64{128: 4},
-		source: "Arm Neoverse V1 Software Optimization Guide: FMLA of ASIMD on pipes V0 to V3",
+		pairs:  map[int]float64{128: 4},
+		source: "Arm Neoverse V1 Software Optimization Guide: FMLA and BFDOT of ASIMD on pipes V0 to V3",
 	},
 }

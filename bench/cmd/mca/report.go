@@ -71,7 +71,7 @@ func (r *report) write(w io.Writer) error {
 			corrected = fmt.Sprintf("%.2f | %.1f %%", row.corrected.cycles, 100*row.share(row.corrected))
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s, %.1f | %d | %d | %g | %.1f | %.2f | %.1f %% | %s | %s | %s |\n",
-			row.loop.function, row.cpu.name, model, row.modelFMAs, row.loop.fmas, row.loop.width, row.cpu.fmas[row.loop.width],
+			row.loop.function, row.cpu.name, model, row.modelFMAs, row.loop.fmas, row.loop.width, row.cpu.starts(row.loop),
 			row.bound(), row.plain.cycles, 100*row.share(row.plain), row.plain.busiest, corrected, verdict)
 	}
 	if list := r.corrections(); len(list) > 0 {

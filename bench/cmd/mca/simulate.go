@@ -32,7 +32,7 @@ type simulation struct {
 }
 
 // bound is the cycles that the FMA units alone need for a pass.
-func (r *row) bound() float64 { return float64(r.loop.fmas) / r.cpu.fmas[r.loop.width] }
+func (r *row) bound() float64 { return float64(r.loop.fmas) / r.cpu.starts(r.loop) }
 
 // share of the bound that a simulation reaches.
 func (r *row) share(s *simulation) float64 { return r.bound() / s.cycles }
@@ -116,7 +116,11 @@ func correct(code []string, list []correction) (out []string, applied []correcti
 // 256-bit FMAs keep their VEX form on registers below 16 only.
 func registerFMAs(l *loop) (code []string) {
 	for i := range 24 {
-		if l.arch == "arm64" {
+		switch {
+		case l.pairs:
+			code = append(code, fmt.Sprintf("bfdot v%d.4s, v30.8h, v31.8h", i))
+			continue
+		case l.arch == "arm64":
 			code = append(code, fmt.Sprintf("fmla v%d.4s, v30.4s, v31.4s", i))
 			continue
 		}

@@ -202,6 +202,7 @@ var encodings = map[string][]encoding{
 	"bic":    {{threeSame, 0x4e601c00, 0x4e201c00, true}},
 	"fmla":   {{byElement, 0x4f801000, 0x4f805000, false}},
 	"fmls":   {{byElement, 0x4f805000, 0x4f801000, false}},
+	"bfdot":  {{byElement, 0x4f40f000, 0x4fc0f000, false}}, // bfmlalt
 	"fneg":   {{twoMisc, 0x6ea0f800, 0x4ea0f800, false}},
 	"fabs":   {{twoMisc, 0x4ea0f800, 0x6ea0f800, false}},
 	"frintn": {{twoMisc, 0x4e218800, 0x4e219800, false}},

@@ -79,16 +79,21 @@ var clocks = map[string]string{
 
 // levels are all of them, in the order of the table's columns.
 func levels(root string) []*level {
-	cpu := func(set string, l level) *level {
+	// optional are fields of Set that the CPU must have kernels for; others do without.
+	cpu := func(set string, l level, optional ...string) *level {
 		l.set, l.witness, l.packages = set, setWitness, append([]string{""}, l.packages...)
-		l.env = []string{"FUERTE_ISA=" + set, "FUERTE_REQUIRE=" + set}
+		require := set
+		for _, field := range optional {
+			require += "," + set + "." + field
+		}
+		l.env = []string{"FUERTE_ISA=" + set, "FUERTE_REQUIRE=" + require}
 		return &l
 	}
 	qemu := maps.Clone(clocks)
 	qemu["TestForcedLevel"] = "qemu-user cannot start itself again"
-	neon := func(model string) *level {
+	neon := func(model string, optional ...string) *level {
 		return cpu("neon", level{name: "neon-" + model, goarch: "arm64", packages: []string{"arm64"}, short: true,
-			wrapper: []string{"qemu-aarch64-static", "-cpu", model}, without: qemu, needs: qemuNeeds, lacking: linux})
+			wrapper: []string{"qemu-aarch64-static", "-cpu", model}, without: qemu, needs: qemuNeeds, lacking: linux}, optional...)
 	}
 	emulator := filepath.Join(root, "bench", "cmd", "prove", "bochs", "run.sh")
 	return []*level{
@@ -99,7 +104,7 @@ func levels(root string) []*level {
 			needs: emulatorNeeds, emulator: true, lacking: linuxAMD64,
 			split: [][]string{{"TestAttention*", "FuzzAttention"}, {"TestSets"}, {"TestGemm*", "FuzzGemm"}}}),
 		cpu("avx512", level{name: "avx512-native", goarch: "amd64", lacking: cpuLacks("avx512")}),
-		neon("max"), neon("neoverse-n1"), neon("cortex-a72"),
+		neon("max", "TileBF16"), neon("neoverse-n1"), neon("cortex-a72"),
 		cpu("reference", level{name: "purego", tags: "purego"}),
 		{name: "opengl", witness: openglWitness, tags: "opengl", packages: []string{"opengl"},
 			env: []string{"FUERTE_OPENGL=software"}, needs: openglNeeds, lacking: linux},

@@ -1,0 +1,5 @@
+//go:build !race
+
+package aimv2
+
+const raced = false
