@@ -38,7 +38,7 @@ func shapeCheck(ok bool, op, format string, args ...any) {
 // Cost: 2·m·n·k FLOP.
 // Source: Goto & van de Geijn 2008; Low et al. 2016 for the blocking.
 func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, accumulate bool) {
-	if smallGemm(s, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate) {
+	if smallGemm(s, "gemm", transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate) {
 		return
 	}
 	g := newGemm(s, "gemm", transA, m, n, k, len(a), lda, c, ldc)
@@ -50,12 +50,12 @@ func Gemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, 
 
 // smallGemm is Gemm of a product that takes less time than a plan, a pool and the hand-out
 // of tasks, with the same bits; or it does nothing and reports false.
-func smallGemm[T Float](s *Set[T], transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, accumulate bool) bool {
+func smallGemm[T Float](s *Set[T], op string, transA, transB bool, m, n, k int, a []T, lda int, b []T, ldb int, c []T, ldc int, accumulate bool) bool {
 	if !isSmall(s, transA, transB, m, n, k) {
 		return false
 	}
-	checkProduct("gemm", transA, m, n, k, len(a), lda, len(c), ldc)
-	checkB("gemm", transB, n, k, len(b), ldb)
+	checkProduct(op, transA, m, n, k, len(a), lda, len(c), ldc)
+	checkB(op, transB, n, k, len(b), ldb)
 	tile, strip, row, col := &s.Tile, s.Tile.MR*lda, lda, 1
 	if transA {
 		strip, row, col = tile.MR, 1, lda
@@ -92,8 +92,13 @@ func GemmBatched[T Float](s *Set[T], transA, transB bool, batch, m, n, k int, a 
 	if batch < 0 || strideA < 0 || strideB < 0 {
 		shapeCheck(false, op, "batch of %d, stride %d of A, %d of B", batch, strideA, strideB)
 	}
-	if batch == 0 {
+	switch batch {
+	case 0:
 		return
+	case 1:
+		if smallGemm(s, op, transA, transB, m, n, k, a, lda, b, ldb, c, ldc, accumulate) {
+			return
+		}
 	}
 	if batch > 1 && m > 0 && n > 0 && strideC < (m-1)*ldc+n {
 		shapeCheck(false, op, "stride %d of C is less than the %d elements of an entry", strideC, (m-1)*ldc+n)
