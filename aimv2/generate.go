@@ -64,6 +64,7 @@ func (m *Model) Features(images []float32) *tensor.Tensor {
 	in := tensor.From(dev, images, len(images)/(3*c.ImageSize*c.ImageSize), 3, c.ImageSize, c.ImageSize)
 	defer in.Release()
 	tape := autograd.NewInferenceTape()
+	tape.Observer = m.Observer
 	defer tape.Reset()
 	return m.Encoder.Forward(tape.Input(in), nil).Keep().Value
 }

@@ -40,13 +40,13 @@ func (m *LiT) Params() []nn.Named { return nn.Params(m) }
 
 // ForwardImages returns the vectors [B, E] of images [B, 3, S, S], not normalised.
 func (m *LiT) ForwardImages(images *Var) *Var {
-	return m.ImageProjector.Forward(m.Image.Head.Forward(m.Image.Forward(images, nil)))
+	return m.ImageProjector.Forward(m.Image.Head.Forward(m.Image.Forward(images, nil)).Enter("projector")).Leave()
 }
 
 // ForwardTexts returns the vectors [B, E] of texts, not normalised. The texts
 // stand on the tape of like; see TextEncoder.Forward.
 func (m *LiT) ForwardTexts(like *Var, texts [][]int32) *Var {
-	return m.TextProjector.Forward(m.Text.Forward(like, texts))
+	return m.TextProjector.Forward(m.Text.Forward(like, texts).Enter("projector")).Leave()
 }
 
 // Logits returns scale·unit(images)·unit(texts)ᵀ, [images, texts], of vectors
@@ -96,9 +96,9 @@ func newAttentionPool(dev *tensor.Device, d, heads int) *AttentionPool {
 func (p *AttentionPool) Forward(x *Var) *Var {
 	b, n, d := x.Shape()[0], x.Shape()[1], x.Shape()[2]
 	split := func(v *Var, t int) *Var { return autograd.Reshape(v, b, t, p.heads, d/p.heads) }
-	q := autograd.Expand(x.Watch(p.Query), b, 1, d)
+	q := autograd.Expand(x.Enter("head").Watch(p.Query), b, 1, d)
 	o := autograd.Attention(split(q, 1), split(p.Key.Forward(x), n), split(p.Value.Forward(x), n), tensor.NoMask, nil)
-	return p.Out.Forward(autograd.Reshape(o, b, d))
+	return p.Out.Forward(autograd.Reshape(o, b, d)).Leave()
 }
 
 // TextEncoder is a causal transformer that reads token ids.
@@ -162,9 +162,10 @@ func (e *TextEncoder) ForwardTokens(like *Var, texts [][]int32) *Var {
 }
 
 func (e *TextEncoder) forward(like *Var, ids []int32, t int) *Var {
+	like.Enter("text").Enter("embed")
 	x := e.Preprocessor.Embedding.Forward(onTape(like, ids, len(ids)/t, t))
-	x = autograd.Add(x, autograd.Narrow(like.Watch(e.Preprocessor.PosEmbed), 0, 0, t))
-	return e.Trunk.Forward(x, nn.Mask{Causal: true})
+	x = autograd.Add(x, autograd.Narrow(like.Watch(e.Preprocessor.PosEmbed), 0, 0, t)).Leave()
+	return e.Trunk.Forward(x, nn.Mask{Causal: true}).Leave()
 }
 
 // onTape puts ids on the tape of like, which releases them: as a view, since a

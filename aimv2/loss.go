@@ -262,6 +262,7 @@ func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, text *Var) {
 	}
 	pixels, text = m.Decoder.Forward(features, ids)
 
+	pixels.Enter("loss")
 	if b.Weights.Pixel > 0 {
 		n := m.Config.Tokens()
 		diff := autograd.Sub(autograd.Narrow(pixels, 1, 0, n-1), t.Input(b.PixelTarget))
@@ -277,6 +278,7 @@ func (m *Model) Loss(t *autograd.Tape, b *Batch) (l Losses, pixels, text *Var) {
 			l.Total = autograd.Add(l.Total, weighted)
 		}
 	}
+	pixels.Leave()
 	return l, pixels, text
 }
 

@@ -25,6 +25,8 @@ type Model struct {
 	Config  Config
 	Encoder *Encoder `param:"image_encoder"`
 	Decoder *Decoder `param:"text_decoder"`
+	// Observer, if not nil, is told what Features does.
+	Observer autograd.Observer
 }
 
 // New returns a model with the released initialisation, drawn from seed.
@@ -85,7 +87,8 @@ func newEncoder(dev *tensor.Device, c VisionConfig) *Encoder {
 // patch; what is beyond whole patches, to the right and below, is left out.
 // Panics: *tensor.ShapeError for images of another size than the positions'.
 func (e *Encoder) Forward(images *Var, prefix *tensor.Tensor) *Var {
-	return e.Trunk.Forward(e.embed(images), nn.Mask{Causal: prefix != nil, Prefix: prefix})
+	images.Enter("encoder")
+	return e.Trunk.Forward(e.embed(images), nn.Mask{Causal: prefix != nil, Prefix: prefix}).Leave()
 }
 
 // Hidden is what each layer of an encoder makes of images, all [B, N, D].
@@ -102,13 +105,14 @@ func (h Hidden) States() []*Var { return append([]*Var{h.Embedded}, h.Blocks...)
 
 // ForwardHidden is Forward with every layer's result, under any mask.
 func (e *Encoder) ForwardHidden(images *Var, m nn.Mask) (h Hidden) {
+	images.Enter("encoder")
 	h.Embedded = e.embed(images)
 	x := h.Embedded
-	for _, b := range e.Trunk.Blocks {
-		x = b.Forward(x, m)
+	for i, b := range e.Trunk.Blocks {
+		x = b.Forward(x.EnterAt("blocks", i), m).Leave()
 		h.Blocks = append(h.Blocks, x)
 	}
-	h.Last = e.Trunk.Norm.Forward(x)
+	h.Last = e.Trunk.Norm.Forward(x.Enter("norm")).Leave().Leave()
 	return h
 }
 
@@ -120,7 +124,7 @@ func (e *Encoder) embed(images *Var) *Var {
 		panic(&tensor.ShapeError{Op: "encoder", Shapes: [][]int{images.Shape()},
 			Rule: fmt.Sprintf("%d×%d patches of %d pixels, where positions are for %v (0: any)", h, w, e.patch, e.grid)})
 	}
-	images = autograd.Narrow(autograd.Narrow(images, 2, 0, h*e.patch), 3, 0, w*e.patch)
+	images = autograd.Narrow(autograd.Narrow(images.Enter("patchify"), 2, 0, h*e.patch), 3, 0, w*e.patch)
 	proj := &e.Preprocessor.Patchifier.Proj
 	flat := autograd.Reshape(images.Watch(proj.Weight), proj.Weight.Shape()[0], -1)
 	x := autograd.Linear(patchify(images, e.patch), flat, proj.Bias)
@@ -128,9 +132,9 @@ func (e *Encoder) embed(images *Var) *Var {
 	if pos == nil {
 		table := SinCosPositions(images.Value.Device(), h, w, x.Shape()[2])
 		defer table.Release()
-		return autograd.Add(x, images.With(table))
+		return autograd.Add(x, images.With(table)).Leave()
 	}
-	return autograd.Add(x, pos)
+	return autograd.Add(x, pos).Leave()
 }
 
 // patchify cuts [B, 3, h·P, w·P] into [B, h·w, 3·P·P], each patch ordered
@@ -165,14 +169,15 @@ func newTrunk(dev *tensor.Device, s Stack, eps float64) *Trunk {
 
 // Forward runs all blocks and the norm.
 func (t *Trunk) Forward(x *Var, m nn.Mask) *Var {
-	for _, b := range t.Blocks {
+	for i, b := range t.Blocks {
+		x.EnterAt("blocks", i)
 		if t.Recompute {
-			x = autograd.Checkpoint(x, func(x *Var) *Var { return b.Forward(x, m) })
+			x = autograd.Checkpoint(x, func(x *Var) *Var { return b.Forward(x, m) }).Leave()
 			continue
 		}
-		x = b.Forward(x, m)
+		x = b.Forward(x, m).Leave()
 	}
-	return t.Norm.Forward(x)
+	return t.Norm.Forward(x.Enter("norm")).Leave()
 }
 
 // Block is one pre-norm transformer block.
@@ -185,8 +190,8 @@ type Block struct {
 
 // Forward returns x + Attn(Norm1 x), and to that its MLP(Norm2 ·).
 func (b *Block) Forward(x *Var, m nn.Mask) *Var {
-	x = autograd.Add(x, b.Attn.Forward(b.Norm1.Forward(x), m))
-	return autograd.Add(x, b.MLP.Forward(b.Norm2.Forward(x)))
+	x = autograd.Add(x, b.Attn.Forward(b.Norm1.Forward(x.Enter("attn")), m).Leave())
+	return autograd.Add(x, b.MLP.Forward(b.Norm2.Forward(x.Enter("mlp"))).Leave())
 }
 
 // Decoder predicts pixels and text from the encoder's tokens.
@@ -233,17 +238,19 @@ func newDecoder(dev *tensor.Device, c Config) *Decoder {
 // where pixels[:, k] predicts patch k+1 (ordered row, column, channel); text
 // [B, T, D], where Logits of text[:, j] predict id j.
 func (d *Decoder) Forward(features, ids *Var) (pixels, text *Var) {
+	features.Enter("decoder").Enter("embed")
 	b, n := features.Shape()[0], features.Shape()[1]
 	x := d.Preprocessor.Vision.Module.Forward(features)
 	if ids != nil {
 		x = autograd.Concat(1, x, d.startToken(features, b), d.embed(ids, 1))
 	}
+	x.Leave()
 	x = d.Trunk.Forward(x, nn.Mask{Causal: true})
-	pixels = d.Head.Blocks[1].Linear.Forward(autograd.Narrow(x, 1, 0, n))
+	pixels = d.Head.Blocks[1].Linear.Forward(autograd.Narrow(x.Enter("pixels"), 1, 0, n)).Leave()
 	if ids != nil {
 		text = autograd.Narrow(x, 1, n, x.Shape()[1]-n)
 	}
-	return pixels, text
+	return pixels.Leave(), text
 }
 
 // Logits returns the text head's [.., V] of text [.., D]. Training does without

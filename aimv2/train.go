@@ -13,6 +13,7 @@ import (
 	"fuerte/aimv2/dataset"
 	"fuerte/aimv2/tokenizer"
 	"fuerte/autograd"
+	"fuerte/autograd/profile"
 	"fuerte/nn"
 	"fuerte/nn/safetensors"
 	"fuerte/tensor"
@@ -145,6 +146,17 @@ type Trainer struct {
 	opt    *nn.AdamW
 	loader *Loader
 	tape   *autograd.Tape
+	prof   *profile.Profiler // nil: nobody asked
+}
+
+// Profile has p measure the steps to come, from the wait for their batch to the end
+// of the optimiser's part. If p looks for NaN and Inf, a step that makes one ends the
+// run before the weights change, with p's *profile.NonFiniteError.
+func (t *Trainer) Profile(p *profile.Profiler) {
+	t.prof, t.tape.Observer = p, p
+	for _, v := range t.Model.Params() {
+		p.Name(v.Var, v.Name)
+	}
 }
 
 // NewTrainer prepares a fresh run. Errors: those of Recipe.Validate; an empty
@@ -199,8 +211,8 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // each after every step; an error from it ends the run. A step that has begun is
 // finished, so the trainer can be saved in whatever way Run returns.
 //
-// Errors: that of each; a picture that cannot be read; *DivergedError. The end
-// of the context is none.
+// Errors: that of each; a picture that cannot be read; *DivergedError; that of
+// Profile. The end of the context is none.
 func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	batches := t.loader.stream(ctx, t.Step)
@@ -211,7 +223,10 @@ func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 		}
 	}()
 	for t.Step < t.Recipe.Steps && ctx.Err() == nil {
+		t.prof.BeginStep(t.Step)
+		t.prof.Enter("data", -1)
 		b, ok := <-batches
+		t.prof.Leave()
 		if !ok {
 			break // the context ended while the batch was made
 		}
@@ -223,6 +238,7 @@ func (t *Trainer) Run(ctx context.Context, each func(Metrics) error) error {
 		if err != nil {
 			return err
 		}
+		t.prof.EndStep()
 		if err := each(m); err != nil {
 			return err
 		}
@@ -245,26 +261,33 @@ func (t *Trainer) take(b *Batch) (Metrics, error) {
 		}
 		l, _, _ := t.Model.Loss(t.tape, part)
 		m.Pixel, m.Text, m.Total = m.Pixel+value(l.Pixel), m.Text+value(l.Text), m.Total+value(l.Total)
-		sound := finite(m.Total)
-		if sound {
+		err := t.prof.Err()
+		if err == nil && !finite(m.Total) {
+			err = &DivergedError{m}
+		}
+		if err == nil {
 			t.tape.Backward(l.Total)
 			l.Total.Value.Release()
+			err = t.prof.Err()
 		} else {
 			t.tape.Reset()
 		}
 		if part != b {
 			part.Release()
 		}
-		if !sound {
+		if err != nil {
 			for _, p := range t.Model.Params() {
 				p.ZeroGrad()
 			}
-			return m, &DivergedError{m}
+			return m, err
 		}
 	}
 	s := nn.WarmupCosine{Start: r.Start, Peak: r.Peak, Floor: r.Floor, Warmup: r.Warmup, Total: r.Steps}
 	m.Rate = s.At(t.Step)
-	if m.GradNorm = t.opt.Step(m.Rate, r.Clip); !finite(m.GradNorm) {
+	t.prof.Enter("optimiser", -1)
+	m.GradNorm = t.opt.Step(m.Rate, r.Clip)
+	t.prof.Leave()
+	if !finite(m.GradNorm) {
 		return m, &DivergedError{m}
 	}
 	t.Step++

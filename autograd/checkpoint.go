@@ -28,7 +28,7 @@ func init() {
 		always: true,
 		Forward: func(c *Call) *tensor.Tensor {
 			t := c.In[0].tape.inside(true)
-			t.BF16 = c.In[0].tape.BF16
+			t.BF16, t.Observer = c.In[0].tape.BF16, c.In[0].tape.Observer
 			y := c.Args.(func(*Var) *Var)(t.Input(c.x(0)))
 			v := y.Value.Retain()
 			t.Reset()
@@ -37,7 +37,7 @@ func init() {
 		VJP: func(c *Call, gy *Var) []*Var {
 			t := c.In[0].tape.inside(false)
 			x := t.Input(c.x(0))
-			t.BF16 = gy.tape.BF16
+			t.BF16, t.Observer = gy.tape.BF16, gy.tape.Observer
 			x.needs = c.Needs(0)
 			y := c.Args.(func(*Var) *Var)(x)
 			switch {

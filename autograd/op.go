@@ -43,6 +43,8 @@ type Call struct {
 	Numbers
 	Args  any // of an op that takes others than Numbers
 	Saved []*tensor.Tensor
+	// Layer is for the observer, which meets the call again at its VJP; 0 in a new use.
+	Layer int
 	// Recorded tells Forward whether the VJP may be asked for.
 	Recorded bool
 	given    []*Var // what VJP returns
@@ -158,8 +160,14 @@ func apply(op *Op, n Numbers, args any, in []*Var) *Var {
 	c.Op, c.In, c.Args = op, append(c.In[:0], in...), args
 	c.Numbers = Numbers{append(c.Ints[:0], n.Ints...), n.Axis, n.Start, n.N, n.Alpha, n.Flag, n.Mask}
 	c.Recorded = t != nil && needs && !t.noGrad && !t.walking
+	if t != nil && t.Observer != nil {
+		t.Observer.Begin(c, nil)
+	}
 	out := t.newVar(op.Forward(c))
 	c.Out = out
+	if t != nil && t.Observer != nil {
+		t.Observer.End(c, nil)
+	}
 	switch {
 	case t == nil:
 		recycle(c.Saved...)

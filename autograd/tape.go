@@ -99,6 +99,8 @@ type Tape struct {
 	// BF16 makes Linear round what it multiplies to bfloat16; sums, results and gradients
 	// stay float32. LinearCrossEntropy rounds nothing.
 	BF16 bool
+	// Observer, if not nil, is told of every op and VJP.
+	Observer Observer
 
 	nodes  []node
 	noGrad bool
@@ -316,8 +318,14 @@ func (t *Tape) step(i int) {
 	}
 	t.scratch = append(t.scratch[:0], g)
 	gy := t.newVar(g)
+	if t.Observer != nil {
+		t.Observer.Begin(n.call, g)
+	}
 	given := n.call.Op.VJP(n.call, gy)
 	checkVJP(n.call, given)
+	if t.Observer != nil {
+		t.Observer.End(n.call, given)
+	}
 	// What the VJP made by kernels of its own is the walk's, like what it made by
 	// ops. What it handed on (gy, or a value that it read) is shared.
 	for _, gx := range given {
@@ -340,16 +348,21 @@ func (t *Tape) step(i int) {
 	t.grads[i] = nil
 	for j, gx := range t.given {
 		if gx != nil {
-			t.deposit(n.call.In[j], gx)
+			t.deposit(n.call, j, gx)
 		}
 	}
 }
 
-// deposit adds a cotangent to where it belongs and takes it over.
-func (t *Tape) deposit(in *Var, g *tensor.Tensor) {
+// deposit adds the cotangent of an input of c to where it belongs and takes it over.
+func (t *Tape) deposit(c *Call, j int, g *tensor.Tensor) {
+	in := c.In[j]
 	at := &in.Grad
 	if in.node >= 0 {
 		at = &t.grads[in.node]
+	}
+	if t.Observer != nil && *at != nil {
+		*at = t.observedSum(c, *at, g, in.node < 0)
+		return
 	}
 	*at = accumulate(*at, g, in.node < 0)
 }

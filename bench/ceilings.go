@@ -4,9 +4,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"time"
-
-	"github.com/klauspost/cpuid/v2"
 
 	"fuerte/kernels"
 )
@@ -75,23 +72,10 @@ const (
 
 var places = []place{inL2, inL3, inMemory}
 
-// cacheSizes returns the bytes of a core's L2 and of L3; a common size where the
-// system does not tell.
-func cacheSizes() (l2, l3 int) {
-	l2, l3 = cpuid.CPU.Cache.L2, cpuid.CPU.Cache.L3
-	if l2 <= 0 {
-		l2 = 1 << 20
-	}
-	if l3 <= l2 {
-		l3 = 32 << 20
-	}
-	return l2, l3
-}
-
 // placeOf tells where a working set of this many bytes stays, split evenly over
 // the threads: each core has its own L2. What fits L1 counts as L2.
 func placeOf(bytes float64, threads int) place {
-	l2, l3 := cacheSizes()
+	l2, l3 := kernels.CacheSizes()
 	switch {
 	case bytes/float64(threads) <= float64(l2):
 		return inL2
@@ -104,7 +88,7 @@ func placeOf(bytes float64, threads int) place {
 // workingSet is the bytes of memory over which a stream runs: half of a cache, so
 // that nothing else in it matters, or far more than L3.
 func (p place) workingSet(threads int) int {
-	l2, l3 := cacheSizes()
+	l2, l3 := kernels.CacheSizes()
 	switch p {
 	case inL2:
 		return threads * l2 / 2
@@ -114,69 +98,10 @@ func (p place) workingSet(threads int) int {
 	return min(max(8*l3, 256<<20), 1<<30)
 }
 
-// traffic is what a stream does with memory.
-type traffic string
-
-const (
-	reading  traffic = "read"   // sums the working set
-	copying  traffic = "copy"   // copies half of it to the other half
-	updating traffic = "update" // multiplies it in place
-)
-
-var traffics = []traffic{reading, copying, updating}
-
-// stream is one pass over a working set.
-type stream struct {
-	traffic traffic
-	threads int
-	mem     []float32
-	set     *kernels.Set[float32]
-}
-
-// newStream prepares a pass. All of the memory is written first: pages that were
-// never written share one page of zeros, which a read finds in L1.
-func newStream(t traffic, p place, threads int) *stream {
-	sets := usable()
-	mem := make([]float32, p.workingSet(threads)/4/threads*threads)
-	fill(mem)
-	return &stream{t, threads, mem, sets[len(sets)-1]}
-}
-
-// bytes counts what a pass reads and writes.
-func (s *stream) bytes() float64 {
-	n := 4 * float64(len(s.mem))
-	if s.traffic == updating {
-		n *= 2
-	}
-	return n
-}
-
-// pass runs over the working set n times, each thread over its own part. Kernels
-// get pieces of 256 KB, so that no call into assembly is long; copy gets all, and
-// writes around the caches where that is faster.
-func (s *stream) pass(n int) {
-	per := len(s.mem) / s.threads
-	kernels.Parallel(s.threads, func(t int) {
-		part := s.mem[t*per : (t+1)*per]
-		const piece = 1 << 16
-		for range n {
-			if s.traffic == copying {
-				copy(part[:per/2], part[per/2:])
-				continue
-			}
-			for lo := 0; lo < per; lo += piece {
-				if x := part[lo:min(lo+piece, per)]; s.traffic == reading {
-					s.set.Sum(x)
-				} else {
-					s.set.Scale(x, x, 1)
-				}
-			}
-		}
-	})
-}
+var traffics = []kernels.Traffic{kernels.Reading, kernels.Copying, kernels.Updating}
 
 type bandwidthKey struct {
-	traffic traffic
+	traffic kernels.Traffic
 	place   place
 	threads int
 }
@@ -189,7 +114,7 @@ var bandwidths = map[bandwidthKey]float64{}
 func bandwidth(reads bool, p place, threads int) float64 {
 	best := 0.0
 	for _, t := range traffics {
-		if reads != (t == reading) {
+		if reads != (t == kernels.Reading) {
 			continue
 		}
 		r := bandwidths[bandwidthKey{t, p, threads}]
@@ -205,29 +130,15 @@ func bandwidth(reads bool, p place, threads int) float64 {
 // out of the caches, whichever is faster, in bytes a second; the best of all calls
 // counts. GOMAXPROCS is at least threads.
 func Streaming(threads int) float64 {
-	return max(measureBandwidth(copying, inMemory, threads), measureBandwidth(updating, inMemory, threads))
+	return max(measureBandwidth(kernels.Copying, inMemory, threads), measureBandwidth(kernels.Updating, inMemory, threads))
 }
 
-// measureBandwidth measures a stream once more, as the best of several runs of
-// at least ten milliseconds.
-func measureBandwidth(t traffic, p place, threads int) float64 {
-	k := bandwidthKey{t, p, threads}
-	s := newStream(t, p, threads)
-	run := func(n int) time.Duration {
-		start := time.Now()
-		s.pass(n)
-		return time.Since(start)
-	}
-	const runs, least = 6, 10 * time.Millisecond
-	n := 1
-	for run(n) < least {
-		n *= 2
-	}
-	best := run(n)
-	for range runs - 1 {
-		best = min(best, run(n))
-	}
-	bandwidths[k] = max(bandwidths[k], float64(n)*s.bytes()/best.Seconds())
+// measureBandwidth measures a stream once more, with the widest registers that
+// there are.
+func measureBandwidth(t kernels.Traffic, p place, threads int) float64 {
+	k, sets := bandwidthKey{t, p, threads}, usable()
+	s := kernels.NewStream(sets[len(sets)-1], t, p.workingSet(threads), threads)
+	bandwidths[k] = max(bandwidths[k], s.Measure())
 	return bandwidths[k]
 }
 

@@ -28,7 +28,7 @@ func BenchmarkPeak(b *testing.B) {
 // with the widest registers that there are.
 func BenchmarkStream(b *testing.B) {
 	sets := usable()
-	isa := sets[len(sets)-1].Name // newStream's
+	isa := sets[len(sets)-1].Name // measureBandwidth's
 	for _, t := range traffics {
 		for _, p := range places {
 			for _, threads := range threadCounts() {

@@ -17,6 +17,7 @@ var layers = [][]string{
 	{"kernels"},
 	{"tensor"},
 	{"autograd"},
+	{"autograd/profile"},
 	{"nn"},
 	{"aimv2"},
 	{"bench"},

@@ -184,7 +184,23 @@ func (w *workers) takePart() {
 			w.left <- struct{}{}
 		}
 	}()
+	if f := onJoin.Load(); f != nil {
+		(*f)()
+	}
 	w.job.work()
+}
+
+// onJoin is what OnJoin set.
+var onJoin atomic.Pointer[func()]
+
+// OnJoin makes every worker call f when it joins a call of Parallel, beside the
+// caller: a profiler labels the worker there. There is one f; nil takes it away.
+func OnJoin(f func()) {
+	if f == nil {
+		onJoin.Store(nil)
+		return
+	}
+	onJoin.Store(&f)
 }
 
 // await returns the number of a job other than the one seen last; it parks after

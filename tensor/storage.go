@@ -17,6 +17,8 @@ type storage struct {
 	refs atomic.Int32
 	mem  []byte // host memory, 64-byte aligned; nil on other devices
 	peer any    // the device's own handle
+	// owner is whom Tag named, under the account of that number.
+	owner, account int32
 }
 
 func (s *storage) retain() { s.refs.Add(1) }
@@ -73,6 +75,7 @@ func (p *hostPool) alloc(dev *Device, n int) *storage {
 		p.mu.Unlock()
 		s.size = n
 		s.refs.Store(1)
+		opened(s)
 		return s
 	}
 	p.mu.Unlock()
@@ -81,11 +84,13 @@ func (p *hostPool) alloc(dev *Device, n int) *storage {
 	skip := -int(uintptr(unsafe.Pointer(&raw[0]))) & (cacheLine - 1)
 	s := &storage{dev: dev, size: n, mem: raw[skip : skip+size : skip+size]}
 	s.refs.Store(1)
+	opened(s)
 	return s
 }
 
 func (p *hostPool) put(s *storage) {
 	live.Add(-1)
+	closed(s)
 	if poison.Load() {
 		for i := range s.mem {
 			s.mem[i] = 0xff

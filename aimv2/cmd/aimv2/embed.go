@@ -12,7 +12,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"fuerte/aimv2"
-	"fuerte/autograd"
+	"fuerte/nn"
 	"fuerte/nn/atomicfile"
 	"fuerte/nn/npy"
 	"fuerte/nn/safetensors"
@@ -20,10 +20,11 @@ import (
 )
 
 type embedCommand struct {
-	images []string
-	model  string
-	out    string
-	pool   string
+	images  []string
+	model   string
+	out     string
+	pool    string
+	profile profileOptions
 }
 
 func (c *embedCommand) describe() *cli.Command {
@@ -32,11 +33,11 @@ func (c *embedCommand) describe() *cli.Command {
 		Usage:       "Write the features of pictures to a file.",
 		Description: "A .safetensors file gets one tensor for each picture under its name, a .npy file one array.",
 		Arguments:   imageArguments(&c.images),
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			modelFlag(&c.model),
 			&cli.StringFlag{Name: "out", Destination: &c.out, Value: "features.safetensors", Usage: "write `FILE`, a .safetensors or .npy file"},
 			&cli.StringFlag{Name: "pool", Destination: &c.pool, Value: "mean", Usage: "`HOW` to pool: mean gives one vector for a picture, head that of a LiT model's attention, none one for each patch"},
-		},
+		}, c.profile.flags()...),
 	}
 }
 
@@ -61,7 +62,7 @@ func (c *embedCommand) pooled(v vision, features *tensor.Tensor) *tensor.Tensor 
 		defer pooled.Release()
 		return pooled.Index(0, 0)
 	case "head":
-		tape := autograd.NewInferenceTape()
+		tape := v.tape()
 		defer tape.Reset()
 		return v.Head.Forward(tape.Input(features)).Value.Index(0, 0)
 	}
@@ -78,6 +79,25 @@ func (c *embedCommand) run() error {
 	if c.pool == "head" && v.Head == nil {
 		return fmt.Errorf("-pool head: the model has no attention head, which LiT checkpoints have")
 	}
+	if v.watch, err = c.profile.start(); err != nil {
+		return err
+	}
+	if v.watch != nil {
+		for _, p := range nn.Params(v.Encoder) {
+			v.watch.Name(p.Var, p.Name)
+		}
+	}
+	err = c.embed(v)
+	if failure := c.profile.finish(""); failure != nil {
+		complain(failure)
+		return failed
+	}
+	return err
+}
+
+// embed is run with a model, under the eyes of v.watch or nobody's.
+func (c *embedCommand) embed(v vision) error {
+	var err error
 	byName := filepath.Ext(c.out) == ".safetensors"
 	var names []string
 	var tensors []safetensors.Tensor
@@ -93,8 +113,13 @@ func (c *embedCommand) run() error {
 				return fmt.Errorf("%q cannot be the name of a tensor", file)
 			}
 		}
+		v.watch.Enter("pool", -1)
 		x := c.pooled(v, features)
+		v.watch.Leave()
 		defer x.Release()
+		if err := v.watch.Err(); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
 		data := slices.Clone(tensor.Data[float32](x))
 		if !byName && shape != nil && !slices.Equal(shape, x.Shape()) {
 			return fmt.Errorf("%s has %v features, the pictures before it %v: an array has room for one size, a .safetensors file for all", file, x.Shape(), shape)

@@ -15,6 +15,7 @@ import (
 	"fuerte/aimv2/pretrained"
 	"fuerte/aimv2/tokenizer"
 	"fuerte/autograd"
+	"fuerte/autograd/profile"
 	"fuerte/tensor"
 )
 
@@ -72,11 +73,21 @@ type vision struct {
 	aimv2.Processor
 	patch  int
 	native bool
+	watch  *profile.Profiler // nil: nobody asked
+}
+
+// tape returns one for features, under the eyes of v.watch.
+func (v vision) tape() *autograd.Tape {
+	t := autograd.NewInferenceTape()
+	if v.watch != nil {
+		t.Observer = v.watch
+	}
+	return t
 }
 
 func visionOf(m *aimv2.Model) vision {
 	size := m.Config.ImageSize
-	return vision{m.Encoder, aimv2.Processor{Shortest: size, Crop: size, Norm: aimv2.Norm}, m.Config.PatchSize, false}
+	return vision{Encoder: m.Encoder, Processor: aimv2.Processor{Shortest: size, Crop: size, Norm: aimv2.Norm}, patch: m.Config.PatchSize}
 }
 
 // loadVision reads the encoder of the model of that name, of any kind, or without
@@ -102,7 +113,7 @@ func loadVision(name string) (vision, error) {
 	if err != nil {
 		return vision{}, err
 	}
-	return vision{e, c.Processor, c.Vision.PatchSize, c.Vision.Native}, nil
+	return vision{Encoder: e, Processor: c.Processor, patch: c.Vision.PatchSize, native: c.Vision.Native}, nil
 }
 
 // Patches that native encoders were trained with.
@@ -110,12 +121,14 @@ const leastNative, mostNative = 112, 4096
 
 // features returns the encoder's features of a picture, float32 [1, N, D].
 func (v vision) features(file string, img image.Image) (*tensor.Tensor, error) {
+	v.watch.Enter("prepare", -1)
 	in, err := v.Prepare(img, v.patch)
+	v.watch.Leave()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	defer in.Release()
-	tape := autograd.NewInferenceTape()
+	tape := v.tape()
 	defer tape.Reset()
 	out := v.Forward(tape.Input(in), nil).Keep().Value
 	if n := out.Dim(1); v.native && (n < leastNative || n > mostNative) {
@@ -139,16 +152,19 @@ func eachReadable(c aimv2.Config, n int, open func(i int) (image.Image, error), 
 	}, f)
 }
 
-// eachPicture is eachImage with the features float32 [1, N, D] of every picture.
+// eachPicture is eachImage with the features float32 [1, N, D] of every picture. To
+// v.watch a step is what is done with a picture that was read.
 func eachPicture(v vision, files []string, f func(file string, features *tensor.Tensor) error) error {
 	return each(len(files), func(i int) (*tensor.Tensor, error) {
 		img, err := openPicture(files[i])
 		if err != nil {
 			return nil, err
 		}
+		v.watch.BeginStep(i)
 		return v.features(files[i], img)
 	}, func(i int, features *tensor.Tensor) error {
 		defer features.Release()
+		defer v.watch.EndStep()
 		return f(files[i], features)
 	})
 }

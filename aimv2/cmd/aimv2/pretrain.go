@@ -20,6 +20,7 @@ import (
 	"fuerte/aimv2/dataset/emoji48"
 	"fuerte/aimv2/report"
 	"fuerte/aimv2/tokenizer"
+	"fuerte/autograd/profile"
 	"fuerte/kernels"
 	"fuerte/tensor"
 )
@@ -49,6 +50,7 @@ const (
 	lossFile     = "loss.png"
 	targetsFile  = "targets.png"
 	captionsFile = "captions.txt"
+	profileFile  = "profile.md" // with -profile
 )
 
 type pretrainCommand struct {
@@ -74,6 +76,7 @@ type pretrainCommand struct {
 	out         string   // "": by preset
 	resume      string   // "": a new run
 	every       int      // 0: once a minute
+	profile     profileOptions
 
 	given func(flag string) bool
 }
@@ -85,7 +88,7 @@ func (c *pretrainCommand) describe() *cli.Command {
 		Description: dataHelp,
 		// A comma may stand in the braces of a pattern.
 		DisableSliceFlagSeparator: true,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "preset", Destination: &c.preset, Value: "tiny", Usage: "size of the model, `NAME` one of " + strings.Join(aimv2.PresetNames(), ", ")},
 			&cli.IntFlag{Name: "steps", Destination: &c.steps, Usage: "take `N` steps", DefaultText: "by preset; with --resume, as before"},
 			&cli.IntFlag{Name: "batch", Destination: &c.batch, Usage: "take `N` pictures in a step", DefaultText: "by preset"},
@@ -108,7 +111,7 @@ func (c *pretrainCommand) describe() *cli.Command {
 			&cli.StringFlag{Name: "out", Destination: &c.out, Usage: "write the run to the folder `DIR`", DefaultText: "runs/NAME"},
 			&cli.StringFlag{Name: "resume", Destination: &c.resume, Usage: "go on with the run in the folder `DIR`"},
 			&cli.IntFlag{Name: "every", Destination: &c.every, Usage: "save the state every `N` steps", DefaultText: "once a minute"},
-		},
+		}, c.profile.flags()...),
 	}
 }
 
@@ -210,10 +213,21 @@ func (c *pretrainCommand) run() error {
 	fmt.Fprintf(os.Stderr, "machine  %s on %d threads, peak %.1f GFLOP/s measured; an image costs %.2f GFLOP\n",
 		level.Name, runtime.GOMAXPROCS(0), peak/1e9, r.TrainFLOP()/1e9)
 
+	watch, err := c.profile.start()
+	if err != nil {
+		return err
+	}
+	if watch != nil {
+		t.Profile(watch)
+	}
 	p.begin(t, peak)
 	saved := t.Step
 	err = c.train(ctx, t, dir, metrics, p, heldOut, &saved)
 	p.end()
+	unwritten := c.profile.finish(filepath.Join(dir, profileFile))
+	if unwritten != nil {
+		complain(unwritten) // the run goes on to its end
+	}
 
 	goOn := self() + " pretrain -resume " + quote(dir)
 	for _, d := range c.data {
@@ -223,7 +237,10 @@ func (c *pretrainCommand) run() error {
 		goOn += " -eval-data " + quote(d)
 	}
 	var diverged *aimv2.DivergedError
+	var nonFinite *profile.NonFiniteError
 	switch {
+	case errors.As(err, &nonFinite):
+		return fmt.Errorf("%w; the state of step %d is kept in %s", err, saved, dir)
 	case errors.As(err, &diverged):
 		// The weights that led here are not saved over those before.
 		return fmt.Errorf("%w; the state of step %d is kept in %s; a lower -peak-lr may help", err, saved, dir)
@@ -252,6 +269,9 @@ func (c *pretrainCommand) run() error {
 		next = fmt.Sprintf("  %s caption -model %s PICTURE.png\n", self(), quote(dir))
 	}
 	fmt.Printf("finished: %s holds the model of step %d; see %s there\nnext:\n%s  %s probe -model %s\n", dir, t.Step, files, next, self(), quote(dir))
+	if unwritten != nil {
+		return failed
+	}
 	return nil
 }
 
