@@ -72,7 +72,7 @@ func own(ts ...*tensor.Tensor) []*Var {
 // Ops lists every differentiable op; tests iterate over it.
 var Ops = []*Op{
 	identityOp, addOp, subOp, mulOp, divOp, scaleOp, addScalarOp,
-	expOp, logOp, sqrtOp, tanhOp, siluOp, geluOp, swigluOp,
+	expOp, logOp, sqrtOp, tanhOp, erfOp, sigmoidOp, siluOp, geluOp, swigluOp,
 	matmulOp, linearOp, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
 	attentionOp, attentionQKVOp, crossEntropyOp,
 	gatherOp, scatterAddOp, takeAlongOp, putAlongAddOp, whereOp, maskedFillOp,

@@ -64,6 +64,8 @@ func sigmoid(x float64) float64 {
 	return 1 / (1 + math.Exp(-x))
 }
 
+func refSigmoid[T Float](y, x []T) { refMap[T](sigmoid)(y, x) }
+
 func refSiLU[T Float](y, x []T) {
 	for i := range y {
 		v := float64(x[i])

@@ -31,7 +31,7 @@ func Reference[T Float]() *Set[T] {
 		Sqrt:             refMap[T](math.Sqrt),
 		Tanh:             refMap[T](math.Tanh),
 		Erf:              refMap[T](math.Erf),
-		Sigmoid:          refMap[T](sigmoid),
+		Sigmoid:          refSigmoid[T],
 		SiLU:             refSiLU[T],
 		SiLUGrad:         refSiLUGrad[T],
 		SwiGLU:           refSwiGLU[T],
