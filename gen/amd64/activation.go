@@ -226,10 +226,9 @@ func (m *lanes) piecewiseOf(t *piecewise.Table, x vec) vec {
 
 // piecewise emits an odd function from its table.
 //
-// Registers: on AVX-512 all constants, on AVX2 3 and 6 of the tables; about 7 of
-// temporaries.
-// Loop:      1 vector a pass: the out-of-order window overlaps several.
-// Needs:     AVX2 and FMA3, or AVX512F and DQ.
+// Registers: on AVX-512 all constants, on AVX2 3 and one table; 6 of temporaries
+// for a vector.
+// Loop:      2 vectors a pass, woven. Needs: AVX2 and FMA3, or AVX512F and DQ.
 func (e *emitter) piecewise(name, formula string, t *piecewise.Table) {
 	e.both(func(m *lanes) {
 		m.begin(name, "func(y, x []float32)", formula)
@@ -258,7 +257,8 @@ func (e *emitter) erf() { e.piecewise("Erf", "sets y = erf x.", piecewise.Erf) }
 //
 // Contract:  kernels.Set.Sigmoid. Unlike the others it keeps E where that is
 // denormal, for σ is as small there.
-// Registers: on AVX-512 16 constants, on AVX2 10; about 5 of temporaries.
+// Registers: on AVX-512 16 constants, on AVX2 3; about 6 of temporaries for a vector.
+// Loop:      2 vectors a pass, woven.
 func (e *emitter) sigmoid() {
 	e.both(func(m *lanes) {
 		m.begin("Sigmoid", "func(y, x []float32)", "sets y = 1/(1 + e^−x).")
