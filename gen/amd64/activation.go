@@ -253,7 +253,9 @@ func (e *emitter) tanh() { e.piecewise("Tanh", "sets y = tanh x.", piecewise.Tan
 // erf emits y = erf x; the model is math.Erf. Contract: kernels.Set.Erf.
 func (e *emitter) erf() { e.piecewise("Erf", "sets y = erf x.", piecewise.Erf) }
 
-// sigmoid emits y = σ(x); the model is kernels.refSigmoid.
+// sigmoid emits y = s − s·E/(1+E), s = x ≥ 0 ? 1 : E; the model is
+// kernels.refSigmoid. The quotient s/(1+E) would have the rounding of 1+E in full
+// where E is small; here it is E times less.
 //
 // Contract:  kernels.Set.Sigmoid. Unlike the others it keeps E where that is
 // denormal, for σ is as small there.
@@ -269,11 +271,9 @@ func (e *emitter) sigmoid() {
 		m.sweepWoven(n, 2, func(_ int, at access) {
 			x := at.load(p[1])
 			e, one := m.expBelow(m.or(x, m.c(signBit))), m.copy(m.c(1))
-			den := m.add(e, one)
-			lost := m.sub(e, m.sub(den, one)) // 1+E − den, exactly
-			y := m.div(m.bySign(x, e, one), den)
-			m.VFNMADD213PS(y, y, lost) // divided by den too it would be more exact than y can be
-			at.store(lost, p[0])
+			q, over := m.div(e, m.add(e, one)), m.bySign(x, e, one)
+			m.VFNMADD213PS(over, over, q)
+			at.store(q, p[0])
 		})
 		m.ret()
 	})

@@ -262,8 +262,9 @@ func erfKernel(file *File) {
 	f.RET()
 }
 
-// sigmoidKernel emits (x ≥ 0 ? 1 : E)/(1+E), E = e^−|x|, less what the rounding of
-// 1+E adds to it.
+// sigmoidKernel emits s − s·E/(1+E), s = x ≥ 0 ? 1 : E, E = e^−|x|. The quotient
+// s/(1+E) would have the rounding of 1+E in full where E is small; here it is E
+// times less.
 func sigmoidKernel(file *File) {
 	f := file.Func("SigmoidNEON", "func(y, x []float32)",
 		"SigmoidNEON sets y = 1/(1 + e^−x). Contract: kernels.Set.Sigmoid.")
@@ -272,17 +273,15 @@ func sigmoidKernel(file *File) {
 	f.blocks(n, activationBlock, func(b block) {
 		v := b.load(x)
 		d, em := f.onePlusExp(e, f.map1((*Func).FABS, v))
-		lost := f.each((*Func).FSUB, em, f.each((*Func).FSUB, d, e.one()))
 		over := f.fill(e.c[0], len(v))
 		for i, a := range v {
 			negative := f.V()
 			f.SSHR(negative, a, 31)
 			f.BIT(over[i], em[i], negative)
 		}
-		s := f.each((*Func).FDIV, over, d)
-		p := f.clone(s)
-		f.eachTo((*Func).FMLS, p, s, lost)
-		b.store(y, p)
+		q, s := f.each((*Func).FDIV, em, d), f.clone(over)
+		f.eachTo((*Func).FMLS, s, over, q)
+		b.store(y, s)
 	})
 	f.RET()
 }

@@ -1014,22 +1014,18 @@ loop1:
 	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
 	WORD $0x4e21d5eb // fadd v11.4s, v15.4s, v1.4s
 	WORD $0x4e21d5ac // fadd v12.4s, v13.4s, v1.4s
-	WORD $0x4ea1d56e // fsub v14.4s, v11.4s, v1.4s
-	WORD $0x4ea1d590 // fsub v16.4s, v12.4s, v1.4s
-	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
-	WORD $0x4eb0d5b0 // fsub v16.4s, v13.4s, v16.4s
-	VMOV V1.B16, V17.B16
-	VMOV V1.B16, V18.B16
+	VMOV V1.B16, V14.B16
+	VMOV V1.B16, V16.B16
 	WORD $0x4f210529 // sshr v9.4s, v9.4s, #31
-	VBIT V9.B16, V15.B16, V17.B16
+	VBIT V9.B16, V15.B16, V14.B16
 	WORD $0x4f210549 // sshr v9.4s, v10.4s, #31
-	VBIT V9.B16, V13.B16, V18.B16
-	WORD $0x6e2bfe29 // fdiv v9.4s, v17.4s, v11.4s
-	WORD $0x6e2cfe4a // fdiv v10.4s, v18.4s, v12.4s
-	VMOV V9.B16, V11.B16
-	VMOV V10.B16, V12.B16
-	VFMLS V14.S4, V9.S4, V11.S4
-	VFMLS V16.S4, V10.S4, V12.S4
+	VBIT V9.B16, V13.B16, V16.B16
+	WORD $0x6e2bfde9 // fdiv v9.4s, v15.4s, v11.4s
+	WORD $0x6e2cfdaa // fdiv v10.4s, v13.4s, v12.4s
+	VMOV V14.B16, V11.B16
+	VMOV V16.B16, V12.B16
+	VFMLS V9.S4, V14.S4, V11.S4
+	VFMLS V10.S4, V16.S4, V12.S4
 	FSTPQ.P (F11, F12), 32(R0)
 	SUBS $8, R2, R2
 	BGE loop1
@@ -1073,14 +1069,12 @@ loop3:
 	VADD V1.S4, V13.S4, V10.S4
 	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
 	WORD $0x4e21d58a // fadd v10.4s, v12.4s, v1.4s
-	WORD $0x4ea1d54b // fsub v11.4s, v10.4s, v1.4s
-	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
-	VMOV V1.B16, V13.B16
+	VMOV V1.B16, V11.B16
 	WORD $0x4f210529 // sshr v9.4s, v9.4s, #31
-	VBIT V9.B16, V12.B16, V13.B16
-	WORD $0x6e2afda9 // fdiv v9.4s, v13.4s, v10.4s
-	VMOV V9.B16, V10.B16
-	VFMLS V11.S4, V9.S4, V10.S4
+	VBIT V9.B16, V12.B16, V11.B16
+	WORD $0x6e2afd89 // fdiv v9.4s, v12.4s, v10.4s
+	VMOV V11.B16, V10.B16
+	VFMLS V9.S4, V11.S4, V10.S4
 	FMOVQ.P F10, 16(R0)
 	SUBS $4, R2, R2
 	BGE loop3
@@ -1124,14 +1118,12 @@ loop5:
 	VADD V1.S4, V13.S4, V10.S4
 	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
 	WORD $0x4e21d58a // fadd v10.4s, v12.4s, v1.4s
-	WORD $0x4ea1d54b // fsub v11.4s, v10.4s, v1.4s
-	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
-	VMOV V1.B16, V13.B16
+	VMOV V1.B16, V11.B16
 	WORD $0x4f210529 // sshr v9.4s, v9.4s, #31
-	VBIT V9.B16, V12.B16, V13.B16
-	WORD $0x6e2afda9 // fdiv v9.4s, v13.4s, v10.4s
-	VMOV V9.B16, V10.B16
-	VFMLS V11.S4, V9.S4, V10.S4
+	VBIT V9.B16, V12.B16, V11.B16
+	WORD $0x6e2afd89 // fdiv v9.4s, v12.4s, v10.4s
+	VMOV V11.B16, V10.B16
+	VFMLS V9.S4, V11.S4, V10.S4
 	FMOVS.P F10, 4(R0)
 	SUBS $1, R2, R2
 	BGE loop5
