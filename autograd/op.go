@@ -115,7 +115,7 @@ func (c *Call) own(ts ...*tensor.Tensor) []*Var {
 // Ops lists every differentiable op; tests iterate over it.
 var Ops = []*Op{
 	identityOp, addOp, subOp, mulOp, divOp, scaleOp, addScalarOp,
-	expOp, logOp, sqrtOp, tanhOp, siluOp, geluOp, swigluOp,
+	expOp, logOp, sqrtOp, tanhOp, erfOp, sigmoidOp, siluOp, geluOp, swigluOp,
 	matmulOp, linearOp, linearBF16Op, sumOp, maxOp, cumSumOp, softmaxOp, rmsNormOp, layerNormOp,
 	attentionOp, attentionQKVOp, crossEntropyOp, linearCrossEntropyOp,
 	gatherOp, scatterAddOp, takeAlongOp, putAlongAddOp, whereOp, maskedFillOp,

@@ -76,12 +76,44 @@ func init() {
 // Tanh returns tanh x.
 func Tanh(x *Var) *Var { return Apply(tanhOp, nil, x) }
 
-// sigmoid is σ(x) = 1/(1+e^−x) = ½(1 + tanh ½x), which overflows nowhere.
-func sigmoid(x *Var) *Var { return Scale(AddScalar(Tanh(Scale(x, 0.5)), 1), 0.5) }
+// erf is y = erf x: dy/dx = 2/√π·e^−x².
+var erfOp = new(Op)
+
+func init() {
+	*erfOp = Op{
+		Name:    "erf",
+		Sample:  odd,
+		Forward: func(c *Call) *tensor.Tensor { return tensor.Erf(c.x(0)) },
+		VJP: func(c *Call, gy *Var) []*Var {
+			x := c.on(gy, 0)
+			return c.give(Mul(gy, Scale(Exp(Scale(Mul(x, x), -1)), 2/math.Sqrt(math.Pi))))
+		},
+	}
+}
+
+// Erf returns erf x = 2/√π·∫₀ˣ e^−t² dt.
+func Erf(x *Var) *Var { return Apply(erfOp, nil, x) }
+
+// sigmoid is y = σ(x) = 1/(1+e^−x): dy/dx = y·(1−y).
+var sigmoidOp = new(Op)
+
+func init() {
+	*sigmoidOp = Op{
+		Name:    "sigmoid",
+		Sample:  odd,
+		Forward: func(c *Call) *tensor.Tensor { return tensor.Sigmoid(c.x(0)) },
+		VJP: func(c *Call, gy *Var) []*Var {
+			return c.give(Mul(gy, Mul(c.Out, AddScalar(Scale(c.Out, -1), 1))))
+		},
+	}
+}
+
+// Sigmoid returns σ(x) = 1/(1+e^−x).
+func Sigmoid(x *Var) *Var { return Apply(sigmoidOp, nil, x) }
 
 // siluGrad is the VJP of silu made of ops: gy·σ·(1 + x·(1−σ)).
 func siluGrad(x, gy *Var) *Var {
-	s := sigmoid(x)
+	s := Sigmoid(x)
 	return Mul(gy, Mul(s, AddScalar(Mul(x, AddScalar(Scale(s, -1), 1)), 1)))
 }
 

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"fuerte/kernels"
 )
@@ -60,6 +61,33 @@ func measurePeak(s *kernels.Set[float32], threads int) float64 {
 	peaks[k] = max(peaks[k], kernels.Peak(s, threads))
 	return peaks[k]
 }
+
+// clock is the core's clock in Hz, as best as a chain of additions and exclusive
+// ors tells, each of which waits a cycle for the one before on every CPU that we
+// know. The time-stamp counter would not tell: it ticks at a rate of its own.
+var clock = sync.OnceValue(func() float64 {
+	const passes, chain = 100_000, 8
+	best := time.Hour
+	for range 50 {
+		start := time.Now()
+		x, y := uint64(1), uint64(2)
+		for range passes {
+			x += y
+			y ^= x
+			x += y
+			y ^= x
+			x += y
+			y ^= x
+			x += y
+			y ^= x
+		}
+		best = min(best, time.Since(start))
+		chained = y
+	}
+	return passes * chain / best.Seconds()
+})
+
+var chained uint64 // keeps the compiler from dropping the chain
 
 // place is where a working set stays between two passes over it.
 type place string

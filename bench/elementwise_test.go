@@ -34,6 +34,36 @@ func BenchmarkExp(b *testing.B) {
 	elementwise(b, 0, 2, func(s *kernels.Set[float32]) func(y, a, b []float32) { return unary(s.Exp) })
 }
 
+// BenchmarkInL1 calls kernels of one operand on vectors that stay in L1: what they
+// cost by themselves, in elements a cycle.
+func BenchmarkInL1(b *testing.B) {
+	const n = 1 << 11 // two vectors of 8 KB
+	for _, op := range []struct {
+		name string
+		pick func(s *kernels.Set[float32]) func(y, x []float32)
+	}{
+		{"Exp", func(s *kernels.Set[float32]) func(y, x []float32) { return s.Exp }},
+		{"Log", func(s *kernels.Set[float32]) func(y, x []float32) { return s.Log }},
+		{"Tanh", func(s *kernels.Set[float32]) func(y, x []float32) { return s.Tanh }},
+		{"Erf", func(s *kernels.Set[float32]) func(y, x []float32) { return s.Erf }},
+		{"Sigmoid", func(s *kernels.Set[float32]) func(y, x []float32) { return s.Sigmoid }},
+		{"SiLU", func(s *kernels.Set[float32]) func(y, x []float32) { return s.SiLU }},
+		{"GELU", func(s *kernels.Set[float32]) func(y, x []float32) { return s.GELU }},
+	} {
+		for _, s := range usable() {
+			b.Run(work{}.name(s.Name, fmt.Sprintf("op=%s/n=%d", op.name, n), 1), func(b *testing.B) {
+				work{elements: n}.run(b, s, 1, func(s *kernels.Set[float32]) func() {
+					k, y, x := op.pick(s), filled(n), filled(n)
+					for i := range x {
+						x[i] = 2 + 1.99*x[i] // a logarithm too
+					}
+					return func() { k(y, x) }
+				})
+			})
+		}
+	}
+}
+
 func BenchmarkSiLU(b *testing.B) {
 	elementwise(b, 0, 2, func(s *kernels.Set[float32]) func(y, a, b []float32) { return unary(s.SiLU) })
 }

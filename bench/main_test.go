@@ -70,7 +70,7 @@ func describe(w io.Writer) {
 			fmt.Fprintf(w, "%s: %s\n", l[0], l[1])
 		}
 	}
-	for _, unit := range []string{"GFLOP/s", "GB/s", "%peak", "%roof", "images/s"} {
+	for _, unit := range []string{"GFLOP/s", "GB/s", "%peak", "%roof", "images/s", "elem/ns", "elem/cycle"} {
 		fmt.Fprintf(w, "Unit %s better=higher\n", unit)
 	}
 }

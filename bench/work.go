@@ -19,6 +19,7 @@ type work struct {
 	resident    float64 // distinct bytes, where what is updated in place makes them fewer
 	reads       bool    // next to nothing is written
 	dtype       string  // of the operands, where that is not f32
+	elements    float64 // of a vector that stays in L1; 0: they are not reported
 }
 
 // referenceFLOP bounds what the reference is asked to do in one call: about a
@@ -109,9 +110,15 @@ func setThreads(tb testing.TB, threads int) {
 //
 //	%peak  of the level's FMA loop on as many threads
 //	%roof  of the roofline: the least time that the FMA loop and the streams allow
+//
+// and elements by the nanosecond and by the cycle.
 func (w work) report(b *testing.B, s *kernels.Set[float32], threads int) {
 	seconds := b.Elapsed().Seconds() / float64(b.N)
 	roof := 0.0
+	if w.elements > 0 {
+		b.ReportMetric(w.elements/seconds/1e9, "elem/ns")
+		b.ReportMetric(w.elements/seconds/clock(), "elem/cycle")
+	}
 	if w.flop > 0 {
 		roof = w.flop / peak(s, threads)
 		b.ReportMetric(w.flop/seconds/1e9, "GFLOP/s")

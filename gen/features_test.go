@@ -57,6 +57,7 @@ var amd64Opcodes = map[string]encodings{
 	"VBLENDVPS": avxOnly, "VMASKMOVPS": avxOnly, "VMOVMSKPS": avxOnly, "VINSERTF128": avxOnly, "VHADDPS": avxOnly, "VEXTRACTF128": avxOnly,
 	"VZEROUPPER": {always: "AVX"},
 	"VPADDD":     integers, "VPSUBD": integers, "VPSLLD": integers, "VPSRAD": integers,
+	"VPCMPGTD": integers, "VPERMPS": {y: "AVX2", evex: "AVX512F"},
 	"VPSRLD": integers, "VPMOVZXWD": integers, "VPMOVSXBD": integers,
 	"VPACKUSDW": words, "VPBROADCASTW": {x: "AVX2", y: "AVX2", evex: "AVX512BW"}, "VPBROADCASTB": {x: "AVX2", y: "AVX2", evex: "AVX512BW"}, "VPEXTRW": {x: "AVX", evex: "AVX512BW", fixed: true},
 	"VCVTPH2PS": f16c, "VCVTPS2PH": f16c,

@@ -71,13 +71,15 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 	type of1 = func(s *Set[T]) func(y, x []T)
 	type of2 = func(s *Set[T]) func(y, a, b []T)
 	for name, kernel := range map[string]of1{
-		"Exp":   func(s *Set[T]) func(y, x []T) { return s.Exp },
-		"Log":   func(s *Set[T]) func(y, x []T) { return s.Log },
-		"Sqrt":  func(s *Set[T]) func(y, x []T) { return s.Sqrt },
-		"Tanh":  func(s *Set[T]) func(y, x []T) { return s.Tanh },
-		"SiLU":  func(s *Set[T]) func(y, x []T) { return s.SiLU },
-		"GELU":  func(s *Set[T]) func(y, x []T) { return s.GELU },
-		"Scale": func(s *Set[T]) func(y, x []T) { return func(y, x []T) { s.Scale(y, x, 0.3) } },
+		"Exp":     func(s *Set[T]) func(y, x []T) { return s.Exp },
+		"Log":     func(s *Set[T]) func(y, x []T) { return s.Log },
+		"Sqrt":    func(s *Set[T]) func(y, x []T) { return s.Sqrt },
+		"Tanh":    func(s *Set[T]) func(y, x []T) { return s.Tanh },
+		"Erf":     func(s *Set[T]) func(y, x []T) { return s.Erf },
+		"Sigmoid": func(s *Set[T]) func(y, x []T) { return s.Sigmoid },
+		"SiLU":    func(s *Set[T]) func(y, x []T) { return s.SiLU },
+		"GELU":    func(s *Set[T]) func(y, x []T) { return s.GELU },
+		"Scale":   func(s *Set[T]) func(y, x []T) { return func(y, x []T) { s.Scale(y, x, 0.3) } },
 		"Axpy": func(s *Set[T]) func(y, x []T) {
 			return func(y, x []T) { copy(y, x); s.Axpy(y, x, 0.3) }
 		},

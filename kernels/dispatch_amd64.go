@@ -46,6 +46,8 @@ func archSets() []*Set[float32] {
 	avx2.Log = amd64.LogAVX2
 	avx2.Sqrt = amd64.SqrtAVX2
 	avx2.Tanh = amd64.TanhAVX2
+	avx2.Erf = amd64.ErfAVX2
+	avx2.Sigmoid = amd64.SigmoidAVX2
 	avx2.SiLU = amd64.SiLUAVX2
 	avx2.SiLUGrad = amd64.SiLUGradAVX2
 	avx2.SwiGLU = amd64.SwiGLUAVX2
@@ -88,6 +90,8 @@ func archSets() []*Set[float32] {
 	avx512.Log = amd64.LogAVX512
 	avx512.Sqrt = amd64.SqrtAVX512
 	avx512.Tanh = amd64.TanhAVX512
+	avx512.Erf = amd64.ErfAVX512
+	avx512.Sigmoid = amd64.SigmoidAVX512
 	avx512.SiLU = amd64.SiLUAVX512
 	avx512.SiLUGrad = amd64.SiLUGradAVX512
 	avx512.SwiGLU = amd64.SwiGLUAVX512

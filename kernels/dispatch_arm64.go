@@ -38,6 +38,7 @@ func archSets() []*Set[float32] {
 	neon.FromF16, neon.ToF16 = ofHalves[F16](arm64.FromF16NEON), toHalves[F16](arm64.ToF16NEON)
 	neon.Sqrt, neon.Exp = arm64.SqrtNEON, arm64.ExpNEON
 	neon.Log, neon.Tanh = arm64.LogNEON, arm64.TanhNEON
+	neon.Erf, neon.Sigmoid = arm64.ErfNEON, arm64.SigmoidNEON
 	neon.SiLU, neon.SiLUGrad = arm64.SiLUNEON, arm64.SiLUGradNEON
 	neon.SwiGLU, neon.SwiGLUGrad = arm64.SwiGLUNEON, arm64.SwiGLUGradNEON
 	neon.GELU, neon.GELUGrad = arm64.GELUNEON, arm64.GELUGradNEON

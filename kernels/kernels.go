@@ -154,15 +154,19 @@ type Set[T Float] struct {
 	// FromInt8 sets y = scale·x; they lie apart. Error: correctly rounded.
 	FromInt8 func(y []T, x []int8, scale T)
 
-	// Exp sets y = eˣ. Error: ≤ 1.7 ULP; a result below the smallest normal
-	// number may be 0; +Inf above overflow; NaN stays NaN.
+	// Exp sets y = eˣ. Error: ≤ 1.7 ULP, also where it is denormal; +Inf above
+	// overflow; NaN stays NaN.
 	Exp func(y, x []T)
-	// Log sets y = ln x. Error: ≤ 1.2 ULP; −Inf at 0, NaN below.
+	// Log sets y = ln x. Error: ≤ 1.7 ULP; −Inf at 0, NaN below.
 	Log func(y, x []T)
 	// Sqrt sets y = √x. Error: correctly rounded.
 	Sqrt func(y, x []T)
 	// Tanh sets y = tanh x. Error: ≤ 1.7 ULP.
 	Tanh func(y, x []T)
+	// Erf sets y = erf x = 2/√π·∫₀ˣ e^−t² dt. Error: ≤ 1.2 ULP.
+	Erf func(y, x []T)
+	// Sigmoid sets y = σ(x) = 1/(1+e^−x). Error: ≤ 1.9 ULP, also where it is denormal.
+	Sigmoid func(y, x []T)
 	// SiLU sets y = x·σ(x), σ(x) = 1/(1+e^−x). Error: ≤ 4 ULP for x ≥ −87, an
 	// absolute 1.1e-36 below. Source: Elfwing et al. 2017, arXiv:1702.03118.
 	SiLU func(y, x []T)

@@ -54,7 +54,17 @@ func refMap[T Float](f func(float64) float64) func(y, x []T) {
 	}
 }
 
-func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+// sigmoid is 1/(1+e^−x), below 0 as eˣ/(1+eˣ): e^−x would overflow where σ, down
+// there equal to eˣ, is not yet 0.
+func sigmoid(x float64) float64 {
+	if x < 0 {
+		e := math.Exp(x)
+		return e / (1 + e)
+	}
+	return 1 / (1 + math.Exp(-x))
+}
+
+func refSigmoid[T Float](y, x []T) { refMap[T](sigmoid)(y, x) }
 
 func refSiLU[T Float](y, x []T) {
 	for i := range y {

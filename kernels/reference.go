@@ -30,6 +30,8 @@ func Reference[T Float]() *Set[T] {
 		Log:              refMap[T](math.Log),
 		Sqrt:             refMap[T](math.Sqrt),
 		Tanh:             refMap[T](math.Tanh),
+		Erf:              refMap[T](math.Erf),
+		Sigmoid:          refSigmoid[T],
 		SiLU:             refSiLU[T],
 		SiLUGrad:         refSiLUGrad[T],
 		SwiGLU:           refSwiGLU[T],

@@ -567,7 +567,7 @@ func ulp(x float64) float64 {
 	if x < 0x1p-126 || math.IsNaN(x) {
 		return 0x1p-149
 	}
-	return math.Ldexp(1, math.Ilogb(min(x, math.MaxFloat32))-23)
+	return math.Float64frombits(math.Float64bits(min(x, math.MaxFloat32))&^(1<<52-1)) * 0x1p-23
 }
 
 // within tells whether got is want to the tolerance.

@@ -57,6 +57,14 @@ func promised(scale, factor, near, tol float64) float64 {
 	return tol
 }
 
+// sigmoidModel does not overflow where σ, which is eˣ there, is not 0.
+func sigmoidModel(x float64) float64 {
+	if x < -40 {
+		return math.Exp(x)
+	}
+	return 1 / (1 + math.Exp(-x))
+}
+
 func siluModel(x float64) float64 { return x / (1 + math.Exp(-x)) }
 
 func siluGradModel(x float64) float64 {
@@ -136,15 +144,12 @@ var vectorRows = []vectorRow{
 		},
 	},
 
-	unaryRow("Exp", func(s *Set[float32]) func(y, x []float32) { return s.Exp }, math.Exp, func(y, _ float64) float64 {
-		if y < 0x1p-126 {
-			return 0x1p-126
-		}
-		return expULP * ulp(y)
-	}),
+	unaryRow("Exp", func(s *Set[float32]) func(y, x []float32) { return s.Exp }, math.Exp, ulps(expULP)),
 	unaryRow("Log", func(s *Set[float32]) func(y, x []float32) { return s.Log }, math.Log, ulps(logULP)),
 	unaryRow("Sqrt", func(s *Set[float32]) func(y, x []float32) { return s.Sqrt }, math.Sqrt, ulps(roundedBound("Sqrt"))),
 	unaryRow("Tanh", func(s *Set[float32]) func(y, x []float32) { return s.Tanh }, math.Tanh, ulps(tanhULP)),
+	unaryRow("Erf", func(s *Set[float32]) func(y, x []float32) { return s.Erf }, math.Erf, ulps(erfULP)),
+	unaryRow("Sigmoid", func(s *Set[float32]) func(y, x []float32) { return s.Sigmoid }, sigmoidModel, ulps(sigmoidULP)),
 	unaryRow("SiLU", func(s *Set[float32]) func(y, x []float32) { return s.SiLU }, siluModel, siluTol),
 	elementwise("SiLUGrad", 2,
 		func(s *Set[float32], y []float32, in [][]float32) { s.SiLUGrad(y, in[0], in[1]) },

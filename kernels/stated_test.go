@@ -113,9 +113,11 @@ func one(of, text string) float64 { return stated(of, text)[0] }
 
 // The bounds; the last ones have no numbers, but are words that a test relies on.
 var (
-	expULP       = one("Set.Exp", "≤ # ULP; a result below the smallest normal number may be 0")
+	expULP       = one("Set.Exp", "≤ # ULP, also where it is denormal")
 	logULP       = one("Set.Log", "≤ # ULP; −Inf at 0")
 	tanhULP      = one("Set.Tanh", "≤ # ULP")
+	erfULP       = one("Set.Erf", "≤ # ULP")
+	sigmoidULP   = one("Set.Sigmoid", "≤ # ULP, also where it is denormal")
 	siluBound    = stated("Set.SiLU", "≤ # ULP for x ≥ #, an absolute # below")
 	siluGradULP  = one("Set.SiLUGrad", "≤ # ULP of |gy|·max(1, |dy/dx|)")
 	swigluBound  = stated("Set.SwiGLU", "≤ # ULP + #·|u| for g ≥ #, # ULP + #·|u| below")

@@ -46,10 +46,10 @@ type Ops struct {
 	AddScalar func(y, x *Tensor, alpha float64)
 	Axpy      func(y, x *Tensor, alpha float64) // y += alpha·x
 
-	Exp, Log, Sqrt, Tanh, SiLU, GELU func(y, x *Tensor)
-	SiLUGrad, GELUGrad               func(gx, x, gy *Tensor)
-	SwiGLU                           func(y, g, u *Tensor)
-	SwiGLUGrad                       func(gg, gu, g, u, gy *Tensor)
+	Exp, Log, Sqrt, Tanh, Erf, Sigmoid, SiLU, GELU func(y, x *Tensor)
+	SiLUGrad, GELUGrad                             func(gx, x, gy *Tensor)
+	SwiGLU                                         func(y, g, u *Tensor)
+	SwiGLUGrad                                     func(gg, gu, g, u, gy *Tensor)
 
 	// Reductions see x as [outer, n, inner] and y as [outer, inner].
 	Sum, Max func(y, x *Tensor, outer, n, inner int)

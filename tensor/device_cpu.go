@@ -40,6 +40,8 @@ func (h host[T]) fill(o *Ops) {
 	o.Log = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Log })
 	o.Sqrt = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Sqrt })
 	o.Tanh = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Tanh })
+	o.Erf = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Erf })
+	o.Sigmoid = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.Sigmoid })
 	o.SiLU = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.SiLU })
 	o.GELU = h.unary(func(s *kernels.Set[T]) func(y, x []T) { return s.GELU })
 	o.SiLUGrad = h.vector3(func(s *kernels.Set[T]) func(a, b, c []T) { return s.SiLUGrad })

@@ -218,6 +218,7 @@ func (g *gpu) float32() *Ops {
 		Add: g.binary("Add", c.Add), Sub: g.binary("Sub", c.Sub), Mul: g.binary("Mul", c.Mul), Div: g.binary("Div", c.Div),
 		Scale: g.scalar("Scale", c.Scale), AddScalar: g.scalar("AddScalar", c.AddScalar), Axpy: g.scalar("Axpy", c.Axpy),
 		Exp: g.unary("Exp", c.Exp), Log: g.unary("Log", c.Log), Sqrt: g.unary("Sqrt", c.Sqrt), Tanh: g.unary("Tanh", c.Tanh),
+		Erf: g.unary("Erf", c.Erf), Sigmoid: g.unary("Sigmoid", c.Sigmoid),
 		SiLU: g.unary("SiLU", c.SiLU), GELU: g.unary("GELU", c.GELU),
 		SiLUGrad: g.vector3("SiLUGrad", c.SiLUGrad), GELUGrad: g.vector3("GELUGrad", c.GELUGrad), SwiGLU: g.vector3("SwiGLU", c.SwiGLU),
 		SwiGLUGrad: func(gg, gu, gate, u, gy *Tensor) {

@@ -108,6 +108,8 @@ func gpuCases() []gpuCase {
 		map1("Log", 0.01, 9, 1e-6, Log),
 		map1("Sqrt", 0, 9, 1e-6, Sqrt),
 		map1("Tanh", -9, 9, 1e-6, Tanh),
+		map1("Erf", -5, 5, 1e-6, Erf),
+		map1("Sigmoid", -9, 9, 1e-6, Sigmoid),
 		map1("SiLU", -9, 9, 1e-6, SiLU),
 		map1("GELU", -9, 9, 2e-6, GELU),
 		map1("Softmax", -9, 9, 1e-6, Softmax),

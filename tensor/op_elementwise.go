@@ -117,6 +117,12 @@ func Sqrt(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o.Sq
 // Tanh returns tanh x.
 func Tanh(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o.Tanh(y, x) }) }
 
+// Erf returns erf x = 2/√π·∫₀ˣ e^−t² dt.
+func Erf(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o.Erf(y, x) }) }
+
+// Sigmoid returns σ(x) = 1/(1+e^−x).
+func Sigmoid(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o.Sigmoid(y, x) }) }
+
 // SiLU returns x·σ(x).
 func SiLU(x *Tensor) *Tensor { return unary(x, func(o *Ops, y, x *Tensor) { o.SiLU(y, x) }) }
 

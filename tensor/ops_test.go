@@ -274,6 +274,8 @@ var primitives = []primitive{
 	elementwise("Log", 1e-6, 10, Log, math.Log, ulps(2)),
 	elementwise("Sqrt", 0, 100, Sqrt, math.Sqrt, ulps(.5)),
 	elementwise("Tanh", -5, 5, Tanh, math.Tanh, ulps(2)),
+	elementwise("Erf", -5, 5, Erf, math.Erf, ulps(2)),
+	elementwise("Sigmoid", -80, 20, Sigmoid, sigma, ulps(2)),
 	elementwise("SiLU", -20, 20, SiLU, func(x float64) float64 { return x * sigma(x) }, ulps(4)),
 	elementwise("GELU", -10, 10, GELU, gelu, func(x, y float64) float64 { return 1e-6 * 0x1p24 * math.Abs(x) }),
 

@@ -30,6 +30,7 @@ var Costs = map[string]Cost{
 	"add": {Forward: elementwise(1)}, "sub": {Forward: elementwise(1)}, "mul": {Forward: elementwise(1)}, "div": {Forward: elementwise(1)},
 	"scale": {Forward: elementwise(1)}, "addScalar": {Forward: elementwise(1)}, autograd.Accumulate: {Forward: elementwise(1)},
 	"exp": {Forward: elementwise(0)}, "log": {Forward: elementwise(0)}, "sqrt": {Forward: elementwise(0)}, "tanh": {Forward: elementwise(0)},
+	"erf": {Forward: elementwise(0)}, "sigmoid": {Forward: elementwise(0)},
 	"silu": {elementwise(0), fused(0)}, "gelu": {elementwise(0), fused(0)}, "swiglu": {elementwise(0), fused(0)},
 	"where": {Forward: elementwise(0)}, "maskedFill": {Forward: elementwise(0)},
 

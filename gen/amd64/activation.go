@@ -1,6 +1,12 @@
 package main
 
-import "math"
+import (
+	"math"
+
+	op "github.com/mmcloughlin/avo/operand"
+
+	"fuerte/gen/piecewise"
+)
 
 func activationFamily(e *emitter) {
 	e.silu()
@@ -10,6 +16,8 @@ func activationFamily(e *emitter) {
 	e.gelu()
 	e.geluGrad()
 	e.tanh()
+	e.erf()
+	e.sigmoid()
 }
 
 // With E = e^−|x| ∈ (0, 1] nothing overflows and nothing cancels:
@@ -196,38 +204,76 @@ func (e *emitter) geluGrad() {
 	})
 }
 
-// tanhPoly is Cephes' tanhf (Moshier) for |x| < tanhSmall: x + x³·P(x²).
-var tanhPoly = []float32{-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1}
+// piecewiseOf returns the function of a table for any x; NaN stays.
+func (m *lanes) piecewiseOf(t *piecewise.Table, x vec) vec {
+	size := m.and(x, m.c(absBits))
+	sign := m.xor(x, size)
+	size = m.min(m.held[math.Float32bits(t.Top)], size) // NaN passes as b
+	i := m.add(size, m.c(t.Bias))
+	m.VPSRLD(op.Imm(uint64(t.Shift)), i, i)
+	r := m.sub(size, m.lookup(i, t.Center))
+	y := m.lookup(i, t.C[len(t.C)-1])
+	for j := len(t.C) - 2; j >= 0; j-- {
+		m.VFMADD213PS(m.lookup(i, t.C[j]), r, y)
+	}
+	base := m.lookup(i, t.Base)
+	if t.FromR {
+		base = m.bySign(base, r, base)
+	}
+	m.VFMADD213PS(base, r, y)
+	return m.or(y, sign)
+}
 
-const tanhSmall = 0.625
-
-// tanh emits y = 1 − 2E/(1+E), E = e^−2|x|, with the sign of x, or the odd
-// polynomial where that would cancel; the model is math.Tanh.
+// piecewise emits an odd function from its table.
 //
-// Contract: kernels.Set.Tanh. The rest: see silu.
-func (e *emitter) tanh() {
+// Registers: on AVX-512 all constants, on AVX2 3 and one table; 6 of temporaries
+// for a vector.
+// Loop:      2 vectors a pass, woven. Needs: AVX2 and FMA3, or AVX512F and DQ.
+func (e *emitter) piecewise(name, formula string, t *piecewise.Table) {
 	e.both(func(m *lanes) {
-		m.begin("Tanh", "func(y, x []float32)", "sets y = tanh x.")
+		m.begin(name, "func(y, x []float32)", formula)
 		p, n := m.bases("y", "x"), m.length("y")
+		m.hold(absBits, t.Top, t.Bias)
+		if m.lanes == 16 {
+			m.holdTables(t.Center, t.Base)
+			m.holdTables(t.C...)
+		} else {
+			m.holdTables(t.Center)
+		}
+		m.sweepWoven(n, 2, func(_ int, at access) {
+			at.store(m.piecewiseOf(t, at.load(p[1])), p[0])
+		})
+		m.ret()
+	})
+}
+
+// tanh emits y = tanh x; the model is math.Tanh. Contract: kernels.Set.Tanh.
+func (e *emitter) tanh() { e.piecewise("Tanh", "sets y = tanh x.", piecewise.Tanh) }
+
+// erf emits y = erf x; the model is math.Erf. Contract: kernels.Set.Erf.
+func (e *emitter) erf() { e.piecewise("Erf", "sets y = erf x.", piecewise.Erf) }
+
+// sigmoid emits y = s − s·E/(1+E), s = x ≥ 0 ? 1 : E; the model is
+// kernels.refSigmoid. The quotient s/(1+E) would have the rounding of 1+E in full
+// where E is small; here it is E times less.
+//
+// Contract:  kernels.Set.Sigmoid. Unlike the others it keeps E where that is
+// denormal, for σ is as small there.
+// Registers: on AVX-512 16 constants, on AVX2 3; about 6 of temporaries for a vector.
+// Loop:      2 vectors a pass, woven.
+func (e *emitter) sigmoid() {
+	e.both(func(m *lanes) {
+		m.begin("Sigmoid", "func(y, x []float32)", "sets y = 1/(1 + e^−x).")
+		p, n := m.bases("y", "x"), m.length("y")
+		m.hold(-104, ln2High, ln2Low)
 		m.holdWide(expConstants...)
 		m.holdWide(sigmoidConstants...)
-		m.holdWide(tanhPoly...)
-		m.holdWide(tanhSmall, absBits)
-		m.sweep(n, 1, func(_ int, at access) {
+		m.sweepWoven(n, 2, func(_ int, at access) {
 			x := at.load(p[1])
-			minus := m.or(x, m.c(signBit))
-			e := m.expNegative(m.add(minus, minus))
-			one := m.copy(m.c(1))
-			e2 := m.add(e, e)
-			large := m.sub(one, m.div(e2, m.add(e, one)))
-			large = m.or(large, m.and(x, m.c(signBit)))
-			xx := m.mul(x, x)
-			small := m.copy(m.c(tanhPoly[0]))
-			m.horner(small, xx, tanhPoly[1:]...)
-			small = m.mul(small, xx)
-			m.VFMADD213PS(x, x, small) // x + x·small
-			// NaN fails the comparison and takes the polynomial, which keeps it.
-			at.store(m.pick(m.and(x, m.c(absBits)), ge, m.c(tanhSmall), large, small), p[0])
+			e, one := m.expBelow(m.or(x, m.c(signBit))), m.copy(m.c(1))
+			q, over := m.div(e, m.add(e, one)), m.bySign(x, e, one)
+			m.VFNMADD213PS(over, over, q)
+			at.store(q, p[0])
 		})
 		m.ret()
 	})

@@ -8,6 +8,8 @@ import (
 	"github.com/mmcloughlin/avo/ir"
 	op "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
+
+	"fuerte/gen/piecewise"
 )
 
 // emitter writes one generated file: avo's context and what the families share.
@@ -15,6 +17,7 @@ type emitter struct {
 	*build.Context
 	labels      int // used up in the current function
 	constants   map[uint32]op.Mem
+	tables      map[[piecewise.Intervals]float32]op.Mem
 	prefixes    bool // prefixTable exists
 	prefixTable op.Mem
 	pairs       bool // the micro-kernels of GEMM take pairs of BF16

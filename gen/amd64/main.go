@@ -28,7 +28,7 @@ var families = map[string]struct {
 	doc  string
 	emit func(*emitter)
 }{
-	"activation":  {"SiLU, SwiGLU, GELU, tanh and their gradients", activationFamily},
+	"activation":  {"SiLU, SwiGLU, GELU and their gradients, tanh, erf and the sigmoid", activationFamily},
 	"adamw":       {"the optimiser step", adamwFamily},
 	"dots":        {"products with both operands as they lie", dotsFamily},
 	"elementwise": {"arithmetic of vectors", elementwiseFamily},
@@ -99,6 +99,9 @@ func write(name, dir string) error {
 
 // compile writes the assembly and its declarations.
 func compile(f *ir.File, name string, command []string, dir string) error {
+	for _, fn := range f.Functions() {
+		weave(fn)
+	}
 	if err := pass.Compile.Execute(f); err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package main
 
-import "math"
+import (
+	"math"
+
+	"fuerte/gen/piecewise"
+)
 
 // The activations treat eight floats a pass: the constants of e^x take eleven
 // registers and each vector about five.
@@ -10,6 +14,8 @@ func activationFamily(file *File) {
 	expKernel(file)
 	logKernel(file)
 	tanhKernel(file)
+	erfKernel(file)
+	sigmoidKernel(file)
 	silu(file)
 	siluGrad(file)
 	swiGLU(file)
@@ -194,6 +200,88 @@ func tanhKernel(file *File) {
 			p[i] = q
 		}
 		b.store(y, p)
+	})
+	f.RET()
+}
+
+// erfKernel emits the polynomials of piecewise.Erf. A table fills two registers:
+// TBL takes an entry from the first, TBX from the second where it lies there.
+func erfKernel(file *File) {
+	f := file.Func("ErfNEON", "func(y, x []float32)",
+		"ErfNEON sets y = erf x. Contract: kernels.Set.Erf.")
+	y, x, n := f.Ptr("y"), f.Ptr("x"), f.Len("y")
+	t := piecewise.Erf
+	tables := append([][piecewise.Intervals]float32{t.Center, t.Base}, t.C...)
+	var constants []float32
+	for _, entries := range tables {
+		constants = append(constants, entries[:]...)
+	}
+	p := f.table(append(constants, t.Top, t.Bias, float32(math.Copysign(0, -1)),
+		math.Float32frombits(0x1c), math.Float32frombits(0x03020100), math.Float32frombits(0x10101010)))
+	half := make([][2]V, len(tables))
+	for i := range half {
+		half[i] = [2]V{f.LoadQP(p), f.LoadQP(p)}
+	}
+	v := f.dups(p, 6)
+	top, bias, sign, entry, bytes, second := v[0], v[1], v[2], v[3], v[4], v[5]
+	f.blocks(n, 1, func(b block) {
+		in := b.load(x)[0]
+		size, i, t := f.V(), f.V(), f.V()
+		f.FABS(size, in)
+		f.FMIN(size, size, top)
+		f.FADD(i, size, bias)
+		f.USHR(i, i, piecewise.Erf.Shift-2)
+		f.AND(i, i, entry) // four times the interval, the first byte of its entry
+		f.SHL(t, i, 8)
+		f.ORR(i, i, t)
+		f.SHL(t, i, 16)
+		f.ORR(i, i, t)
+		f.ORR(i, i, bytes)
+		f.EOR(t, i, second)
+		look := func(h [2]V) V {
+			d := f.V()
+			f.TBL(d, h[0], i)
+			f.TBX(d, h[1], t)
+			return d
+		}
+		r := f.V()
+		f.FSUB(r, size, look(half[0]))
+		p := look(half[len(half)-1])
+		for j := len(half) - 2; j >= 2; j-- {
+			c := look(half[j])
+			f.FMLA(c, p, r)
+			p = c
+		}
+		base, first := look(half[1]), f.V()
+		f.SSHR(first, base, 31)
+		f.BIT(base, r, first)
+		f.FMLA(base, p, r)
+		f.BIT(base, in, sign)
+		b.store(y, []V{base})
+	})
+	f.RET()
+}
+
+// sigmoidKernel emits s − s·E/(1+E), s = x ≥ 0 ? 1 : E, E = e^−|x|. The quotient
+// s/(1+E) would have the rounding of 1+E in full where E is small; here it is E
+// times less.
+func sigmoidKernel(file *File) {
+	f := file.Func("SigmoidNEON", "func(y, x []float32)",
+		"SigmoidNEON sets y = 1/(1 + e^−x). Contract: kernels.Set.Sigmoid.")
+	y, x, n := f.Ptr("y"), f.Ptr("x"), f.Len("y")
+	e, _ := f.exponential()
+	f.blocks(n, activationBlock, func(b block) {
+		v := b.load(x)
+		d, em := f.onePlusExp(e, f.map1((*Func).FABS, v))
+		over := f.fill(e.c[0], len(v))
+		for i, a := range v {
+			negative := f.V()
+			f.SSHR(negative, a, 31)
+			f.BIT(over[i], em[i], negative)
+		}
+		q, s := f.each((*Func).FDIV, em, d), f.clone(over)
+		f.eachTo((*Func).FMLS, s, over, q)
+		b.store(y, s)
 	})
 	f.RET()
 }

@@ -7,42 +7,42 @@ import (
 
 // exponential holds the constants of e^x in registers.
 type exponential struct {
-	reduce        V // lanes: log₂ e, then ln 2 in two parts
-	c             []V
-	low, top, inf V
+	reduce   V // lanes: log₂ e, then ln 2 in two parts
+	c        []V
+	low, top V
 }
 
 // The polynomial is a relative minimax fit of e^r on |r| ≤ ½·ln 2, with
 // p(0) = p′(0) = 1 kept. The high part of ln 2 has 15 bits, so k times it is
-// exact. Below low e^x is subnormal, above top it overflows.
+// exact. Below expLow e^x is 0, from expTop on it is infinite.
 var (
 	expReduce = [4]float32{0x1.715476p0, 0x1.62e4p-1, 0x1.7f7d1cp-20}
 	expPoly   = []float32{1, 1, 5.000000596e-1, 1.666636467e-1, 4.166477174e-2, 8.379058912e-3, 1.406142139e-3}
-	expLow    = float32(-0x1.5d589ep6) // −87.33654
-	expTop    = float32(0x1.62e42ep6)  // 88.72283
+	expLow    = float32(-104)
+	expTop    = float32(89)
 )
 
 // exponential loads the constants of e^x, and others for the caller.
 func (f *Func) exponential(others ...float32) (e exponential, more []V) {
-	all := append(slices.Clone(expPoly[1:]), expLow, expTop, float32(math.Inf(1)))
+	all := append(slices.Clone(expPoly[1:]), expLow, expTop)
 	reduce, v := f.Consts(expReduce, append(all, others...)...)
 	n := len(expPoly)
 	return exponential{
 		reduce: reduce,
 		c:      append([]V{v[0]}, v[:n-1]...), // the first two are 1
-		low:    v[n-1], top: v[n], inf: v[n+1],
-	}, v[n+2:]
+		low:    v[n-1], top: v[n],
+	}, v[n+1:]
 }
 
 // one is the constant 1.
 func (e exponential) one() []V { return e.c[:1] }
 
 // exp returns e^x, right to 1.2 ULP: with k = rint(x/ln 2) and r = x − k·ln 2,
-// e^x = p(r)·2^k, the power added to the exponent bits of p. That is a normal
-// float for every x between low and top: at k = 128 x ≤ top makes p < 1, and at
-// k = −126 x ≥ low makes p ≥ 1 but for its rounding. NaN comes through k·0 + NaN.
+// e^x = p(r)·2^k. Half of k is added to the exponent bits of p, the other half is a
+// factor: only that product rounds, or overflows. NaN comes through k·0 + NaN.
 func (f *Func) exp(e exponential, x []V) []V {
 	n := len(x)
+	x = f.each((*Func).FMIN, f.each((*Func).FMAX, x, []V{e.low}), []V{e.top})
 	t, k, r, p := f.Vs(n), f.Vs(n), f.clone(x), f.fill(e.c[len(e.c)-1], n)
 	for i := range x {
 		f.FMULE(t[i], x[i], e.reduce, 0)
@@ -58,15 +58,16 @@ func (f *Func) exp(e exponential, x []V) []V {
 	f.horner(p, r, e.c[:len(e.c)-1])
 	y := f.Vs(n)
 	for i := range x {
-		q, s, m := f.V(), f.V(), f.V()
+		q, half, bits := f.V(), f.V(), f.V()
 		f.FCVTNS(q, k[i])
-		f.SHL(s, q, 23)
-		f.ADD4(y[i], p[i], s)
-		f.FCMGT(m, e.low, x[i])
-		f.BIC(y[i], y[i], m)
-		over := f.V()
-		f.FCMGT(over, x[i], e.top)
-		f.BIT(y[i], e.inf, over)
+		f.SSHR(half, q, 1)
+		f.SHL(bits, half, 23)
+		f.ADD4(y[i], p[i], bits)
+		other, factor := f.V(), f.V()
+		f.SUB4(other, q, half)
+		f.SHL(bits, other, 23)
+		f.ADD4(factor, bits, e.c[0])
+		f.FMUL(y[i], y[i], factor)
 	}
 	return y
 }

@@ -126,6 +126,21 @@ func (f *Func) ORR(d, n, m V) {
 	f.ins("VORR %[3]s, %[2]s, %[1]s", def(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
 }
 
+// EOR sets d to the bits in which n and m differ.
+func (f *Func) EOR(d, n, m V) {
+	f.ins("VEOR %[3]s, %[2]s, %[1]s", def(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
+}
+
+// TBL sets each byte of d to that of n which the byte of m counts to, 0 from 16 on;
+// TBX keeps it there.
+func (f *Func) TBL(d, n, m V) {
+	f.ins("VTBL %[3]s, [%[2]s], %[1]s", def(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
+}
+
+func (f *Func) TBX(d, n, m V) {
+	f.ins("VTBX %[3]s, [%[2]s], %[1]s", modify(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))
+}
+
 // BIT copies to d the bits of n that are set in m, BIF those that are not.
 func (f *Func) BIT(d, n, m V) {
 	f.ins("VBIT %[3]s, %[2]s, %[1]s", modify(d, "V%d.B16"), use(n, "V%d.B16"), use(m, "V%d.B16"))

@@ -87,3 +87,27 @@ func TanhAVX2(y []float32, x []float32)
 //
 //go:noescape
 func TanhAVX512(y []float32, x []float32)
+
+// ErfAVX2 sets y = erf x.
+// It works like math.Erf, see kernels.Set.
+//
+//go:noescape
+func ErfAVX2(y []float32, x []float32)
+
+// ErfAVX512 sets y = erf x.
+// It works like math.Erf, see kernels.Set.
+//
+//go:noescape
+func ErfAVX512(y []float32, x []float32)
+
+// SigmoidAVX2 sets y = 1/(1 + e^−x).
+// It works like kernels.refSigmoid, see kernels.Set.
+//
+//go:noescape
+func SigmoidAVX2(y []float32, x []float32)
+
+// SigmoidAVX512 sets y = 1/(1 + e^−x).
+// It works like kernels.refSigmoid, see kernels.Set.
+//
+//go:noescape
+func SigmoidAVX512(y []float32, x []float32)

@@ -19,6 +19,16 @@ func LogNEON(y, x []float32)
 //go:noescape
 func TanhNEON(y, x []float32)
 
+// ErfNEON sets y = erf x. Contract: kernels.Set.Erf.
+//
+//go:noescape
+func ErfNEON(y, x []float32)
+
+// SigmoidNEON sets y = 1/(1 + e^−x). Contract: kernels.Set.Sigmoid.
+//
+//go:noescape
+func SigmoidNEON(y, x []float32)
+
 // SiLUNEON sets y = x·σ(x). Contract: kernels.Set.SiLU.
 //
 //go:noescape

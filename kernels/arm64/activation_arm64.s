@@ -14,10 +14,9 @@ DATA constantsExpNEON<>+24(SB)/4, $0x3e2aa9e0
 DATA constantsExpNEON<>+28(SB)/4, $0x3d2aa8ae
 DATA constantsExpNEON<>+32(SB)/4, $0x3c094852
 DATA constantsExpNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constantsExpNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constantsExpNEON<>+44(SB)/4, $0x42b17217
-DATA constantsExpNEON<>+48(SB)/4, $0x7f800000
-GLOBL constantsExpNEON<>(SB), RODATA|NOPTR, $52
+DATA constantsExpNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsExpNEON<>+44(SB)/4, $0x42b20000
+GLOBL constantsExpNEON<>(SB), RODATA|NOPTR, $48
 
 // func ExpNEON(y, x []float32)
 TEXT ·ExpNEON(SB), NOSPLIT, $0-48
@@ -34,64 +33,69 @@ TEXT ·ExpNEON(SB), NOSPLIT, $0-48
 	VLD1R.P 4(R3), [V6.S4]
 	VLD1R.P 4(R3), [V7.S4]
 	VLD1R.P 4(R3), [V8.S4]
-	VLD1R.P 4(R3), [V9.S4]
 	SUBS $8, R2, R2
 	BLT done2
 	PCALIGN $16
 
 loop1:
-	FLDPQ.P 32(R1), (F10, F11)
+	FLDPQ.P 32(R1), (F9, F10)
+	WORD $0x4e27f529 // fmax v9.4s, v9.4s, v7.4s
+	WORD $0x4e27f54a // fmax v10.4s, v10.4s, v7.4s
+	WORD $0x4ea8f529 // fmin v9.4s, v9.4s, v8.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	VMOV V9.B16, V11.B16
 	VMOV V10.B16, V12.B16
-	VMOV V11.B16, V13.B16
+	VMOV V6.B16, V13.B16
 	VMOV V6.B16, V14.B16
-	VMOV V6.B16, V15.B16
-	WORD $0x4f809150 // fmul v16.4s, v10.4s, v0.s[0]
-	WORD $0x4f809171 // fmul v17.4s, v11.4s, v0.s[0]
-	WORD $0x4e218a10 // frintn v16.4s, v16.4s
-	WORD $0x4e218a31 // frintn v17.4s, v17.4s
-	WORD $0x4fa0520c // fmls v12.4s, v16.4s, v0.s[1]
-	WORD $0x4fa0522d // fmls v13.4s, v17.4s, v0.s[1]
-	WORD $0x4f805a0c // fmls v12.4s, v16.4s, v0.s[2]
-	WORD $0x4f805a2d // fmls v13.4s, v17.4s, v0.s[2]
-	VMOV V5.B16, V18.B16
-	VFMLA V12.S4, V14.S4, V18.S4
-	VMOV V5.B16, V14.B16
-	VFMLA V13.S4, V15.S4, V14.S4
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4e218929 // frintn v9.4s, v9.4s
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4fa0512b // fmls v11.4s, v9.4s, v0.s[1]
+	WORD $0x4fa0514c // fmls v12.4s, v10.4s, v0.s[1]
+	WORD $0x4f80592b // fmls v11.4s, v9.4s, v0.s[2]
+	WORD $0x4f80594c // fmls v12.4s, v10.4s, v0.s[2]
+	VMOV V5.B16, V15.B16
+	VFMLA V11.S4, V13.S4, V15.S4
+	VMOV V5.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	VMOV V4.B16, V14.B16
+	VFMLA V11.S4, V15.S4, V14.S4
 	VMOV V4.B16, V15.B16
-	VFMLA V12.S4, V18.S4, V15.S4
-	VMOV V4.B16, V18.B16
-	VFMLA V13.S4, V14.S4, V18.S4
+	VFMLA V12.S4, V13.S4, V15.S4
+	VMOV V3.B16, V13.B16
+	VFMLA V11.S4, V14.S4, V13.S4
 	VMOV V3.B16, V14.B16
 	VFMLA V12.S4, V15.S4, V14.S4
-	VMOV V3.B16, V15.B16
-	VFMLA V13.S4, V18.S4, V15.S4
-	VMOV V2.B16, V18.B16
-	VFMLA V12.S4, V14.S4, V18.S4
-	VMOV V2.B16, V14.B16
-	VFMLA V13.S4, V15.S4, V14.S4
-	VMOV V1.B16, V15.B16
-	VFMLA V12.S4, V18.S4, V15.S4
-	VMOV V1.B16, V18.B16
-	VFMLA V13.S4, V14.S4, V18.S4
+	VMOV V2.B16, V15.B16
+	VFMLA V11.S4, V13.S4, V15.S4
+	VMOV V2.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
 	VMOV V1.B16, V14.B16
-	VFMLA V12.S4, V15.S4, V14.S4
-	VMOV V1.B16, V12.B16
-	VFMLA V13.S4, V18.S4, V12.S4
-	WORD $0x4e21aa0d // fcvtns v13.4s, v16.4s
-	VSHL $23, V13.S4, V13.S4
-	VADD V13.S4, V14.S4, V13.S4
-	WORD $0x6eaae4ee // fcmgt v14.4s, v7.4s, v10.4s
-	WORD $0x4e6e1dad // bic v13.16b, v13.16b, v14.16b
-	WORD $0x6ea8e54a // fcmgt v10.4s, v10.4s, v8.4s
-	VBIT V10.B16, V9.B16, V13.B16
-	WORD $0x4e21aa2a // fcvtns v10.4s, v17.4s
-	VSHL $23, V10.S4, V10.S4
-	VADD V10.S4, V12.S4, V10.S4
-	WORD $0x6eabe4ec // fcmgt v12.4s, v7.4s, v11.4s
-	WORD $0x4e6c1d4a // bic v10.16b, v10.16b, v12.16b
-	WORD $0x6ea8e56b // fcmgt v11.4s, v11.4s, v8.4s
-	VBIT V11.B16, V9.B16, V10.B16
-	FSTPQ.P (F13, F10), 32(R0)
+	VFMLA V11.S4, V15.S4, V14.S4
+	VMOV V1.B16, V15.B16
+	VFMLA V12.S4, V13.S4, V15.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V11.S4, V14.S4, V13.S4
+	VMOV V1.B16, V11.B16
+	VFMLA V12.S4, V15.S4, V11.S4
+	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
+	WORD $0x4f3f052c // sshr v12.4s, v9.4s, #1
+	VSHL $23, V12.S4, V14.S4
+	VADD V14.S4, V13.S4, V13.S4
+	VSUB V12.S4, V9.S4, V9.S4
+	VSHL $23, V9.S4, V14.S4
+	VADD V1.S4, V14.S4, V9.S4
+	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
+	WORD $0x4e21a949 // fcvtns v9.4s, v10.4s
+	WORD $0x4f3f052a // sshr v10.4s, v9.4s, #1
+	VSHL $23, V10.S4, V12.S4
+	VADD V12.S4, V11.S4, V11.S4
+	VSUB V10.S4, V9.S4, V9.S4
+	VSHL $23, V9.S4, V12.S4
+	VADD V1.S4, V12.S4, V9.S4
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
+	FSTPQ.P (F13, F11), 32(R0)
 	SUBS $8, R2, R2
 	BGE loop1
 
@@ -102,32 +106,35 @@ done2:
 	PCALIGN $16
 
 loop3:
-	FMOVQ.P 16(R1), F10
-	VMOV V10.B16, V11.B16
-	VMOV V6.B16, V12.B16
-	WORD $0x4f80914d // fmul v13.4s, v10.4s, v0.s[0]
-	WORD $0x4e2189ad // frintn v13.4s, v13.4s
-	WORD $0x4fa051ab // fmls v11.4s, v13.4s, v0.s[1]
-	WORD $0x4f8059ab // fmls v11.4s, v13.4s, v0.s[2]
-	VMOV V5.B16, V14.B16
-	VFMLA V11.S4, V12.S4, V14.S4
-	VMOV V4.B16, V12.B16
-	VFMLA V11.S4, V14.S4, V12.S4
-	VMOV V3.B16, V14.B16
-	VFMLA V11.S4, V12.S4, V14.S4
-	VMOV V2.B16, V12.B16
-	VFMLA V11.S4, V14.S4, V12.S4
-	VMOV V1.B16, V14.B16
-	VFMLA V11.S4, V12.S4, V14.S4
+	FMOVQ.P 16(R1), F9
+	WORD $0x4e27f529 // fmax v9.4s, v9.4s, v7.4s
+	WORD $0x4ea8f529 // fmin v9.4s, v9.4s, v8.4s
+	VMOV V9.B16, V10.B16
+	VMOV V6.B16, V11.B16
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	WORD $0x4e218929 // frintn v9.4s, v9.4s
+	WORD $0x4fa0512a // fmls v10.4s, v9.4s, v0.s[1]
+	WORD $0x4f80592a // fmls v10.4s, v9.4s, v0.s[2]
+	VMOV V5.B16, V12.B16
+	VFMLA V10.S4, V11.S4, V12.S4
+	VMOV V4.B16, V11.B16
+	VFMLA V10.S4, V12.S4, V11.S4
+	VMOV V3.B16, V12.B16
+	VFMLA V10.S4, V11.S4, V12.S4
+	VMOV V2.B16, V11.B16
+	VFMLA V10.S4, V12.S4, V11.S4
 	VMOV V1.B16, V12.B16
-	VFMLA V11.S4, V14.S4, V12.S4
-	WORD $0x4e21a9ab // fcvtns v11.4s, v13.4s
-	VSHL $23, V11.S4, V11.S4
-	VADD V11.S4, V12.S4, V11.S4
-	WORD $0x6eaae4ec // fcmgt v12.4s, v7.4s, v10.4s
-	WORD $0x4e6c1d6b // bic v11.16b, v11.16b, v12.16b
-	WORD $0x6ea8e54a // fcmgt v10.4s, v10.4s, v8.4s
-	VBIT V10.B16, V9.B16, V11.B16
+	VFMLA V10.S4, V11.S4, V12.S4
+	VMOV V1.B16, V11.B16
+	VFMLA V10.S4, V12.S4, V11.S4
+	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
+	WORD $0x4f3f052a // sshr v10.4s, v9.4s, #1
+	VSHL $23, V10.S4, V12.S4
+	VADD V12.S4, V11.S4, V11.S4
+	VSUB V10.S4, V9.S4, V9.S4
+	VSHL $23, V9.S4, V12.S4
+	VADD V1.S4, V12.S4, V9.S4
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
 	FMOVQ.P F11, 16(R0)
 	SUBS $4, R2, R2
 	BGE loop3
@@ -139,32 +146,35 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS.P 4(R1), F10
-	VMOV V10.B16, V11.B16
-	VMOV V6.B16, V12.B16
-	WORD $0x4f80914d // fmul v13.4s, v10.4s, v0.s[0]
-	WORD $0x4e2189ad // frintn v13.4s, v13.4s
-	WORD $0x4fa051ab // fmls v11.4s, v13.4s, v0.s[1]
-	WORD $0x4f8059ab // fmls v11.4s, v13.4s, v0.s[2]
-	VMOV V5.B16, V14.B16
-	VFMLA V11.S4, V12.S4, V14.S4
-	VMOV V4.B16, V12.B16
-	VFMLA V11.S4, V14.S4, V12.S4
-	VMOV V3.B16, V14.B16
-	VFMLA V11.S4, V12.S4, V14.S4
-	VMOV V2.B16, V12.B16
-	VFMLA V11.S4, V14.S4, V12.S4
-	VMOV V1.B16, V14.B16
-	VFMLA V11.S4, V12.S4, V14.S4
+	FMOVS.P 4(R1), F9
+	WORD $0x4e27f529 // fmax v9.4s, v9.4s, v7.4s
+	WORD $0x4ea8f529 // fmin v9.4s, v9.4s, v8.4s
+	VMOV V9.B16, V10.B16
+	VMOV V6.B16, V11.B16
+	WORD $0x4f809129 // fmul v9.4s, v9.4s, v0.s[0]
+	WORD $0x4e218929 // frintn v9.4s, v9.4s
+	WORD $0x4fa0512a // fmls v10.4s, v9.4s, v0.s[1]
+	WORD $0x4f80592a // fmls v10.4s, v9.4s, v0.s[2]
+	VMOV V5.B16, V12.B16
+	VFMLA V10.S4, V11.S4, V12.S4
+	VMOV V4.B16, V11.B16
+	VFMLA V10.S4, V12.S4, V11.S4
+	VMOV V3.B16, V12.B16
+	VFMLA V10.S4, V11.S4, V12.S4
+	VMOV V2.B16, V11.B16
+	VFMLA V10.S4, V12.S4, V11.S4
 	VMOV V1.B16, V12.B16
-	VFMLA V11.S4, V14.S4, V12.S4
-	WORD $0x4e21a9ab // fcvtns v11.4s, v13.4s
-	VSHL $23, V11.S4, V11.S4
-	VADD V11.S4, V12.S4, V11.S4
-	WORD $0x6eaae4ec // fcmgt v12.4s, v7.4s, v10.4s
-	WORD $0x4e6c1d6b // bic v11.16b, v11.16b, v12.16b
-	WORD $0x6ea8e54a // fcmgt v10.4s, v10.4s, v8.4s
-	VBIT V10.B16, V9.B16, V11.B16
+	VFMLA V10.S4, V11.S4, V12.S4
+	VMOV V1.B16, V11.B16
+	VFMLA V10.S4, V12.S4, V11.S4
+	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
+	WORD $0x4f3f052a // sshr v10.4s, v9.4s, #1
+	VSHL $23, V10.S4, V12.S4
+	VADD V12.S4, V11.S4, V11.S4
+	VSUB V10.S4, V9.S4, V9.S4
+	VSHL $23, V9.S4, V12.S4
+	VADD V1.S4, V12.S4, V9.S4
+	WORD $0x6e29dd6b // fmul v11.4s, v11.4s, v9.4s
 	FMOVS.P F11, 4(R0)
 	SUBS $1, R2, R2
 	BGE loop5
@@ -434,17 +444,16 @@ DATA constantsTanhNEON<>+24(SB)/4, $0x3e2aa9e0
 DATA constantsTanhNEON<>+28(SB)/4, $0x3d2aa8ae
 DATA constantsTanhNEON<>+32(SB)/4, $0x3c094852
 DATA constantsTanhNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constantsTanhNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constantsTanhNEON<>+44(SB)/4, $0x42b17217
-DATA constantsTanhNEON<>+48(SB)/4, $0x7f800000
-DATA constantsTanhNEON<>+52(SB)/4, $0x3f200000
-DATA constantsTanhNEON<>+56(SB)/4, $0x80000000
-DATA constantsTanhNEON<>+60(SB)/4, $0xbeaaaa99
-DATA constantsTanhNEON<>+64(SB)/4, $0x3e088393
-DATA constantsTanhNEON<>+68(SB)/4, $0xbd5c1e2d
-DATA constantsTanhNEON<>+72(SB)/4, $0x3ca9134e
-DATA constantsTanhNEON<>+76(SB)/4, $0xbbbaf0ea
-GLOBL constantsTanhNEON<>(SB), RODATA|NOPTR, $80
+DATA constantsTanhNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsTanhNEON<>+44(SB)/4, $0x42b20000
+DATA constantsTanhNEON<>+48(SB)/4, $0x3f200000
+DATA constantsTanhNEON<>+52(SB)/4, $0x80000000
+DATA constantsTanhNEON<>+56(SB)/4, $0xbeaaaa99
+DATA constantsTanhNEON<>+60(SB)/4, $0x3e088393
+DATA constantsTanhNEON<>+64(SB)/4, $0xbd5c1e2d
+DATA constantsTanhNEON<>+68(SB)/4, $0x3ca9134e
+DATA constantsTanhNEON<>+72(SB)/4, $0xbbbaf0ea
+GLOBL constantsTanhNEON<>(SB), RODATA|NOPTR, $76
 
 // func TanhNEON(y, x []float32)
 TEXT ·TanhNEON(SB), NOSPLIT, $0-48
@@ -468,110 +477,115 @@ TEXT ·TanhNEON(SB), NOSPLIT, $0-48
 	VLD1R.P 4(R3), [V13.S4]
 	VLD1R.P 4(R3), [V14.S4]
 	VLD1R.P 4(R3), [V15.S4]
-	VLD1R.P 4(R3), [V16.S4]
 	SUBS $8, R2, R2
 	BLT done2
 	PCALIGN $16
 
 loop1:
-	FLDPQ.P 32(R1), (F17, F18)
+	FLDPQ.P 32(R1), (F16, F17)
+	WORD $0x4ea0fa12 // fabs v18.4s, v16.4s
 	WORD $0x4ea0fa33 // fabs v19.4s, v17.4s
-	WORD $0x4ea0fa54 // fabs v20.4s, v18.4s
+	WORD $0x4e32d654 // fadd v20.4s, v18.4s, v18.4s
 	WORD $0x4e33d675 // fadd v21.4s, v19.4s, v19.4s
-	WORD $0x4e34d696 // fadd v22.4s, v20.4s, v20.4s
+	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
 	WORD $0x6ea0fab5 // fneg v21.4s, v21.4s
-	WORD $0x6ea0fad6 // fneg v22.4s, v22.4s
+	WORD $0x4e27f694 // fmax v20.4s, v20.4s, v7.4s
+	WORD $0x4e27f6b5 // fmax v21.4s, v21.4s, v7.4s
+	WORD $0x4ea8f694 // fmin v20.4s, v20.4s, v8.4s
+	WORD $0x4ea8f6b5 // fmin v21.4s, v21.4s, v8.4s
+	VMOV V20.B16, V22.B16
 	VMOV V21.B16, V23.B16
-	VMOV V22.B16, V24.B16
+	VMOV V6.B16, V24.B16
 	VMOV V6.B16, V25.B16
-	VMOV V6.B16, V26.B16
-	WORD $0x4f8092bb // fmul v27.4s, v21.4s, v0.s[0]
-	WORD $0x4f8092dc // fmul v28.4s, v22.4s, v0.s[0]
-	WORD $0x4e218b7b // frintn v27.4s, v27.4s
-	WORD $0x4e218b9c // frintn v28.4s, v28.4s
-	WORD $0x4fa05377 // fmls v23.4s, v27.4s, v0.s[1]
-	WORD $0x4fa05398 // fmls v24.4s, v28.4s, v0.s[1]
-	WORD $0x4f805b77 // fmls v23.4s, v27.4s, v0.s[2]
-	WORD $0x4f805b98 // fmls v24.4s, v28.4s, v0.s[2]
-	VMOV V5.B16, V29.B16
-	VFMLA V23.S4, V25.S4, V29.S4
-	VMOV V5.B16, V25.B16
-	VFMLA V24.S4, V26.S4, V25.S4
+	WORD $0x4f809294 // fmul v20.4s, v20.4s, v0.s[0]
+	WORD $0x4f8092b5 // fmul v21.4s, v21.4s, v0.s[0]
+	WORD $0x4e218a94 // frintn v20.4s, v20.4s
+	WORD $0x4e218ab5 // frintn v21.4s, v21.4s
+	WORD $0x4fa05296 // fmls v22.4s, v20.4s, v0.s[1]
+	WORD $0x4fa052b7 // fmls v23.4s, v21.4s, v0.s[1]
+	WORD $0x4f805a96 // fmls v22.4s, v20.4s, v0.s[2]
+	WORD $0x4f805ab7 // fmls v23.4s, v21.4s, v0.s[2]
+	VMOV V5.B16, V26.B16
+	VFMLA V22.S4, V24.S4, V26.S4
+	VMOV V5.B16, V24.B16
+	VFMLA V23.S4, V25.S4, V24.S4
+	VMOV V4.B16, V25.B16
+	VFMLA V22.S4, V26.S4, V25.S4
 	VMOV V4.B16, V26.B16
-	VFMLA V23.S4, V29.S4, V26.S4
-	VMOV V4.B16, V29.B16
-	VFMLA V24.S4, V25.S4, V29.S4
+	VFMLA V23.S4, V24.S4, V26.S4
+	VMOV V3.B16, V24.B16
+	VFMLA V22.S4, V25.S4, V24.S4
 	VMOV V3.B16, V25.B16
 	VFMLA V23.S4, V26.S4, V25.S4
-	VMOV V3.B16, V26.B16
-	VFMLA V24.S4, V29.S4, V26.S4
-	VMOV V2.B16, V29.B16
-	VFMLA V23.S4, V25.S4, V29.S4
-	VMOV V2.B16, V25.B16
-	VFMLA V24.S4, V26.S4, V25.S4
-	VMOV V1.B16, V26.B16
-	VFMLA V23.S4, V29.S4, V26.S4
-	VMOV V1.B16, V29.B16
-	VFMLA V24.S4, V25.S4, V29.S4
+	VMOV V2.B16, V26.B16
+	VFMLA V22.S4, V24.S4, V26.S4
+	VMOV V2.B16, V24.B16
+	VFMLA V23.S4, V25.S4, V24.S4
 	VMOV V1.B16, V25.B16
-	VFMLA V23.S4, V26.S4, V25.S4
-	VMOV V1.B16, V23.B16
-	VFMLA V24.S4, V29.S4, V23.S4
-	WORD $0x4e21ab78 // fcvtns v24.4s, v27.4s
-	VSHL $23, V24.S4, V24.S4
-	VADD V24.S4, V25.S4, V24.S4
-	WORD $0x6eb5e4f9 // fcmgt v25.4s, v7.4s, v21.4s
-	WORD $0x4e791f18 // bic v24.16b, v24.16b, v25.16b
-	WORD $0x6ea8e6b5 // fcmgt v21.4s, v21.4s, v8.4s
-	VBIT V21.B16, V9.B16, V24.B16
-	WORD $0x4e21ab95 // fcvtns v21.4s, v28.4s
-	VSHL $23, V21.S4, V21.S4
-	VADD V21.S4, V23.S4, V21.S4
-	WORD $0x6eb6e4f7 // fcmgt v23.4s, v7.4s, v22.4s
-	WORD $0x4e771eb5 // bic v21.16b, v21.16b, v23.16b
-	WORD $0x6ea8e6d6 // fcmgt v22.4s, v22.4s, v8.4s
-	VBIT V22.B16, V9.B16, V21.B16
-	WORD $0x4e21d716 // fadd v22.4s, v24.4s, v1.4s
-	WORD $0x4e21d6b7 // fadd v23.4s, v21.4s, v1.4s
-	WORD $0x4e38d718 // fadd v24.4s, v24.4s, v24.4s
-	WORD $0x4e35d6b5 // fadd v21.4s, v21.4s, v21.4s
-	WORD $0x6e36ff16 // fdiv v22.4s, v24.4s, v22.4s
-	WORD $0x6e37feb5 // fdiv v21.4s, v21.4s, v23.4s
+	VFMLA V22.S4, V26.S4, V25.S4
+	VMOV V1.B16, V26.B16
+	VFMLA V23.S4, V24.S4, V26.S4
+	VMOV V1.B16, V24.B16
+	VFMLA V22.S4, V25.S4, V24.S4
+	VMOV V1.B16, V22.B16
+	VFMLA V23.S4, V26.S4, V22.S4
+	WORD $0x4e21aa94 // fcvtns v20.4s, v20.4s
+	WORD $0x4f3f0697 // sshr v23.4s, v20.4s, #1
+	VSHL $23, V23.S4, V25.S4
+	VADD V25.S4, V24.S4, V24.S4
+	VSUB V23.S4, V20.S4, V20.S4
+	VSHL $23, V20.S4, V25.S4
+	VADD V1.S4, V25.S4, V20.S4
+	WORD $0x6e34df18 // fmul v24.4s, v24.4s, v20.4s
+	WORD $0x4e21aab4 // fcvtns v20.4s, v21.4s
+	WORD $0x4f3f0695 // sshr v21.4s, v20.4s, #1
+	VSHL $23, V21.S4, V23.S4
+	VADD V23.S4, V22.S4, V22.S4
+	VSUB V21.S4, V20.S4, V20.S4
+	VSHL $23, V20.S4, V23.S4
+	VADD V1.S4, V23.S4, V20.S4
+	WORD $0x6e34ded6 // fmul v22.4s, v22.4s, v20.4s
+	WORD $0x4e21d714 // fadd v20.4s, v24.4s, v1.4s
+	WORD $0x4e21d6d5 // fadd v21.4s, v22.4s, v1.4s
+	WORD $0x4e38d717 // fadd v23.4s, v24.4s, v24.4s
+	WORD $0x4e36d6d6 // fadd v22.4s, v22.4s, v22.4s
+	WORD $0x6e34fef4 // fdiv v20.4s, v23.4s, v20.4s
+	WORD $0x6e35fed5 // fdiv v21.4s, v22.4s, v21.4s
+	WORD $0x6e30de16 // fmul v22.4s, v16.4s, v16.4s
 	WORD $0x6e31de37 // fmul v23.4s, v17.4s, v17.4s
-	WORD $0x6e32de58 // fmul v24.4s, v18.4s, v18.4s
-	VMOV V16.B16, V25.B16
-	VMOV V16.B16, V26.B16
-	VMOV V15.B16, V27.B16
-	VFMLA V23.S4, V25.S4, V27.S4
+	VMOV V15.B16, V24.B16
 	VMOV V15.B16, V25.B16
-	VFMLA V24.S4, V26.S4, V25.S4
 	VMOV V14.B16, V26.B16
-	VFMLA V23.S4, V27.S4, V26.S4
-	VMOV V14.B16, V27.B16
-	VFMLA V24.S4, V25.S4, V27.S4
+	VFMLA V22.S4, V24.S4, V26.S4
+	VMOV V14.B16, V24.B16
+	VFMLA V23.S4, V25.S4, V24.S4
 	VMOV V13.B16, V25.B16
-	VFMLA V23.S4, V26.S4, V25.S4
+	VFMLA V22.S4, V26.S4, V25.S4
 	VMOV V13.B16, V26.B16
-	VFMLA V24.S4, V27.S4, V26.S4
-	VMOV V12.B16, V27.B16
-	VFMLA V23.S4, V25.S4, V27.S4
+	VFMLA V23.S4, V24.S4, V26.S4
+	VMOV V12.B16, V24.B16
+	VFMLA V22.S4, V25.S4, V24.S4
 	VMOV V12.B16, V25.B16
-	VFMLA V24.S4, V26.S4, V25.S4
-	WORD $0x6e37df77 // fmul v23.4s, v27.4s, v23.4s
-	WORD $0x6e38df38 // fmul v24.4s, v25.4s, v24.4s
-	WORD $0x4eb6d436 // fsub v22.4s, v1.4s, v22.4s
-	VBIT V11.B16, V17.B16, V22.B16
-	VMOV V17.B16, V25.B16
-	VFMLA V23.S4, V17.S4, V25.S4
-	WORD $0x6eaae671 // fcmgt v17.4s, v19.4s, v10.4s
-	VBIT V17.B16, V22.B16, V25.B16
-	WORD $0x4eb5d431 // fsub v17.4s, v1.4s, v21.4s
-	VBIT V11.B16, V18.B16, V17.B16
-	VMOV V18.B16, V19.B16
-	VFMLA V24.S4, V18.S4, V19.S4
-	WORD $0x6eaae692 // fcmgt v18.4s, v20.4s, v10.4s
-	VBIT V18.B16, V17.B16, V19.B16
-	FSTPQ.P (F25, F19), 32(R0)
+	VFMLA V23.S4, V26.S4, V25.S4
+	VMOV V11.B16, V26.B16
+	VFMLA V22.S4, V24.S4, V26.S4
+	VMOV V11.B16, V24.B16
+	VFMLA V23.S4, V25.S4, V24.S4
+	WORD $0x6e36df56 // fmul v22.4s, v26.4s, v22.4s
+	WORD $0x6e37df17 // fmul v23.4s, v24.4s, v23.4s
+	WORD $0x4eb4d434 // fsub v20.4s, v1.4s, v20.4s
+	VBIT V10.B16, V16.B16, V20.B16
+	VMOV V16.B16, V24.B16
+	VFMLA V22.S4, V16.S4, V24.S4
+	WORD $0x6ea9e650 // fcmgt v16.4s, v18.4s, v9.4s
+	VBIT V16.B16, V20.B16, V24.B16
+	WORD $0x4eb5d430 // fsub v16.4s, v1.4s, v21.4s
+	VBIT V10.B16, V17.B16, V16.B16
+	VMOV V17.B16, V18.B16
+	VFMLA V23.S4, V17.S4, V18.S4
+	WORD $0x6ea9e671 // fcmgt v17.4s, v19.4s, v9.4s
+	VBIT V17.B16, V16.B16, V18.B16
+	FSTPQ.P (F24, F18), 32(R0)
 	SUBS $8, R2, R2
 	BGE loop1
 
@@ -582,56 +596,59 @@ done2:
 	PCALIGN $16
 
 loop3:
-	FMOVQ.P 16(R1), F17
-	WORD $0x4ea0fa32 // fabs v18.4s, v17.4s
-	WORD $0x4e32d653 // fadd v19.4s, v18.4s, v18.4s
-	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
-	VMOV V19.B16, V20.B16
-	VMOV V6.B16, V21.B16
-	WORD $0x4f809276 // fmul v22.4s, v19.4s, v0.s[0]
-	WORD $0x4e218ad6 // frintn v22.4s, v22.4s
-	WORD $0x4fa052d4 // fmls v20.4s, v22.4s, v0.s[1]
-	WORD $0x4f805ad4 // fmls v20.4s, v22.4s, v0.s[2]
-	VMOV V5.B16, V23.B16
-	VFMLA V20.S4, V21.S4, V23.S4
-	VMOV V4.B16, V21.B16
-	VFMLA V20.S4, V23.S4, V21.S4
-	VMOV V3.B16, V23.B16
-	VFMLA V20.S4, V21.S4, V23.S4
-	VMOV V2.B16, V21.B16
-	VFMLA V20.S4, V23.S4, V21.S4
-	VMOV V1.B16, V23.B16
-	VFMLA V20.S4, V21.S4, V23.S4
+	FMOVQ.P 16(R1), F16
+	WORD $0x4ea0fa11 // fabs v17.4s, v16.4s
+	WORD $0x4e31d632 // fadd v18.4s, v17.4s, v17.4s
+	WORD $0x6ea0fa52 // fneg v18.4s, v18.4s
+	WORD $0x4e27f652 // fmax v18.4s, v18.4s, v7.4s
+	WORD $0x4ea8f652 // fmin v18.4s, v18.4s, v8.4s
+	VMOV V18.B16, V19.B16
+	VMOV V6.B16, V20.B16
+	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
+	WORD $0x4e218a52 // frintn v18.4s, v18.4s
+	WORD $0x4fa05253 // fmls v19.4s, v18.4s, v0.s[1]
+	WORD $0x4f805a53 // fmls v19.4s, v18.4s, v0.s[2]
+	VMOV V5.B16, V21.B16
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V4.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
+	VMOV V3.B16, V21.B16
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V2.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
 	VMOV V1.B16, V21.B16
-	VFMLA V20.S4, V23.S4, V21.S4
-	WORD $0x4e21aad4 // fcvtns v20.4s, v22.4s
-	VSHL $23, V20.S4, V20.S4
-	VADD V20.S4, V21.S4, V20.S4
-	WORD $0x6eb3e4f5 // fcmgt v21.4s, v7.4s, v19.4s
-	WORD $0x4e751e94 // bic v20.16b, v20.16b, v21.16b
-	WORD $0x6ea8e673 // fcmgt v19.4s, v19.4s, v8.4s
-	VBIT V19.B16, V9.B16, V20.B16
-	WORD $0x4e21d693 // fadd v19.4s, v20.4s, v1.4s
-	WORD $0x4e34d694 // fadd v20.4s, v20.4s, v20.4s
-	WORD $0x6e33fe93 // fdiv v19.4s, v20.4s, v19.4s
-	WORD $0x6e31de34 // fmul v20.4s, v17.4s, v17.4s
-	VMOV V16.B16, V21.B16
-	VMOV V15.B16, V22.B16
-	VFMLA V20.S4, V21.S4, V22.S4
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V1.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
+	WORD $0x4e21aa52 // fcvtns v18.4s, v18.4s
+	WORD $0x4f3f0653 // sshr v19.4s, v18.4s, #1
+	VSHL $23, V19.S4, V21.S4
+	VADD V21.S4, V20.S4, V20.S4
+	VSUB V19.S4, V18.S4, V18.S4
+	VSHL $23, V18.S4, V21.S4
+	VADD V1.S4, V21.S4, V18.S4
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
+	WORD $0x4e21d692 // fadd v18.4s, v20.4s, v1.4s
+	WORD $0x4e34d693 // fadd v19.4s, v20.4s, v20.4s
+	WORD $0x6e32fe72 // fdiv v18.4s, v19.4s, v18.4s
+	WORD $0x6e30de13 // fmul v19.4s, v16.4s, v16.4s
+	VMOV V15.B16, V20.B16
 	VMOV V14.B16, V21.B16
-	VFMLA V20.S4, V22.S4, V21.S4
-	VMOV V13.B16, V22.B16
-	VFMLA V20.S4, V21.S4, V22.S4
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V13.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
 	VMOV V12.B16, V21.B16
-	VFMLA V20.S4, V22.S4, V21.S4
-	WORD $0x6e34deb4 // fmul v20.4s, v21.4s, v20.4s
-	WORD $0x4eb3d433 // fsub v19.4s, v1.4s, v19.4s
-	VBIT V11.B16, V17.B16, V19.B16
-	VMOV V17.B16, V21.B16
-	VFMLA V20.S4, V17.S4, V21.S4
-	WORD $0x6eaae651 // fcmgt v17.4s, v18.4s, v10.4s
-	VBIT V17.B16, V19.B16, V21.B16
-	FMOVQ.P F21, 16(R0)
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V11.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
+	WORD $0x6e33de93 // fmul v19.4s, v20.4s, v19.4s
+	WORD $0x4eb2d432 // fsub v18.4s, v1.4s, v18.4s
+	VBIT V10.B16, V16.B16, V18.B16
+	VMOV V16.B16, V20.B16
+	VFMLA V19.S4, V16.S4, V20.S4
+	WORD $0x6ea9e630 // fcmgt v16.4s, v17.4s, v9.4s
+	VBIT V16.B16, V18.B16, V20.B16
+	FMOVQ.P F20, 16(R0)
 	SUBS $4, R2, R2
 	BGE loop3
 
@@ -642,56 +659,472 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS.P 4(R1), F17
-	WORD $0x4ea0fa32 // fabs v18.4s, v17.4s
-	WORD $0x4e32d653 // fadd v19.4s, v18.4s, v18.4s
-	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
-	VMOV V19.B16, V20.B16
-	VMOV V6.B16, V21.B16
-	WORD $0x4f809276 // fmul v22.4s, v19.4s, v0.s[0]
-	WORD $0x4e218ad6 // frintn v22.4s, v22.4s
-	WORD $0x4fa052d4 // fmls v20.4s, v22.4s, v0.s[1]
-	WORD $0x4f805ad4 // fmls v20.4s, v22.4s, v0.s[2]
-	VMOV V5.B16, V23.B16
-	VFMLA V20.S4, V21.S4, V23.S4
-	VMOV V4.B16, V21.B16
-	VFMLA V20.S4, V23.S4, V21.S4
-	VMOV V3.B16, V23.B16
-	VFMLA V20.S4, V21.S4, V23.S4
-	VMOV V2.B16, V21.B16
-	VFMLA V20.S4, V23.S4, V21.S4
-	VMOV V1.B16, V23.B16
-	VFMLA V20.S4, V21.S4, V23.S4
+	FMOVS.P 4(R1), F16
+	WORD $0x4ea0fa11 // fabs v17.4s, v16.4s
+	WORD $0x4e31d632 // fadd v18.4s, v17.4s, v17.4s
+	WORD $0x6ea0fa52 // fneg v18.4s, v18.4s
+	WORD $0x4e27f652 // fmax v18.4s, v18.4s, v7.4s
+	WORD $0x4ea8f652 // fmin v18.4s, v18.4s, v8.4s
+	VMOV V18.B16, V19.B16
+	VMOV V6.B16, V20.B16
+	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
+	WORD $0x4e218a52 // frintn v18.4s, v18.4s
+	WORD $0x4fa05253 // fmls v19.4s, v18.4s, v0.s[1]
+	WORD $0x4f805a53 // fmls v19.4s, v18.4s, v0.s[2]
+	VMOV V5.B16, V21.B16
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V4.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
+	VMOV V3.B16, V21.B16
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V2.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
 	VMOV V1.B16, V21.B16
-	VFMLA V20.S4, V23.S4, V21.S4
-	WORD $0x4e21aad4 // fcvtns v20.4s, v22.4s
-	VSHL $23, V20.S4, V20.S4
-	VADD V20.S4, V21.S4, V20.S4
-	WORD $0x6eb3e4f5 // fcmgt v21.4s, v7.4s, v19.4s
-	WORD $0x4e751e94 // bic v20.16b, v20.16b, v21.16b
-	WORD $0x6ea8e673 // fcmgt v19.4s, v19.4s, v8.4s
-	VBIT V19.B16, V9.B16, V20.B16
-	WORD $0x4e21d693 // fadd v19.4s, v20.4s, v1.4s
-	WORD $0x4e34d694 // fadd v20.4s, v20.4s, v20.4s
-	WORD $0x6e33fe93 // fdiv v19.4s, v20.4s, v19.4s
-	WORD $0x6e31de34 // fmul v20.4s, v17.4s, v17.4s
-	VMOV V16.B16, V21.B16
-	VMOV V15.B16, V22.B16
-	VFMLA V20.S4, V21.S4, V22.S4
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V1.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
+	WORD $0x4e21aa52 // fcvtns v18.4s, v18.4s
+	WORD $0x4f3f0653 // sshr v19.4s, v18.4s, #1
+	VSHL $23, V19.S4, V21.S4
+	VADD V21.S4, V20.S4, V20.S4
+	VSUB V19.S4, V18.S4, V18.S4
+	VSHL $23, V18.S4, V21.S4
+	VADD V1.S4, V21.S4, V18.S4
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
+	WORD $0x4e21d692 // fadd v18.4s, v20.4s, v1.4s
+	WORD $0x4e34d693 // fadd v19.4s, v20.4s, v20.4s
+	WORD $0x6e32fe72 // fdiv v18.4s, v19.4s, v18.4s
+	WORD $0x6e30de13 // fmul v19.4s, v16.4s, v16.4s
+	VMOV V15.B16, V20.B16
 	VMOV V14.B16, V21.B16
-	VFMLA V20.S4, V22.S4, V21.S4
-	VMOV V13.B16, V22.B16
-	VFMLA V20.S4, V21.S4, V22.S4
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V13.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
 	VMOV V12.B16, V21.B16
-	VFMLA V20.S4, V22.S4, V21.S4
-	WORD $0x6e34deb4 // fmul v20.4s, v21.4s, v20.4s
-	WORD $0x4eb3d433 // fsub v19.4s, v1.4s, v19.4s
-	VBIT V11.B16, V17.B16, V19.B16
-	VMOV V17.B16, V21.B16
-	VFMLA V20.S4, V17.S4, V21.S4
-	WORD $0x6eaae651 // fcmgt v17.4s, v18.4s, v10.4s
-	VBIT V17.B16, V19.B16, V21.B16
-	FMOVS.P F21, 4(R0)
+	VFMLA V19.S4, V20.S4, V21.S4
+	VMOV V11.B16, V20.B16
+	VFMLA V19.S4, V21.S4, V20.S4
+	WORD $0x6e33de93 // fmul v19.4s, v20.4s, v19.4s
+	WORD $0x4eb2d432 // fsub v18.4s, v1.4s, v18.4s
+	VBIT V10.B16, V16.B16, V18.B16
+	VMOV V16.B16, V20.B16
+	VFMLA V19.S4, V16.S4, V20.S4
+	WORD $0x6ea9e630 // fcmgt v16.4s, v17.4s, v9.4s
+	VBIT V16.B16, V18.B16, V20.B16
+	FMOVS.P F20, 4(R0)
+	SUBS $1, R2, R2
+	BGE loop5
+
+done6:
+	RET
+
+DATA constantsErfNEON<>+0(SB)/4, $0x40665c00
+DATA constantsErfNEON<>+4(SB)/4, $0x00000000
+DATA constantsErfNEON<>+8(SB)/4, $0x3f006000
+DATA constantsErfNEON<>+12(SB)/4, $0x3f7fe000
+DATA constantsErfNEON<>+16(SB)/4, $0x3fbfb800
+DATA constantsErfNEON<>+20(SB)/4, $0x3fff4000
+DATA constantsErfNEON<>+24(SB)/4, $0x401fb400
+DATA constantsErfNEON<>+28(SB)/4, $0x403fb800
+DATA constantsErfNEON<>+32(SB)/4, $0x3f7ffffa
+DATA constantsErfNEON<>+36(SB)/4, $0x80000000
+DATA constantsErfNEON<>+40(SB)/4, $0x3f0593c8
+DATA constantsErfNEON<>+44(SB)/4, $0x3f57adf3
+DATA constantsErfNEON<>+48(SB)/4, $0x3f77417c
+DATA constantsErfNEON<>+52(SB)/4, $0x3f7ec569
+DATA constantsErfNEON<>+56(SB)/4, $0x3f7fe4a9
+DATA constantsErfNEON<>+60(SB)/4, $0x3f7ffe83
+DATA constantsErfNEON<>+64(SB)/4, $0x36336f05
+DATA constantsErfNEON<>+68(SB)/4, $0x3e0375d4
+DATA constantsErfNEON<>+72(SB)/4, $0x3f60a37a
+DATA constantsErfNEON<>+76(SB)/4, $0x3ed4be2b
+DATA constantsErfNEON<>+80(SB)/4, $0x3df52dbd
+DATA constantsErfNEON<>+84(SB)/4, $0x3cad4feb
+DATA constantsErfNEON<>+88(SB)/4, $0x3b121a7f
+DATA constantsErfNEON<>+92(SB)/4, $0x3915ed64
+DATA constantsErfNEON<>+96(SB)/4, $0xb7212a7d
+DATA constantsErfNEON<>+100(SB)/4, $0xb5674976
+DATA constantsErfNEON<>+104(SB)/4, $0xbee14bed
+DATA constantsErfNEON<>+108(SB)/4, $0xbed4a38a
+DATA constantsErfNEON<>+112(SB)/4, $0xbe379d71
+DATA constantsErfNEON<>+116(SB)/4, $0xbd2cce1b
+DATA constantsErfNEON<>+120(SB)/4, $0xbbb64b69
+DATA constantsErfNEON<>+124(SB)/4, $0xb9e09f60
+DATA constantsErfNEON<>+128(SB)/4, $0x37b5d1f9
+DATA constantsErfNEON<>+132(SB)/4, $0xbec08e5d
+DATA constantsErfNEON<>+136(SB)/4, $0xbe14e5d1
+DATA constantsErfNEON<>+140(SB)/4, $0x3e0d7fc6
+DATA constantsErfNEON<>+144(SB)/4, $0x3e0e7fa1
+DATA constantsErfNEON<>+148(SB)/4, $0x3d48e4e7
+DATA constantsErfNEON<>+152(SB)/4, $0x3c0b6be6
+DATA constantsErfNEON<>+156(SB)/4, $0x3a535bd3
+DATA constantsErfNEON<>+160(SB)/4, $0xb817c702
+DATA constantsErfNEON<>+164(SB)/4, $0xba351422
+DATA constantsErfNEON<>+168(SB)/4, $0x3e3b7f82
+DATA constantsErfNEON<>+172(SB)/4, $0x3d8e1187
+DATA constantsErfNEON<>+176(SB)/4, $0xbd35f10a
+DATA constantsErfNEON<>+180(SB)/4, $0xbd0ea8bc
+DATA constantsErfNEON<>+184(SB)/4, $0xbc0f8c06
+DATA constantsErfNEON<>+188(SB)/4, $0xba8b3861
+DATA constantsErfNEON<>+192(SB)/4, $0x38622604
+DATA constantsErfNEON<>+196(SB)/4, $0x3df21ce2
+DATA constantsErfNEON<>+200(SB)/4, $0x3bf44ec4
+DATA constantsErfNEON<>+204(SB)/4, $0xbd8a5a7c
+DATA constantsErfNEON<>+208(SB)/4, $0xbc7ff033
+DATA constantsErfNEON<>+212(SB)/4, $0x3c50003a
+DATA constantsErfNEON<>+216(SB)/4, $0x3bcce0c1
+DATA constantsErfNEON<>+220(SB)/4, $0x3a8d8e8f
+DATA constantsErfNEON<>+224(SB)/4, $0xb85921de
+DATA constantsErfNEON<>+228(SB)/4, $0xbc9f7245
+DATA constantsErfNEON<>+232(SB)/4, $0xbd489d12
+DATA constantsErfNEON<>+236(SB)/4, $0x3b84d544
+DATA constantsErfNEON<>+240(SB)/4, $0x3c9c108c
+DATA constantsErfNEON<>+244(SB)/4, $0x3a355bf1
+DATA constantsErfNEON<>+248(SB)/4, $0xbb39087f
+DATA constantsErfNEON<>+252(SB)/4, $0xba520434
+DATA constantsErfNEON<>+256(SB)/4, $0x407c0000
+DATA constantsErfNEON<>+260(SB)/4, $0x40980000
+DATA constantsErfNEON<>+264(SB)/4, $0x80000000
+DATA constantsErfNEON<>+268(SB)/4, $0x0000001c
+DATA constantsErfNEON<>+272(SB)/4, $0x03020100
+DATA constantsErfNEON<>+276(SB)/4, $0x10101010
+GLOBL constantsErfNEON<>(SB), RODATA|NOPTR, $280
+
+// func ErfNEON(y, x []float32)
+TEXT ·ErfNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD x_base+24(FP), R1
+	MOVD y_len+8(FP), R2
+	MOVD $constantsErfNEON<>(SB), R3
+	FMOVQ.P 16(R3), F0
+	FMOVQ.P 16(R3), F1
+	FMOVQ.P 16(R3), F2
+	FMOVQ.P 16(R3), F3
+	FMOVQ.P 16(R3), F4
+	FMOVQ.P 16(R3), F5
+	FMOVQ.P 16(R3), F6
+	FMOVQ.P 16(R3), F7
+	FMOVQ.P 16(R3), F8
+	FMOVQ.P 16(R3), F9
+	FMOVQ.P 16(R3), F10
+	FMOVQ.P 16(R3), F11
+	FMOVQ.P 16(R3), F12
+	FMOVQ.P 16(R3), F13
+	FMOVQ.P 16(R3), F14
+	FMOVQ.P 16(R3), F15
+	VLD1R.P 4(R3), [V16.S4]
+	VLD1R.P 4(R3), [V17.S4]
+	VLD1R.P 4(R3), [V18.S4]
+	VLD1R.P 4(R3), [V19.S4]
+	VLD1R.P 4(R3), [V20.S4]
+	VLD1R.P 4(R3), [V21.S4]
+	SUBS $4, R2, R2
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	FMOVQ.P 16(R1), F22
+	WORD $0x4ea0fad7 // fabs v23.4s, v22.4s
+	WORD $0x4eb0f6f7 // fmin v23.4s, v23.4s, v16.4s
+	WORD $0x4e31d6f8 // fadd v24.4s, v23.4s, v17.4s
+	VUSHR $18, V24.S4, V24.S4
+	VAND V19.B16, V24.B16, V24.B16
+	VSHL $8, V24.S4, V25.S4
+	VORR V25.B16, V24.B16, V24.B16
+	VSHL $16, V24.S4, V25.S4
+	VORR V25.B16, V24.B16, V24.B16
+	VORR V20.B16, V24.B16, V24.B16
+	VEOR V21.B16, V24.B16, V25.B16
+	VTBL V24.B16, [V0.B16], V26.B16
+	VTBX V25.B16, [V1.B16], V26.B16
+	WORD $0x4ebad6f7 // fsub v23.4s, v23.4s, v26.4s
+	VTBL V24.B16, [V14.B16], V26.B16
+	VTBX V25.B16, [V15.B16], V26.B16
+	VTBL V24.B16, [V12.B16], V27.B16
+	VTBX V25.B16, [V13.B16], V27.B16
+	VFMLA V23.S4, V26.S4, V27.S4
+	VTBL V24.B16, [V10.B16], V26.B16
+	VTBX V25.B16, [V11.B16], V26.B16
+	VFMLA V23.S4, V27.S4, V26.S4
+	VTBL V24.B16, [V8.B16], V27.B16
+	VTBX V25.B16, [V9.B16], V27.B16
+	VFMLA V23.S4, V26.S4, V27.S4
+	VTBL V24.B16, [V6.B16], V26.B16
+	VTBX V25.B16, [V7.B16], V26.B16
+	VFMLA V23.S4, V27.S4, V26.S4
+	VTBL V24.B16, [V4.B16], V27.B16
+	VTBX V25.B16, [V5.B16], V27.B16
+	VFMLA V23.S4, V26.S4, V27.S4
+	VTBL V24.B16, [V2.B16], V24.B16
+	VTBX V25.B16, [V3.B16], V24.B16
+	WORD $0x4f210719 // sshr v25.4s, v24.4s, #31
+	VBIT V25.B16, V23.B16, V24.B16
+	VFMLA V23.S4, V27.S4, V24.S4
+	VBIT V18.B16, V22.B16, V24.B16
+	FMOVQ.P F24, 16(R0)
+	SUBS $4, R2, R2
+	BGE loop1
+
+done2:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVS.P 4(R1), F22
+	WORD $0x4ea0fad7 // fabs v23.4s, v22.4s
+	WORD $0x4eb0f6f7 // fmin v23.4s, v23.4s, v16.4s
+	WORD $0x4e31d6f8 // fadd v24.4s, v23.4s, v17.4s
+	VUSHR $18, V24.S4, V24.S4
+	VAND V19.B16, V24.B16, V24.B16
+	VSHL $8, V24.S4, V25.S4
+	VORR V25.B16, V24.B16, V24.B16
+	VSHL $16, V24.S4, V25.S4
+	VORR V25.B16, V24.B16, V24.B16
+	VORR V20.B16, V24.B16, V24.B16
+	VEOR V21.B16, V24.B16, V25.B16
+	VTBL V24.B16, [V0.B16], V26.B16
+	VTBX V25.B16, [V1.B16], V26.B16
+	WORD $0x4ebad6f7 // fsub v23.4s, v23.4s, v26.4s
+	VTBL V24.B16, [V14.B16], V26.B16
+	VTBX V25.B16, [V15.B16], V26.B16
+	VTBL V24.B16, [V12.B16], V27.B16
+	VTBX V25.B16, [V13.B16], V27.B16
+	VFMLA V23.S4, V26.S4, V27.S4
+	VTBL V24.B16, [V10.B16], V26.B16
+	VTBX V25.B16, [V11.B16], V26.B16
+	VFMLA V23.S4, V27.S4, V26.S4
+	VTBL V24.B16, [V8.B16], V27.B16
+	VTBX V25.B16, [V9.B16], V27.B16
+	VFMLA V23.S4, V26.S4, V27.S4
+	VTBL V24.B16, [V6.B16], V26.B16
+	VTBX V25.B16, [V7.B16], V26.B16
+	VFMLA V23.S4, V27.S4, V26.S4
+	VTBL V24.B16, [V4.B16], V27.B16
+	VTBX V25.B16, [V5.B16], V27.B16
+	VFMLA V23.S4, V26.S4, V27.S4
+	VTBL V24.B16, [V2.B16], V24.B16
+	VTBX V25.B16, [V3.B16], V24.B16
+	WORD $0x4f210719 // sshr v25.4s, v24.4s, #31
+	VBIT V25.B16, V23.B16, V24.B16
+	VFMLA V23.S4, V27.S4, V24.S4
+	VBIT V18.B16, V22.B16, V24.B16
+	FMOVS.P F24, 4(R0)
+	SUBS $1, R2, R2
+	BGE loop3
+
+done4:
+	RET
+
+DATA constantsSigmoidNEON<>+0(SB)/4, $0x3fb8aa3b
+DATA constantsSigmoidNEON<>+4(SB)/4, $0x3f317200
+DATA constantsSigmoidNEON<>+8(SB)/4, $0x35bfbe8e
+DATA constantsSigmoidNEON<>+12(SB)/4, $0x00000000
+DATA constantsSigmoidNEON<>+16(SB)/4, $0x3f800000
+DATA constantsSigmoidNEON<>+20(SB)/4, $0x3f000001
+DATA constantsSigmoidNEON<>+24(SB)/4, $0x3e2aa9e0
+DATA constantsSigmoidNEON<>+28(SB)/4, $0x3d2aa8ae
+DATA constantsSigmoidNEON<>+32(SB)/4, $0x3c094852
+DATA constantsSigmoidNEON<>+36(SB)/4, $0x3ab84e4d
+DATA constantsSigmoidNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsSigmoidNEON<>+44(SB)/4, $0x42b20000
+GLOBL constantsSigmoidNEON<>(SB), RODATA|NOPTR, $48
+
+// func SigmoidNEON(y, x []float32)
+TEXT ·SigmoidNEON(SB), NOSPLIT, $0-48
+	MOVD y_base+0(FP), R0
+	MOVD x_base+24(FP), R1
+	MOVD y_len+8(FP), R2
+	MOVD $constantsSigmoidNEON<>(SB), R3
+	FMOVQ.P 16(R3), F0
+	VLD1R.P 4(R3), [V1.S4]
+	VLD1R.P 4(R3), [V2.S4]
+	VLD1R.P 4(R3), [V3.S4]
+	VLD1R.P 4(R3), [V4.S4]
+	VLD1R.P 4(R3), [V5.S4]
+	VLD1R.P 4(R3), [V6.S4]
+	VLD1R.P 4(R3), [V7.S4]
+	VLD1R.P 4(R3), [V8.S4]
+	SUBS $8, R2, R2
+	BLT done2
+	PCALIGN $16
+
+loop1:
+	FLDPQ.P 32(R1), (F9, F10)
+	WORD $0x4ea0f92b // fabs v11.4s, v9.4s
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	WORD $0x6ea0f96b // fneg v11.4s, v11.4s
+	WORD $0x6ea0f98c // fneg v12.4s, v12.4s
+	WORD $0x4e27f56b // fmax v11.4s, v11.4s, v7.4s
+	WORD $0x4e27f58c // fmax v12.4s, v12.4s, v7.4s
+	WORD $0x4ea8f56b // fmin v11.4s, v11.4s, v8.4s
+	WORD $0x4ea8f58c // fmin v12.4s, v12.4s, v8.4s
+	VMOV V11.B16, V13.B16
+	VMOV V12.B16, V14.B16
+	VMOV V6.B16, V15.B16
+	VMOV V6.B16, V16.B16
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4fa0516d // fmls v13.4s, v11.4s, v0.s[1]
+	WORD $0x4fa0518e // fmls v14.4s, v12.4s, v0.s[1]
+	WORD $0x4f80596d // fmls v13.4s, v11.4s, v0.s[2]
+	WORD $0x4f80598e // fmls v14.4s, v12.4s, v0.s[2]
+	VMOV V5.B16, V17.B16
+	VFMLA V13.S4, V15.S4, V17.S4
+	VMOV V5.B16, V15.B16
+	VFMLA V14.S4, V16.S4, V15.S4
+	VMOV V4.B16, V16.B16
+	VFMLA V13.S4, V17.S4, V16.S4
+	VMOV V4.B16, V17.B16
+	VFMLA V14.S4, V15.S4, V17.S4
+	VMOV V3.B16, V15.B16
+	VFMLA V13.S4, V16.S4, V15.S4
+	VMOV V3.B16, V16.B16
+	VFMLA V14.S4, V17.S4, V16.S4
+	VMOV V2.B16, V17.B16
+	VFMLA V13.S4, V15.S4, V17.S4
+	VMOV V2.B16, V15.B16
+	VFMLA V14.S4, V16.S4, V15.S4
+	VMOV V1.B16, V16.B16
+	VFMLA V13.S4, V17.S4, V16.S4
+	VMOV V1.B16, V17.B16
+	VFMLA V14.S4, V15.S4, V17.S4
+	VMOV V1.B16, V15.B16
+	VFMLA V13.S4, V16.S4, V15.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V14.S4, V17.S4, V13.S4
+	WORD $0x4e21a96b // fcvtns v11.4s, v11.4s
+	WORD $0x4f3f056e // sshr v14.4s, v11.4s, #1
+	VSHL $23, V14.S4, V16.S4
+	VADD V16.S4, V15.S4, V15.S4
+	VSUB V14.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V16.S4
+	VADD V1.S4, V16.S4, V11.S4
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x4e21a98b // fcvtns v11.4s, v12.4s
+	WORD $0x4f3f056c // sshr v12.4s, v11.4s, #1
+	VSHL $23, V12.S4, V14.S4
+	VADD V14.S4, V13.S4, V13.S4
+	VSUB V12.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V14.S4
+	VADD V1.S4, V14.S4, V11.S4
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e21d5eb // fadd v11.4s, v15.4s, v1.4s
+	WORD $0x4e21d5ac // fadd v12.4s, v13.4s, v1.4s
+	VMOV V1.B16, V14.B16
+	VMOV V1.B16, V16.B16
+	WORD $0x4f210529 // sshr v9.4s, v9.4s, #31
+	VBIT V9.B16, V15.B16, V14.B16
+	WORD $0x4f210549 // sshr v9.4s, v10.4s, #31
+	VBIT V9.B16, V13.B16, V16.B16
+	WORD $0x6e2bfde9 // fdiv v9.4s, v15.4s, v11.4s
+	WORD $0x6e2cfdaa // fdiv v10.4s, v13.4s, v12.4s
+	VMOV V14.B16, V11.B16
+	VMOV V16.B16, V12.B16
+	VFMLS V9.S4, V14.S4, V11.S4
+	VFMLS V10.S4, V16.S4, V12.S4
+	FSTPQ.P (F11, F12), 32(R0)
+	SUBS $8, R2, R2
+	BGE loop1
+
+done2:
+	ADD $8, R2, R2
+	SUBS $4, R2, R2
+	BLT done4
+	PCALIGN $16
+
+loop3:
+	FMOVQ.P 16(R1), F9
+	WORD $0x4ea0f92a // fabs v10.4s, v9.4s
+	WORD $0x6ea0f94a // fneg v10.4s, v10.4s
+	WORD $0x4e27f54a // fmax v10.4s, v10.4s, v7.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	VMOV V10.B16, V11.B16
+	VMOV V6.B16, V12.B16
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4fa0514b // fmls v11.4s, v10.4s, v0.s[1]
+	WORD $0x4f80594b // fmls v11.4s, v10.4s, v0.s[2]
+	VMOV V5.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V4.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	VMOV V3.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V2.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V1.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	WORD $0x4e21a94a // fcvtns v10.4s, v10.4s
+	WORD $0x4f3f054b // sshr v11.4s, v10.4s, #1
+	VSHL $23, V11.S4, V13.S4
+	VADD V13.S4, V12.S4, V12.S4
+	VSUB V11.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V13.S4
+	VADD V1.S4, V13.S4, V10.S4
+	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
+	WORD $0x4e21d58a // fadd v10.4s, v12.4s, v1.4s
+	VMOV V1.B16, V11.B16
+	WORD $0x4f210529 // sshr v9.4s, v9.4s, #31
+	VBIT V9.B16, V12.B16, V11.B16
+	WORD $0x6e2afd89 // fdiv v9.4s, v12.4s, v10.4s
+	VMOV V11.B16, V10.B16
+	VFMLS V9.S4, V11.S4, V10.S4
+	FMOVQ.P F10, 16(R0)
+	SUBS $4, R2, R2
+	BGE loop3
+
+done4:
+	ADD $4, R2, R2
+	SUBS $1, R2, R2
+	BLT done6
+	PCALIGN $16
+
+loop5:
+	FMOVS.P 4(R1), F9
+	WORD $0x4ea0f92a // fabs v10.4s, v9.4s
+	WORD $0x6ea0f94a // fneg v10.4s, v10.4s
+	WORD $0x4e27f54a // fmax v10.4s, v10.4s, v7.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	VMOV V10.B16, V11.B16
+	VMOV V6.B16, V12.B16
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4fa0514b // fmls v11.4s, v10.4s, v0.s[1]
+	WORD $0x4f80594b // fmls v11.4s, v10.4s, v0.s[2]
+	VMOV V5.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V4.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	VMOV V3.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V2.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V1.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	WORD $0x4e21a94a // fcvtns v10.4s, v10.4s
+	WORD $0x4f3f054b // sshr v11.4s, v10.4s, #1
+	VSHL $23, V11.S4, V13.S4
+	VADD V13.S4, V12.S4, V12.S4
+	VSUB V11.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V13.S4
+	VADD V1.S4, V13.S4, V10.S4
+	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
+	WORD $0x4e21d58a // fadd v10.4s, v12.4s, v1.4s
+	VMOV V1.B16, V11.B16
+	WORD $0x4f210529 // sshr v9.4s, v9.4s, #31
+	VBIT V9.B16, V12.B16, V11.B16
+	WORD $0x6e2afd89 // fdiv v9.4s, v12.4s, v10.4s
+	VMOV V11.B16, V10.B16
+	VFMLS V9.S4, V11.S4, V10.S4
+	FMOVS.P F10, 4(R0)
 	SUBS $1, R2, R2
 	BGE loop5
 
@@ -708,10 +1141,9 @@ DATA constantsSiLUNEON<>+24(SB)/4, $0x3e2aa9e0
 DATA constantsSiLUNEON<>+28(SB)/4, $0x3d2aa8ae
 DATA constantsSiLUNEON<>+32(SB)/4, $0x3c094852
 DATA constantsSiLUNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constantsSiLUNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constantsSiLUNEON<>+44(SB)/4, $0x42b17217
-DATA constantsSiLUNEON<>+48(SB)/4, $0x7f800000
-GLOBL constantsSiLUNEON<>(SB), RODATA|NOPTR, $52
+DATA constantsSiLUNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsSiLUNEON<>+44(SB)/4, $0x42b20000
+GLOBL constantsSiLUNEON<>(SB), RODATA|NOPTR, $48
 
 // func SiLUNEON(y, x []float32)
 TEXT ·SiLUNEON(SB), NOSPLIT, $0-48
@@ -728,70 +1160,75 @@ TEXT ·SiLUNEON(SB), NOSPLIT, $0-48
 	VLD1R.P 4(R3), [V6.S4]
 	VLD1R.P 4(R3), [V7.S4]
 	VLD1R.P 4(R3), [V8.S4]
-	VLD1R.P 4(R3), [V9.S4]
 	SUBS $8, R2, R2
 	BLT done2
 	PCALIGN $16
 
 loop1:
-	FLDPQ.P 32(R1), (F10, F11)
+	FLDPQ.P 32(R1), (F9, F10)
+	WORD $0x6ea0f92b // fneg v11.4s, v9.4s
 	WORD $0x6ea0f94c // fneg v12.4s, v10.4s
-	WORD $0x6ea0f96d // fneg v13.4s, v11.4s
+	WORD $0x4e27f56b // fmax v11.4s, v11.4s, v7.4s
+	WORD $0x4e27f58c // fmax v12.4s, v12.4s, v7.4s
+	WORD $0x4ea8f56b // fmin v11.4s, v11.4s, v8.4s
+	WORD $0x4ea8f58c // fmin v12.4s, v12.4s, v8.4s
+	VMOV V11.B16, V13.B16
 	VMOV V12.B16, V14.B16
-	VMOV V13.B16, V15.B16
+	VMOV V6.B16, V15.B16
 	VMOV V6.B16, V16.B16
-	VMOV V6.B16, V17.B16
-	WORD $0x4f809192 // fmul v18.4s, v12.4s, v0.s[0]
-	WORD $0x4f8091b3 // fmul v19.4s, v13.4s, v0.s[0]
-	WORD $0x4e218a52 // frintn v18.4s, v18.4s
-	WORD $0x4e218a73 // frintn v19.4s, v19.4s
-	WORD $0x4fa0524e // fmls v14.4s, v18.4s, v0.s[1]
-	WORD $0x4fa0526f // fmls v15.4s, v19.4s, v0.s[1]
-	WORD $0x4f805a4e // fmls v14.4s, v18.4s, v0.s[2]
-	WORD $0x4f805a6f // fmls v15.4s, v19.4s, v0.s[2]
-	VMOV V5.B16, V20.B16
-	VFMLA V14.S4, V16.S4, V20.S4
-	VMOV V5.B16, V16.B16
-	VFMLA V15.S4, V17.S4, V16.S4
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4fa0516d // fmls v13.4s, v11.4s, v0.s[1]
+	WORD $0x4fa0518e // fmls v14.4s, v12.4s, v0.s[1]
+	WORD $0x4f80596d // fmls v13.4s, v11.4s, v0.s[2]
+	WORD $0x4f80598e // fmls v14.4s, v12.4s, v0.s[2]
+	VMOV V5.B16, V17.B16
+	VFMLA V13.S4, V15.S4, V17.S4
+	VMOV V5.B16, V15.B16
+	VFMLA V14.S4, V16.S4, V15.S4
+	VMOV V4.B16, V16.B16
+	VFMLA V13.S4, V17.S4, V16.S4
 	VMOV V4.B16, V17.B16
-	VFMLA V14.S4, V20.S4, V17.S4
-	VMOV V4.B16, V20.B16
-	VFMLA V15.S4, V16.S4, V20.S4
+	VFMLA V14.S4, V15.S4, V17.S4
+	VMOV V3.B16, V15.B16
+	VFMLA V13.S4, V16.S4, V15.S4
 	VMOV V3.B16, V16.B16
 	VFMLA V14.S4, V17.S4, V16.S4
-	VMOV V3.B16, V17.B16
-	VFMLA V15.S4, V20.S4, V17.S4
-	VMOV V2.B16, V20.B16
-	VFMLA V14.S4, V16.S4, V20.S4
-	VMOV V2.B16, V16.B16
-	VFMLA V15.S4, V17.S4, V16.S4
-	VMOV V1.B16, V17.B16
-	VFMLA V14.S4, V20.S4, V17.S4
-	VMOV V1.B16, V20.B16
-	VFMLA V15.S4, V16.S4, V20.S4
+	VMOV V2.B16, V17.B16
+	VFMLA V13.S4, V15.S4, V17.S4
+	VMOV V2.B16, V15.B16
+	VFMLA V14.S4, V16.S4, V15.S4
 	VMOV V1.B16, V16.B16
-	VFMLA V14.S4, V17.S4, V16.S4
-	VMOV V1.B16, V14.B16
-	VFMLA V15.S4, V20.S4, V14.S4
-	WORD $0x4e21aa4f // fcvtns v15.4s, v18.4s
-	VSHL $23, V15.S4, V15.S4
-	VADD V15.S4, V16.S4, V15.S4
-	WORD $0x6eace4f0 // fcmgt v16.4s, v7.4s, v12.4s
-	WORD $0x4e701def // bic v15.16b, v15.16b, v16.16b
-	WORD $0x6ea8e58c // fcmgt v12.4s, v12.4s, v8.4s
-	VBIT V12.B16, V9.B16, V15.B16
-	WORD $0x4e21aa6c // fcvtns v12.4s, v19.4s
-	VSHL $23, V12.S4, V12.S4
-	VADD V12.S4, V14.S4, V12.S4
-	WORD $0x6eade4ee // fcmgt v14.4s, v7.4s, v13.4s
-	WORD $0x4e6e1d8c // bic v12.16b, v12.16b, v14.16b
-	WORD $0x6ea8e5ad // fcmgt v13.4s, v13.4s, v8.4s
-	VBIT V13.B16, V9.B16, V12.B16
-	WORD $0x4e21d5ed // fadd v13.4s, v15.4s, v1.4s
-	WORD $0x4e21d58c // fadd v12.4s, v12.4s, v1.4s
-	WORD $0x6e2dfd4a // fdiv v10.4s, v10.4s, v13.4s
-	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
-	FSTPQ.P (F10, F11), 32(R0)
+	VFMLA V13.S4, V17.S4, V16.S4
+	VMOV V1.B16, V17.B16
+	VFMLA V14.S4, V15.S4, V17.S4
+	VMOV V1.B16, V15.B16
+	VFMLA V13.S4, V16.S4, V15.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V14.S4, V17.S4, V13.S4
+	WORD $0x4e21a96b // fcvtns v11.4s, v11.4s
+	WORD $0x4f3f056e // sshr v14.4s, v11.4s, #1
+	VSHL $23, V14.S4, V16.S4
+	VADD V16.S4, V15.S4, V15.S4
+	VSUB V14.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V16.S4
+	VADD V1.S4, V16.S4, V11.S4
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x4e21a98b // fcvtns v11.4s, v12.4s
+	WORD $0x4f3f056c // sshr v12.4s, v11.4s, #1
+	VSHL $23, V12.S4, V14.S4
+	VADD V14.S4, V13.S4, V13.S4
+	VSUB V12.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V14.S4
+	VADD V1.S4, V14.S4, V11.S4
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e21d5eb // fadd v11.4s, v15.4s, v1.4s
+	WORD $0x4e21d5ac // fadd v12.4s, v13.4s, v1.4s
+	WORD $0x6e2bfd29 // fdiv v9.4s, v9.4s, v11.4s
+	WORD $0x6e2cfd4a // fdiv v10.4s, v10.4s, v12.4s
+	FSTPQ.P (F9, F10), 32(R0)
 	SUBS $8, R2, R2
 	BGE loop1
 
@@ -802,36 +1239,39 @@ done2:
 	PCALIGN $16
 
 loop3:
-	FMOVQ.P 16(R1), F10
-	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
-	VMOV V11.B16, V12.B16
-	VMOV V6.B16, V13.B16
-	WORD $0x4f80916e // fmul v14.4s, v11.4s, v0.s[0]
-	WORD $0x4e2189ce // frintn v14.4s, v14.4s
-	WORD $0x4fa051cc // fmls v12.4s, v14.4s, v0.s[1]
-	WORD $0x4f8059cc // fmls v12.4s, v14.4s, v0.s[2]
-	VMOV V5.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
-	VMOV V4.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	VMOV V3.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
-	VMOV V2.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	VMOV V1.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
+	FMOVQ.P 16(R1), F9
+	WORD $0x6ea0f92a // fneg v10.4s, v9.4s
+	WORD $0x4e27f54a // fmax v10.4s, v10.4s, v7.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	VMOV V10.B16, V11.B16
+	VMOV V6.B16, V12.B16
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4fa0514b // fmls v11.4s, v10.4s, v0.s[1]
+	WORD $0x4f80594b // fmls v11.4s, v10.4s, v0.s[2]
+	VMOV V5.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V4.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	VMOV V3.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V2.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
 	VMOV V1.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	WORD $0x4e21a9cc // fcvtns v12.4s, v14.4s
-	VSHL $23, V12.S4, V12.S4
-	VADD V12.S4, V13.S4, V12.S4
-	WORD $0x6eabe4ed // fcmgt v13.4s, v7.4s, v11.4s
-	WORD $0x4e6d1d8c // bic v12.16b, v12.16b, v13.16b
-	WORD $0x6ea8e56b // fcmgt v11.4s, v11.4s, v8.4s
-	VBIT V11.B16, V9.B16, V12.B16
-	WORD $0x4e21d58b // fadd v11.4s, v12.4s, v1.4s
-	WORD $0x6e2bfd4a // fdiv v10.4s, v10.4s, v11.4s
-	FMOVQ.P F10, 16(R0)
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V1.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	WORD $0x4e21a94a // fcvtns v10.4s, v10.4s
+	WORD $0x4f3f054b // sshr v11.4s, v10.4s, #1
+	VSHL $23, V11.S4, V13.S4
+	VADD V13.S4, V12.S4, V12.S4
+	VSUB V11.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V13.S4
+	VADD V1.S4, V13.S4, V10.S4
+	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
+	WORD $0x4e21d58a // fadd v10.4s, v12.4s, v1.4s
+	WORD $0x6e2afd29 // fdiv v9.4s, v9.4s, v10.4s
+	FMOVQ.P F9, 16(R0)
 	SUBS $4, R2, R2
 	BGE loop3
 
@@ -842,36 +1282,39 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS.P 4(R1), F10
-	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
-	VMOV V11.B16, V12.B16
-	VMOV V6.B16, V13.B16
-	WORD $0x4f80916e // fmul v14.4s, v11.4s, v0.s[0]
-	WORD $0x4e2189ce // frintn v14.4s, v14.4s
-	WORD $0x4fa051cc // fmls v12.4s, v14.4s, v0.s[1]
-	WORD $0x4f8059cc // fmls v12.4s, v14.4s, v0.s[2]
-	VMOV V5.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
-	VMOV V4.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	VMOV V3.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
-	VMOV V2.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	VMOV V1.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
+	FMOVS.P 4(R1), F9
+	WORD $0x6ea0f92a // fneg v10.4s, v9.4s
+	WORD $0x4e27f54a // fmax v10.4s, v10.4s, v7.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	VMOV V10.B16, V11.B16
+	VMOV V6.B16, V12.B16
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4fa0514b // fmls v11.4s, v10.4s, v0.s[1]
+	WORD $0x4f80594b // fmls v11.4s, v10.4s, v0.s[2]
+	VMOV V5.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V4.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	VMOV V3.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V2.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
 	VMOV V1.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	WORD $0x4e21a9cc // fcvtns v12.4s, v14.4s
-	VSHL $23, V12.S4, V12.S4
-	VADD V12.S4, V13.S4, V12.S4
-	WORD $0x6eabe4ed // fcmgt v13.4s, v7.4s, v11.4s
-	WORD $0x4e6d1d8c // bic v12.16b, v12.16b, v13.16b
-	WORD $0x6ea8e56b // fcmgt v11.4s, v11.4s, v8.4s
-	VBIT V11.B16, V9.B16, V12.B16
-	WORD $0x4e21d58b // fadd v11.4s, v12.4s, v1.4s
-	WORD $0x6e2bfd4a // fdiv v10.4s, v10.4s, v11.4s
-	FMOVS.P F10, 4(R0)
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V1.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	WORD $0x4e21a94a // fcvtns v10.4s, v10.4s
+	WORD $0x4f3f054b // sshr v11.4s, v10.4s, #1
+	VSHL $23, V11.S4, V13.S4
+	VADD V13.S4, V12.S4, V12.S4
+	VSUB V11.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V13.S4
+	VADD V1.S4, V13.S4, V10.S4
+	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
+	WORD $0x4e21d58a // fadd v10.4s, v12.4s, v1.4s
+	WORD $0x6e2afd29 // fdiv v9.4s, v9.4s, v10.4s
+	FMOVS.P F9, 4(R0)
 	SUBS $1, R2, R2
 	BGE loop5
 
@@ -888,11 +1331,10 @@ DATA constantsSiLUGradNEON<>+24(SB)/4, $0x3e2aa9e0
 DATA constantsSiLUGradNEON<>+28(SB)/4, $0x3d2aa8ae
 DATA constantsSiLUGradNEON<>+32(SB)/4, $0x3c094852
 DATA constantsSiLUGradNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constantsSiLUGradNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constantsSiLUGradNEON<>+44(SB)/4, $0x42b17217
-DATA constantsSiLUGradNEON<>+48(SB)/4, $0x7f800000
-DATA constantsSiLUGradNEON<>+52(SB)/4, $0x7f7fffff
-GLOBL constantsSiLUGradNEON<>(SB), RODATA|NOPTR, $56
+DATA constantsSiLUGradNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsSiLUGradNEON<>+44(SB)/4, $0x42b20000
+DATA constantsSiLUGradNEON<>+48(SB)/4, $0x7f7fffff
+GLOBL constantsSiLUGradNEON<>(SB), RODATA|NOPTR, $52
 
 // func SiLUGradNEON(gx, x, gy []float32)
 TEXT ·SiLUGradNEON(SB), NOSPLIT, $0-72
@@ -911,85 +1353,90 @@ TEXT ·SiLUGradNEON(SB), NOSPLIT, $0-72
 	VLD1R.P 4(R4), [V7.S4]
 	VLD1R.P 4(R4), [V8.S4]
 	VLD1R.P 4(R4), [V9.S4]
-	VLD1R.P 4(R4), [V10.S4]
 	SUBS $8, R3, R3
 	BLT done2
 	PCALIGN $16
 
 loop1:
-	FLDPQ.P 32(R1), (F11, F12)
+	FLDPQ.P 32(R1), (F10, F11)
+	WORD $0x6ea0f94c // fneg v12.4s, v10.4s
 	WORD $0x6ea0f96d // fneg v13.4s, v11.4s
-	WORD $0x6ea0f98e // fneg v14.4s, v12.4s
+	WORD $0x4e27f58c // fmax v12.4s, v12.4s, v7.4s
+	WORD $0x4e27f5ad // fmax v13.4s, v13.4s, v7.4s
+	WORD $0x4ea8f58c // fmin v12.4s, v12.4s, v8.4s
+	WORD $0x4ea8f5ad // fmin v13.4s, v13.4s, v8.4s
+	VMOV V12.B16, V14.B16
 	VMOV V13.B16, V15.B16
-	VMOV V14.B16, V16.B16
+	VMOV V6.B16, V16.B16
 	VMOV V6.B16, V17.B16
-	VMOV V6.B16, V18.B16
-	WORD $0x4f8091b3 // fmul v19.4s, v13.4s, v0.s[0]
-	WORD $0x4f8091d4 // fmul v20.4s, v14.4s, v0.s[0]
-	WORD $0x4e218a73 // frintn v19.4s, v19.4s
-	WORD $0x4e218a94 // frintn v20.4s, v20.4s
-	WORD $0x4fa0526f // fmls v15.4s, v19.4s, v0.s[1]
-	WORD $0x4fa05290 // fmls v16.4s, v20.4s, v0.s[1]
-	WORD $0x4f805a6f // fmls v15.4s, v19.4s, v0.s[2]
-	WORD $0x4f805a90 // fmls v16.4s, v20.4s, v0.s[2]
-	VMOV V5.B16, V21.B16
-	VFMLA V15.S4, V17.S4, V21.S4
-	VMOV V5.B16, V17.B16
-	VFMLA V16.S4, V18.S4, V17.S4
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	WORD $0x4fa0518e // fmls v14.4s, v12.4s, v0.s[1]
+	WORD $0x4fa051af // fmls v15.4s, v13.4s, v0.s[1]
+	WORD $0x4f80598e // fmls v14.4s, v12.4s, v0.s[2]
+	WORD $0x4f8059af // fmls v15.4s, v13.4s, v0.s[2]
+	VMOV V5.B16, V18.B16
+	VFMLA V14.S4, V16.S4, V18.S4
+	VMOV V5.B16, V16.B16
+	VFMLA V15.S4, V17.S4, V16.S4
+	VMOV V4.B16, V17.B16
+	VFMLA V14.S4, V18.S4, V17.S4
 	VMOV V4.B16, V18.B16
-	VFMLA V15.S4, V21.S4, V18.S4
-	VMOV V4.B16, V21.B16
-	VFMLA V16.S4, V17.S4, V21.S4
+	VFMLA V15.S4, V16.S4, V18.S4
+	VMOV V3.B16, V16.B16
+	VFMLA V14.S4, V17.S4, V16.S4
 	VMOV V3.B16, V17.B16
 	VFMLA V15.S4, V18.S4, V17.S4
-	VMOV V3.B16, V18.B16
-	VFMLA V16.S4, V21.S4, V18.S4
-	VMOV V2.B16, V21.B16
-	VFMLA V15.S4, V17.S4, V21.S4
-	VMOV V2.B16, V17.B16
-	VFMLA V16.S4, V18.S4, V17.S4
-	VMOV V1.B16, V18.B16
-	VFMLA V15.S4, V21.S4, V18.S4
-	VMOV V1.B16, V21.B16
-	VFMLA V16.S4, V17.S4, V21.S4
+	VMOV V2.B16, V18.B16
+	VFMLA V14.S4, V16.S4, V18.S4
+	VMOV V2.B16, V16.B16
+	VFMLA V15.S4, V17.S4, V16.S4
 	VMOV V1.B16, V17.B16
-	VFMLA V15.S4, V18.S4, V17.S4
+	VFMLA V14.S4, V18.S4, V17.S4
+	VMOV V1.B16, V18.B16
+	VFMLA V15.S4, V16.S4, V18.S4
+	VMOV V1.B16, V16.B16
+	VFMLA V14.S4, V17.S4, V16.S4
+	VMOV V1.B16, V14.B16
+	VFMLA V15.S4, V18.S4, V14.S4
+	WORD $0x4e21a98c // fcvtns v12.4s, v12.4s
+	WORD $0x4f3f058f // sshr v15.4s, v12.4s, #1
+	VSHL $23, V15.S4, V17.S4
+	VADD V17.S4, V16.S4, V16.S4
+	VSUB V15.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V17.S4
+	VADD V1.S4, V17.S4, V12.S4
+	WORD $0x6e2cde10 // fmul v16.4s, v16.4s, v12.4s
+	WORD $0x4e21a9ac // fcvtns v12.4s, v13.4s
+	WORD $0x4f3f058d // sshr v13.4s, v12.4s, #1
+	VSHL $23, V13.S4, V15.S4
+	VADD V15.S4, V14.S4, V14.S4
+	VSUB V13.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V15.S4
+	VADD V1.S4, V15.S4, V12.S4
+	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
+	WORD $0x4e21d60c // fadd v12.4s, v16.4s, v1.4s
+	WORD $0x4e21d5cd // fadd v13.4s, v14.4s, v1.4s
 	VMOV V1.B16, V15.B16
-	VFMLA V16.S4, V21.S4, V15.S4
-	WORD $0x4e21aa70 // fcvtns v16.4s, v19.4s
-	VSHL $23, V16.S4, V16.S4
-	VADD V16.S4, V17.S4, V16.S4
-	WORD $0x6eade4f1 // fcmgt v17.4s, v7.4s, v13.4s
-	WORD $0x4e711e10 // bic v16.16b, v16.16b, v17.16b
-	WORD $0x6ea8e5ad // fcmgt v13.4s, v13.4s, v8.4s
-	VBIT V13.B16, V9.B16, V16.B16
-	WORD $0x4e21aa8d // fcvtns v13.4s, v20.4s
-	VSHL $23, V13.S4, V13.S4
-	VADD V13.S4, V15.S4, V13.S4
-	WORD $0x6eaee4ef // fcmgt v15.4s, v7.4s, v14.4s
-	WORD $0x4e6f1dad // bic v13.16b, v13.16b, v15.16b
-	WORD $0x6ea8e5ce // fcmgt v14.4s, v14.4s, v8.4s
-	VBIT V14.B16, V9.B16, V13.B16
-	WORD $0x4e21d60e // fadd v14.4s, v16.4s, v1.4s
-	WORD $0x4e21d5af // fadd v15.4s, v13.4s, v1.4s
 	VMOV V1.B16, V17.B16
-	VMOV V1.B16, V18.B16
-	WORD $0x6e2efe2e // fdiv v14.4s, v17.4s, v14.4s
-	WORD $0x6e2ffe4f // fdiv v15.4s, v18.4s, v15.4s
-	WORD $0x4eaaf610 // fmin v16.4s, v16.4s, v10.4s
-	WORD $0x4eaaf5ad // fmin v13.4s, v13.4s, v10.4s
-	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
-	WORD $0x6e2ddded // fmul v13.4s, v15.4s, v13.4s
+	WORD $0x6e2cfdec // fdiv v12.4s, v15.4s, v12.4s
+	WORD $0x6e2dfe2d // fdiv v13.4s, v17.4s, v13.4s
+	WORD $0x4ea9f60f // fmin v15.4s, v16.4s, v9.4s
+	WORD $0x4ea9f5ce // fmin v14.4s, v14.4s, v9.4s
+	WORD $0x6e2fdd8f // fmul v15.4s, v12.4s, v15.4s
+	WORD $0x6e2eddae // fmul v14.4s, v13.4s, v14.4s
+	VMOV V1.B16, V16.B16
 	VMOV V1.B16, V17.B16
-	VMOV V1.B16, V18.B16
-	VFMLA V16.S4, V11.S4, V17.S4
-	VFMLA V13.S4, V12.S4, V18.S4
-	WORD $0x6e31ddcb // fmul v11.4s, v14.4s, v17.4s
-	WORD $0x6e32ddec // fmul v12.4s, v15.4s, v18.4s
-	FLDPQ.P 32(R2), (F13, F14)
+	VFMLA V15.S4, V10.S4, V16.S4
+	VFMLA V14.S4, V11.S4, V17.S4
+	WORD $0x6e30dd8a // fmul v10.4s, v12.4s, v16.4s
+	WORD $0x6e31ddab // fmul v11.4s, v13.4s, v17.4s
+	FLDPQ.P 32(R2), (F12, F13)
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
 	WORD $0x6e2ddd6b // fmul v11.4s, v11.4s, v13.4s
-	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
-	FSTPQ.P (F11, F12), 32(R0)
+	FSTPQ.P (F10, F11), 32(R0)
 	SUBS $8, R3, R3
 	BGE loop1
 
@@ -1000,44 +1447,47 @@ done2:
 	PCALIGN $16
 
 loop3:
-	FMOVQ.P 16(R1), F11
-	WORD $0x6ea0f96c // fneg v12.4s, v11.4s
-	VMOV V12.B16, V13.B16
-	VMOV V6.B16, V14.B16
-	WORD $0x4f80918f // fmul v15.4s, v12.4s, v0.s[0]
-	WORD $0x4e2189ef // frintn v15.4s, v15.4s
-	WORD $0x4fa051ed // fmls v13.4s, v15.4s, v0.s[1]
-	WORD $0x4f8059ed // fmls v13.4s, v15.4s, v0.s[2]
-	VMOV V5.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
-	VMOV V4.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	VMOV V3.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
-	VMOV V2.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	VMOV V1.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
+	FMOVQ.P 16(R1), F10
+	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
+	WORD $0x4e27f56b // fmax v11.4s, v11.4s, v7.4s
+	WORD $0x4ea8f56b // fmin v11.4s, v11.4s, v8.4s
+	VMOV V11.B16, V12.B16
+	VMOV V6.B16, V13.B16
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4fa0516c // fmls v12.4s, v11.4s, v0.s[1]
+	WORD $0x4f80596c // fmls v12.4s, v11.4s, v0.s[2]
+	VMOV V5.B16, V14.B16
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V4.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	VMOV V3.B16, V14.B16
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V2.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
 	VMOV V1.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	WORD $0x4e21a9ed // fcvtns v13.4s, v15.4s
-	VSHL $23, V13.S4, V13.S4
-	VADD V13.S4, V14.S4, V13.S4
-	WORD $0x6eace4ee // fcmgt v14.4s, v7.4s, v12.4s
-	WORD $0x4e6e1dad // bic v13.16b, v13.16b, v14.16b
-	WORD $0x6ea8e58c // fcmgt v12.4s, v12.4s, v8.4s
-	VBIT V12.B16, V9.B16, V13.B16
-	WORD $0x4e21d5ac // fadd v12.4s, v13.4s, v1.4s
-	VMOV V1.B16, V14.B16
-	WORD $0x6e2cfdcc // fdiv v12.4s, v14.4s, v12.4s
-	WORD $0x4eaaf5ad // fmin v13.4s, v13.4s, v10.4s
-	WORD $0x6e2ddd8d // fmul v13.4s, v12.4s, v13.4s
-	VMOV V1.B16, V14.B16
-	VFMLA V13.S4, V11.S4, V14.S4
-	WORD $0x6e2edd8b // fmul v11.4s, v12.4s, v14.4s
-	FMOVQ.P 16(R2), F12
-	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
-	FMOVQ.P F11, 16(R0)
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	WORD $0x4e21a96b // fcvtns v11.4s, v11.4s
+	WORD $0x4f3f056c // sshr v12.4s, v11.4s, #1
+	VSHL $23, V12.S4, V14.S4
+	VADD V14.S4, V13.S4, V13.S4
+	VSUB V12.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V14.S4
+	VADD V1.S4, V14.S4, V11.S4
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e21d5ab // fadd v11.4s, v13.4s, v1.4s
+	VMOV V1.B16, V12.B16
+	WORD $0x6e2bfd8b // fdiv v11.4s, v12.4s, v11.4s
+	WORD $0x4ea9f5ac // fmin v12.4s, v13.4s, v9.4s
+	WORD $0x6e2cdd6c // fmul v12.4s, v11.4s, v12.4s
+	VMOV V1.B16, V13.B16
+	VFMLA V12.S4, V10.S4, V13.S4
+	WORD $0x6e2ddd6a // fmul v10.4s, v11.4s, v13.4s
+	FMOVQ.P 16(R2), F11
+	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
+	FMOVQ.P F10, 16(R0)
 	SUBS $4, R3, R3
 	BGE loop3
 
@@ -1048,44 +1498,47 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS.P 4(R1), F11
-	WORD $0x6ea0f96c // fneg v12.4s, v11.4s
-	VMOV V12.B16, V13.B16
-	VMOV V6.B16, V14.B16
-	WORD $0x4f80918f // fmul v15.4s, v12.4s, v0.s[0]
-	WORD $0x4e2189ef // frintn v15.4s, v15.4s
-	WORD $0x4fa051ed // fmls v13.4s, v15.4s, v0.s[1]
-	WORD $0x4f8059ed // fmls v13.4s, v15.4s, v0.s[2]
-	VMOV V5.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
-	VMOV V4.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	VMOV V3.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
-	VMOV V2.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	VMOV V1.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
+	FMOVS.P 4(R1), F10
+	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
+	WORD $0x4e27f56b // fmax v11.4s, v11.4s, v7.4s
+	WORD $0x4ea8f56b // fmin v11.4s, v11.4s, v8.4s
+	VMOV V11.B16, V12.B16
+	VMOV V6.B16, V13.B16
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4fa0516c // fmls v12.4s, v11.4s, v0.s[1]
+	WORD $0x4f80596c // fmls v12.4s, v11.4s, v0.s[2]
+	VMOV V5.B16, V14.B16
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V4.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	VMOV V3.B16, V14.B16
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V2.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
 	VMOV V1.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	WORD $0x4e21a9ed // fcvtns v13.4s, v15.4s
-	VSHL $23, V13.S4, V13.S4
-	VADD V13.S4, V14.S4, V13.S4
-	WORD $0x6eace4ee // fcmgt v14.4s, v7.4s, v12.4s
-	WORD $0x4e6e1dad // bic v13.16b, v13.16b, v14.16b
-	WORD $0x6ea8e58c // fcmgt v12.4s, v12.4s, v8.4s
-	VBIT V12.B16, V9.B16, V13.B16
-	WORD $0x4e21d5ac // fadd v12.4s, v13.4s, v1.4s
-	VMOV V1.B16, V14.B16
-	WORD $0x6e2cfdcc // fdiv v12.4s, v14.4s, v12.4s
-	WORD $0x4eaaf5ad // fmin v13.4s, v13.4s, v10.4s
-	WORD $0x6e2ddd8d // fmul v13.4s, v12.4s, v13.4s
-	VMOV V1.B16, V14.B16
-	VFMLA V13.S4, V11.S4, V14.S4
-	WORD $0x6e2edd8b // fmul v11.4s, v12.4s, v14.4s
-	FMOVS.P 4(R2), F12
-	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
-	FMOVS.P F11, 4(R0)
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	WORD $0x4e21a96b // fcvtns v11.4s, v11.4s
+	WORD $0x4f3f056c // sshr v12.4s, v11.4s, #1
+	VSHL $23, V12.S4, V14.S4
+	VADD V14.S4, V13.S4, V13.S4
+	VSUB V12.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V14.S4
+	VADD V1.S4, V14.S4, V11.S4
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e21d5ab // fadd v11.4s, v13.4s, v1.4s
+	VMOV V1.B16, V12.B16
+	WORD $0x6e2bfd8b // fdiv v11.4s, v12.4s, v11.4s
+	WORD $0x4ea9f5ac // fmin v12.4s, v13.4s, v9.4s
+	WORD $0x6e2cdd6c // fmul v12.4s, v11.4s, v12.4s
+	VMOV V1.B16, V13.B16
+	VFMLA V12.S4, V10.S4, V13.S4
+	WORD $0x6e2ddd6a // fmul v10.4s, v11.4s, v13.4s
+	FMOVS.P 4(R2), F11
+	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
+	FMOVS.P F10, 4(R0)
 	SUBS $1, R3, R3
 	BGE loop5
 
@@ -1102,10 +1555,9 @@ DATA constantsSwiGLUNEON<>+24(SB)/4, $0x3e2aa9e0
 DATA constantsSwiGLUNEON<>+28(SB)/4, $0x3d2aa8ae
 DATA constantsSwiGLUNEON<>+32(SB)/4, $0x3c094852
 DATA constantsSwiGLUNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constantsSwiGLUNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constantsSwiGLUNEON<>+44(SB)/4, $0x42b17217
-DATA constantsSwiGLUNEON<>+48(SB)/4, $0x7f800000
-GLOBL constantsSwiGLUNEON<>(SB), RODATA|NOPTR, $52
+DATA constantsSwiGLUNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsSwiGLUNEON<>+44(SB)/4, $0x42b20000
+GLOBL constantsSwiGLUNEON<>(SB), RODATA|NOPTR, $48
 
 // func SwiGLUNEON(y, g, u []float32)
 TEXT ·SwiGLUNEON(SB), NOSPLIT, $0-72
@@ -1123,73 +1575,78 @@ TEXT ·SwiGLUNEON(SB), NOSPLIT, $0-72
 	VLD1R.P 4(R4), [V6.S4]
 	VLD1R.P 4(R4), [V7.S4]
 	VLD1R.P 4(R4), [V8.S4]
-	VLD1R.P 4(R4), [V9.S4]
 	SUBS $8, R3, R3
 	BLT done2
 	PCALIGN $16
 
 loop1:
-	FLDPQ.P 32(R1), (F10, F11)
+	FLDPQ.P 32(R1), (F9, F10)
+	WORD $0x6ea0f92b // fneg v11.4s, v9.4s
 	WORD $0x6ea0f94c // fneg v12.4s, v10.4s
-	WORD $0x6ea0f96d // fneg v13.4s, v11.4s
+	WORD $0x4e27f56b // fmax v11.4s, v11.4s, v7.4s
+	WORD $0x4e27f58c // fmax v12.4s, v12.4s, v7.4s
+	WORD $0x4ea8f56b // fmin v11.4s, v11.4s, v8.4s
+	WORD $0x4ea8f58c // fmin v12.4s, v12.4s, v8.4s
+	VMOV V11.B16, V13.B16
 	VMOV V12.B16, V14.B16
-	VMOV V13.B16, V15.B16
+	VMOV V6.B16, V15.B16
 	VMOV V6.B16, V16.B16
-	VMOV V6.B16, V17.B16
-	WORD $0x4f809192 // fmul v18.4s, v12.4s, v0.s[0]
-	WORD $0x4f8091b3 // fmul v19.4s, v13.4s, v0.s[0]
-	WORD $0x4e218a52 // frintn v18.4s, v18.4s
-	WORD $0x4e218a73 // frintn v19.4s, v19.4s
-	WORD $0x4fa0524e // fmls v14.4s, v18.4s, v0.s[1]
-	WORD $0x4fa0526f // fmls v15.4s, v19.4s, v0.s[1]
-	WORD $0x4f805a4e // fmls v14.4s, v18.4s, v0.s[2]
-	WORD $0x4f805a6f // fmls v15.4s, v19.4s, v0.s[2]
-	VMOV V5.B16, V20.B16
-	VFMLA V14.S4, V16.S4, V20.S4
-	VMOV V5.B16, V16.B16
-	VFMLA V15.S4, V17.S4, V16.S4
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4fa0516d // fmls v13.4s, v11.4s, v0.s[1]
+	WORD $0x4fa0518e // fmls v14.4s, v12.4s, v0.s[1]
+	WORD $0x4f80596d // fmls v13.4s, v11.4s, v0.s[2]
+	WORD $0x4f80598e // fmls v14.4s, v12.4s, v0.s[2]
+	VMOV V5.B16, V17.B16
+	VFMLA V13.S4, V15.S4, V17.S4
+	VMOV V5.B16, V15.B16
+	VFMLA V14.S4, V16.S4, V15.S4
+	VMOV V4.B16, V16.B16
+	VFMLA V13.S4, V17.S4, V16.S4
 	VMOV V4.B16, V17.B16
-	VFMLA V14.S4, V20.S4, V17.S4
-	VMOV V4.B16, V20.B16
-	VFMLA V15.S4, V16.S4, V20.S4
+	VFMLA V14.S4, V15.S4, V17.S4
+	VMOV V3.B16, V15.B16
+	VFMLA V13.S4, V16.S4, V15.S4
 	VMOV V3.B16, V16.B16
 	VFMLA V14.S4, V17.S4, V16.S4
-	VMOV V3.B16, V17.B16
-	VFMLA V15.S4, V20.S4, V17.S4
-	VMOV V2.B16, V20.B16
-	VFMLA V14.S4, V16.S4, V20.S4
-	VMOV V2.B16, V16.B16
-	VFMLA V15.S4, V17.S4, V16.S4
-	VMOV V1.B16, V17.B16
-	VFMLA V14.S4, V20.S4, V17.S4
-	VMOV V1.B16, V20.B16
-	VFMLA V15.S4, V16.S4, V20.S4
+	VMOV V2.B16, V17.B16
+	VFMLA V13.S4, V15.S4, V17.S4
+	VMOV V2.B16, V15.B16
+	VFMLA V14.S4, V16.S4, V15.S4
 	VMOV V1.B16, V16.B16
-	VFMLA V14.S4, V17.S4, V16.S4
-	VMOV V1.B16, V14.B16
-	VFMLA V15.S4, V20.S4, V14.S4
-	WORD $0x4e21aa4f // fcvtns v15.4s, v18.4s
-	VSHL $23, V15.S4, V15.S4
-	VADD V15.S4, V16.S4, V15.S4
-	WORD $0x6eace4f0 // fcmgt v16.4s, v7.4s, v12.4s
-	WORD $0x4e701def // bic v15.16b, v15.16b, v16.16b
-	WORD $0x6ea8e58c // fcmgt v12.4s, v12.4s, v8.4s
-	VBIT V12.B16, V9.B16, V15.B16
-	WORD $0x4e21aa6c // fcvtns v12.4s, v19.4s
-	VSHL $23, V12.S4, V12.S4
-	VADD V12.S4, V14.S4, V12.S4
-	WORD $0x6eade4ee // fcmgt v14.4s, v7.4s, v13.4s
-	WORD $0x4e6e1d8c // bic v12.16b, v12.16b, v14.16b
-	WORD $0x6ea8e5ad // fcmgt v13.4s, v13.4s, v8.4s
-	VBIT V13.B16, V9.B16, V12.B16
-	WORD $0x4e21d5ed // fadd v13.4s, v15.4s, v1.4s
-	WORD $0x4e21d58c // fadd v12.4s, v12.4s, v1.4s
-	WORD $0x6e2dfd4a // fdiv v10.4s, v10.4s, v13.4s
-	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
-	FLDPQ.P 32(R2), (F12, F13)
+	VFMLA V13.S4, V17.S4, V16.S4
+	VMOV V1.B16, V17.B16
+	VFMLA V14.S4, V15.S4, V17.S4
+	VMOV V1.B16, V15.B16
+	VFMLA V13.S4, V16.S4, V15.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V14.S4, V17.S4, V13.S4
+	WORD $0x4e21a96b // fcvtns v11.4s, v11.4s
+	WORD $0x4f3f056e // sshr v14.4s, v11.4s, #1
+	VSHL $23, V14.S4, V16.S4
+	VADD V16.S4, V15.S4, V15.S4
+	VSUB V14.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V16.S4
+	VADD V1.S4, V16.S4, V11.S4
+	WORD $0x6e2bddef // fmul v15.4s, v15.4s, v11.4s
+	WORD $0x4e21a98b // fcvtns v11.4s, v12.4s
+	WORD $0x4f3f056c // sshr v12.4s, v11.4s, #1
+	VSHL $23, V12.S4, V14.S4
+	VADD V14.S4, V13.S4, V13.S4
+	VSUB V12.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V14.S4
+	VADD V1.S4, V14.S4, V11.S4
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e21d5eb // fadd v11.4s, v15.4s, v1.4s
+	WORD $0x4e21d5ac // fadd v12.4s, v13.4s, v1.4s
+	WORD $0x6e2bfd29 // fdiv v9.4s, v9.4s, v11.4s
+	WORD $0x6e2cfd4a // fdiv v10.4s, v10.4s, v12.4s
+	FLDPQ.P 32(R2), (F11, F12)
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
 	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
-	WORD $0x6e2ddd6b // fmul v11.4s, v11.4s, v13.4s
-	FSTPQ.P (F10, F11), 32(R0)
+	FSTPQ.P (F9, F10), 32(R0)
 	SUBS $8, R3, R3
 	BGE loop1
 
@@ -1200,38 +1657,41 @@ done2:
 	PCALIGN $16
 
 loop3:
-	FMOVQ.P 16(R1), F10
-	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
-	VMOV V11.B16, V12.B16
-	VMOV V6.B16, V13.B16
-	WORD $0x4f80916e // fmul v14.4s, v11.4s, v0.s[0]
-	WORD $0x4e2189ce // frintn v14.4s, v14.4s
-	WORD $0x4fa051cc // fmls v12.4s, v14.4s, v0.s[1]
-	WORD $0x4f8059cc // fmls v12.4s, v14.4s, v0.s[2]
-	VMOV V5.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
-	VMOV V4.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	VMOV V3.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
-	VMOV V2.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	VMOV V1.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
+	FMOVQ.P 16(R1), F9
+	WORD $0x6ea0f92a // fneg v10.4s, v9.4s
+	WORD $0x4e27f54a // fmax v10.4s, v10.4s, v7.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	VMOV V10.B16, V11.B16
+	VMOV V6.B16, V12.B16
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4fa0514b // fmls v11.4s, v10.4s, v0.s[1]
+	WORD $0x4f80594b // fmls v11.4s, v10.4s, v0.s[2]
+	VMOV V5.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V4.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	VMOV V3.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V2.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
 	VMOV V1.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	WORD $0x4e21a9cc // fcvtns v12.4s, v14.4s
-	VSHL $23, V12.S4, V12.S4
-	VADD V12.S4, V13.S4, V12.S4
-	WORD $0x6eabe4ed // fcmgt v13.4s, v7.4s, v11.4s
-	WORD $0x4e6d1d8c // bic v12.16b, v12.16b, v13.16b
-	WORD $0x6ea8e56b // fcmgt v11.4s, v11.4s, v8.4s
-	VBIT V11.B16, V9.B16, V12.B16
-	WORD $0x4e21d58b // fadd v11.4s, v12.4s, v1.4s
-	WORD $0x6e2bfd4a // fdiv v10.4s, v10.4s, v11.4s
-	FMOVQ.P 16(R2), F11
-	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
-	FMOVQ.P F10, 16(R0)
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V1.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	WORD $0x4e21a94a // fcvtns v10.4s, v10.4s
+	WORD $0x4f3f054b // sshr v11.4s, v10.4s, #1
+	VSHL $23, V11.S4, V13.S4
+	VADD V13.S4, V12.S4, V12.S4
+	VSUB V11.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V13.S4
+	VADD V1.S4, V13.S4, V10.S4
+	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
+	WORD $0x4e21d58a // fadd v10.4s, v12.4s, v1.4s
+	WORD $0x6e2afd29 // fdiv v9.4s, v9.4s, v10.4s
+	FMOVQ.P 16(R2), F10
+	WORD $0x6e2add29 // fmul v9.4s, v9.4s, v10.4s
+	FMOVQ.P F9, 16(R0)
 	SUBS $4, R3, R3
 	BGE loop3
 
@@ -1242,38 +1702,41 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS.P 4(R1), F10
-	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
-	VMOV V11.B16, V12.B16
-	VMOV V6.B16, V13.B16
-	WORD $0x4f80916e // fmul v14.4s, v11.4s, v0.s[0]
-	WORD $0x4e2189ce // frintn v14.4s, v14.4s
-	WORD $0x4fa051cc // fmls v12.4s, v14.4s, v0.s[1]
-	WORD $0x4f8059cc // fmls v12.4s, v14.4s, v0.s[2]
-	VMOV V5.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
-	VMOV V4.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	VMOV V3.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
-	VMOV V2.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	VMOV V1.B16, V15.B16
-	VFMLA V12.S4, V13.S4, V15.S4
+	FMOVS.P 4(R1), F9
+	WORD $0x6ea0f92a // fneg v10.4s, v9.4s
+	WORD $0x4e27f54a // fmax v10.4s, v10.4s, v7.4s
+	WORD $0x4ea8f54a // fmin v10.4s, v10.4s, v8.4s
+	VMOV V10.B16, V11.B16
+	VMOV V6.B16, V12.B16
+	WORD $0x4f80914a // fmul v10.4s, v10.4s, v0.s[0]
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4fa0514b // fmls v11.4s, v10.4s, v0.s[1]
+	WORD $0x4f80594b // fmls v11.4s, v10.4s, v0.s[2]
+	VMOV V5.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V4.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	VMOV V3.B16, V13.B16
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V2.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
 	VMOV V1.B16, V13.B16
-	VFMLA V12.S4, V15.S4, V13.S4
-	WORD $0x4e21a9cc // fcvtns v12.4s, v14.4s
-	VSHL $23, V12.S4, V12.S4
-	VADD V12.S4, V13.S4, V12.S4
-	WORD $0x6eabe4ed // fcmgt v13.4s, v7.4s, v11.4s
-	WORD $0x4e6d1d8c // bic v12.16b, v12.16b, v13.16b
-	WORD $0x6ea8e56b // fcmgt v11.4s, v11.4s, v8.4s
-	VBIT V11.B16, V9.B16, V12.B16
-	WORD $0x4e21d58b // fadd v11.4s, v12.4s, v1.4s
-	WORD $0x6e2bfd4a // fdiv v10.4s, v10.4s, v11.4s
-	FMOVS.P 4(R2), F11
-	WORD $0x6e2bdd4a // fmul v10.4s, v10.4s, v11.4s
-	FMOVS.P F10, 4(R0)
+	VFMLA V11.S4, V12.S4, V13.S4
+	VMOV V1.B16, V12.B16
+	VFMLA V11.S4, V13.S4, V12.S4
+	WORD $0x4e21a94a // fcvtns v10.4s, v10.4s
+	WORD $0x4f3f054b // sshr v11.4s, v10.4s, #1
+	VSHL $23, V11.S4, V13.S4
+	VADD V13.S4, V12.S4, V12.S4
+	VSUB V11.S4, V10.S4, V10.S4
+	VSHL $23, V10.S4, V13.S4
+	VADD V1.S4, V13.S4, V10.S4
+	WORD $0x6e2add8c // fmul v12.4s, v12.4s, v10.4s
+	WORD $0x4e21d58a // fadd v10.4s, v12.4s, v1.4s
+	WORD $0x6e2afd29 // fdiv v9.4s, v9.4s, v10.4s
+	FMOVS.P 4(R2), F10
+	WORD $0x6e2add29 // fmul v9.4s, v9.4s, v10.4s
+	FMOVS.P F9, 4(R0)
 	SUBS $1, R3, R3
 	BGE loop5
 
@@ -1290,11 +1753,10 @@ DATA constantsSwiGLUGradNEON<>+24(SB)/4, $0x3e2aa9e0
 DATA constantsSwiGLUGradNEON<>+28(SB)/4, $0x3d2aa8ae
 DATA constantsSwiGLUGradNEON<>+32(SB)/4, $0x3c094852
 DATA constantsSwiGLUGradNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constantsSwiGLUGradNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constantsSwiGLUGradNEON<>+44(SB)/4, $0x42b17217
-DATA constantsSwiGLUGradNEON<>+48(SB)/4, $0x7f800000
-DATA constantsSwiGLUGradNEON<>+52(SB)/4, $0x7f7fffff
-GLOBL constantsSwiGLUGradNEON<>(SB), RODATA|NOPTR, $56
+DATA constantsSwiGLUGradNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsSwiGLUGradNEON<>+44(SB)/4, $0x42b20000
+DATA constantsSwiGLUGradNEON<>+48(SB)/4, $0x7f7fffff
+GLOBL constantsSwiGLUGradNEON<>(SB), RODATA|NOPTR, $52
 
 // func SwiGLUGradNEON(gg, gu, g, u, gy []float32)
 TEXT ·SwiGLUGradNEON(SB), NOSPLIT, $0-120
@@ -1315,93 +1777,98 @@ TEXT ·SwiGLUGradNEON(SB), NOSPLIT, $0-120
 	VLD1R.P 4(R6), [V7.S4]
 	VLD1R.P 4(R6), [V8.S4]
 	VLD1R.P 4(R6), [V9.S4]
-	VLD1R.P 4(R6), [V10.S4]
 	SUBS $8, R5, R5
 	BLT done2
 	PCALIGN $16
 
 loop1:
-	FLDPQ.P 32(R2), (F11, F12)
+	FLDPQ.P 32(R2), (F10, F11)
+	WORD $0x6ea0f94c // fneg v12.4s, v10.4s
 	WORD $0x6ea0f96d // fneg v13.4s, v11.4s
-	WORD $0x6ea0f98e // fneg v14.4s, v12.4s
+	WORD $0x4e27f58c // fmax v12.4s, v12.4s, v7.4s
+	WORD $0x4e27f5ad // fmax v13.4s, v13.4s, v7.4s
+	WORD $0x4ea8f58c // fmin v12.4s, v12.4s, v8.4s
+	WORD $0x4ea8f5ad // fmin v13.4s, v13.4s, v8.4s
+	VMOV V12.B16, V14.B16
 	VMOV V13.B16, V15.B16
-	VMOV V14.B16, V16.B16
+	VMOV V6.B16, V16.B16
 	VMOV V6.B16, V17.B16
-	VMOV V6.B16, V18.B16
-	WORD $0x4f8091b3 // fmul v19.4s, v13.4s, v0.s[0]
-	WORD $0x4f8091d4 // fmul v20.4s, v14.4s, v0.s[0]
-	WORD $0x4e218a73 // frintn v19.4s, v19.4s
-	WORD $0x4e218a94 // frintn v20.4s, v20.4s
-	WORD $0x4fa0526f // fmls v15.4s, v19.4s, v0.s[1]
-	WORD $0x4fa05290 // fmls v16.4s, v20.4s, v0.s[1]
-	WORD $0x4f805a6f // fmls v15.4s, v19.4s, v0.s[2]
-	WORD $0x4f805a90 // fmls v16.4s, v20.4s, v0.s[2]
-	VMOV V5.B16, V21.B16
-	VFMLA V15.S4, V17.S4, V21.S4
-	VMOV V5.B16, V17.B16
-	VFMLA V16.S4, V18.S4, V17.S4
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	WORD $0x4fa0518e // fmls v14.4s, v12.4s, v0.s[1]
+	WORD $0x4fa051af // fmls v15.4s, v13.4s, v0.s[1]
+	WORD $0x4f80598e // fmls v14.4s, v12.4s, v0.s[2]
+	WORD $0x4f8059af // fmls v15.4s, v13.4s, v0.s[2]
+	VMOV V5.B16, V18.B16
+	VFMLA V14.S4, V16.S4, V18.S4
+	VMOV V5.B16, V16.B16
+	VFMLA V15.S4, V17.S4, V16.S4
+	VMOV V4.B16, V17.B16
+	VFMLA V14.S4, V18.S4, V17.S4
 	VMOV V4.B16, V18.B16
-	VFMLA V15.S4, V21.S4, V18.S4
-	VMOV V4.B16, V21.B16
-	VFMLA V16.S4, V17.S4, V21.S4
+	VFMLA V15.S4, V16.S4, V18.S4
+	VMOV V3.B16, V16.B16
+	VFMLA V14.S4, V17.S4, V16.S4
 	VMOV V3.B16, V17.B16
 	VFMLA V15.S4, V18.S4, V17.S4
-	VMOV V3.B16, V18.B16
-	VFMLA V16.S4, V21.S4, V18.S4
-	VMOV V2.B16, V21.B16
-	VFMLA V15.S4, V17.S4, V21.S4
-	VMOV V2.B16, V17.B16
-	VFMLA V16.S4, V18.S4, V17.S4
-	VMOV V1.B16, V18.B16
-	VFMLA V15.S4, V21.S4, V18.S4
-	VMOV V1.B16, V21.B16
-	VFMLA V16.S4, V17.S4, V21.S4
+	VMOV V2.B16, V18.B16
+	VFMLA V14.S4, V16.S4, V18.S4
+	VMOV V2.B16, V16.B16
+	VFMLA V15.S4, V17.S4, V16.S4
 	VMOV V1.B16, V17.B16
-	VFMLA V15.S4, V18.S4, V17.S4
+	VFMLA V14.S4, V18.S4, V17.S4
+	VMOV V1.B16, V18.B16
+	VFMLA V15.S4, V16.S4, V18.S4
+	VMOV V1.B16, V16.B16
+	VFMLA V14.S4, V17.S4, V16.S4
+	VMOV V1.B16, V14.B16
+	VFMLA V15.S4, V18.S4, V14.S4
+	WORD $0x4e21a98c // fcvtns v12.4s, v12.4s
+	WORD $0x4f3f058f // sshr v15.4s, v12.4s, #1
+	VSHL $23, V15.S4, V17.S4
+	VADD V17.S4, V16.S4, V16.S4
+	VSUB V15.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V17.S4
+	VADD V1.S4, V17.S4, V12.S4
+	WORD $0x6e2cde10 // fmul v16.4s, v16.4s, v12.4s
+	WORD $0x4e21a9ac // fcvtns v12.4s, v13.4s
+	WORD $0x4f3f058d // sshr v13.4s, v12.4s, #1
+	VSHL $23, V13.S4, V15.S4
+	VADD V15.S4, V14.S4, V14.S4
+	VSUB V13.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V15.S4
+	VADD V1.S4, V15.S4, V12.S4
+	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
+	WORD $0x4e21d60c // fadd v12.4s, v16.4s, v1.4s
+	WORD $0x4e21d5cd // fadd v13.4s, v14.4s, v1.4s
 	VMOV V1.B16, V15.B16
-	VFMLA V16.S4, V21.S4, V15.S4
-	WORD $0x4e21aa70 // fcvtns v16.4s, v19.4s
-	VSHL $23, V16.S4, V16.S4
-	VADD V16.S4, V17.S4, V16.S4
-	WORD $0x6eade4f1 // fcmgt v17.4s, v7.4s, v13.4s
-	WORD $0x4e711e10 // bic v16.16b, v16.16b, v17.16b
-	WORD $0x6ea8e5ad // fcmgt v13.4s, v13.4s, v8.4s
-	VBIT V13.B16, V9.B16, V16.B16
-	WORD $0x4e21aa8d // fcvtns v13.4s, v20.4s
-	VSHL $23, V13.S4, V13.S4
-	VADD V13.S4, V15.S4, V13.S4
-	WORD $0x6eaee4ef // fcmgt v15.4s, v7.4s, v14.4s
-	WORD $0x4e6f1dad // bic v13.16b, v13.16b, v15.16b
-	WORD $0x6ea8e5ce // fcmgt v14.4s, v14.4s, v8.4s
-	VBIT V14.B16, V9.B16, V13.B16
-	WORD $0x4e21d60e // fadd v14.4s, v16.4s, v1.4s
-	WORD $0x4e21d5af // fadd v15.4s, v13.4s, v1.4s
 	VMOV V1.B16, V17.B16
-	VMOV V1.B16, V18.B16
-	WORD $0x6e2efe31 // fdiv v17.4s, v17.4s, v14.4s
-	WORD $0x6e2ffe52 // fdiv v18.4s, v18.4s, v15.4s
-	WORD $0x4eaaf610 // fmin v16.4s, v16.4s, v10.4s
-	WORD $0x4eaaf5ad // fmin v13.4s, v13.4s, v10.4s
-	WORD $0x6e30de30 // fmul v16.4s, v17.4s, v16.4s
-	WORD $0x6e2dde4d // fmul v13.4s, v18.4s, v13.4s
-	VMOV V1.B16, V19.B16
-	VMOV V1.B16, V20.B16
-	VFMLA V16.S4, V11.S4, V19.S4
-	VFMLA V13.S4, V12.S4, V20.S4
-	WORD $0x6e33de2d // fmul v13.4s, v17.4s, v19.4s
-	WORD $0x6e34de50 // fmul v16.4s, v18.4s, v20.4s
-	WORD $0x6e2efd6b // fdiv v11.4s, v11.4s, v14.4s
-	WORD $0x6e2ffd8c // fdiv v12.4s, v12.4s, v15.4s
-	FLDPQ.P 32(R3), (F14, F15)
-	FLDPQ.P 32(R4), (F17, F18)
+	WORD $0x6e2cfdef // fdiv v15.4s, v15.4s, v12.4s
+	WORD $0x6e2dfe31 // fdiv v17.4s, v17.4s, v13.4s
+	WORD $0x4ea9f610 // fmin v16.4s, v16.4s, v9.4s
+	WORD $0x4ea9f5ce // fmin v14.4s, v14.4s, v9.4s
+	WORD $0x6e30ddf0 // fmul v16.4s, v15.4s, v16.4s
 	WORD $0x6e2ede2e // fmul v14.4s, v17.4s, v14.4s
-	WORD $0x6e2fde4f // fmul v15.4s, v18.4s, v15.4s
-	WORD $0x6e2dddcd // fmul v13.4s, v14.4s, v13.4s
-	WORD $0x6e30ddee // fmul v14.4s, v15.4s, v16.4s
-	FSTPQ.P (F13, F14), 32(R0)
+	VMOV V1.B16, V18.B16
+	VMOV V1.B16, V19.B16
+	VFMLA V16.S4, V10.S4, V18.S4
+	VFMLA V14.S4, V11.S4, V19.S4
+	WORD $0x6e32ddee // fmul v14.4s, v15.4s, v18.4s
+	WORD $0x6e33de2f // fmul v15.4s, v17.4s, v19.4s
+	WORD $0x6e2cfd4a // fdiv v10.4s, v10.4s, v12.4s
+	WORD $0x6e2dfd6b // fdiv v11.4s, v11.4s, v13.4s
+	FLDPQ.P 32(R3), (F12, F13)
+	FLDPQ.P 32(R4), (F16, F17)
+	WORD $0x6e2cde0c // fmul v12.4s, v16.4s, v12.4s
+	WORD $0x6e2dde2d // fmul v13.4s, v17.4s, v13.4s
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x6e2fddad // fmul v13.4s, v13.4s, v15.4s
+	FSTPQ.P (F12, F13), 32(R0)
+	WORD $0x6e2ade0a // fmul v10.4s, v16.4s, v10.4s
 	WORD $0x6e2bde2b // fmul v11.4s, v17.4s, v11.4s
-	WORD $0x6e2cde4c // fmul v12.4s, v18.4s, v12.4s
-	FSTPQ.P (F11, F12), 32(R1)
+	FSTPQ.P (F10, F11), 32(R1)
 	SUBS $8, R5, R5
 	BGE loop1
 
@@ -1412,49 +1879,52 @@ done2:
 	PCALIGN $16
 
 loop3:
-	FMOVQ.P 16(R2), F11
-	WORD $0x6ea0f96c // fneg v12.4s, v11.4s
-	VMOV V12.B16, V13.B16
-	VMOV V6.B16, V14.B16
-	WORD $0x4f80918f // fmul v15.4s, v12.4s, v0.s[0]
-	WORD $0x4e2189ef // frintn v15.4s, v15.4s
-	WORD $0x4fa051ed // fmls v13.4s, v15.4s, v0.s[1]
-	WORD $0x4f8059ed // fmls v13.4s, v15.4s, v0.s[2]
-	VMOV V5.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
-	VMOV V4.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	VMOV V3.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
-	VMOV V2.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	VMOV V1.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
+	FMOVQ.P 16(R2), F10
+	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
+	WORD $0x4e27f56b // fmax v11.4s, v11.4s, v7.4s
+	WORD $0x4ea8f56b // fmin v11.4s, v11.4s, v8.4s
+	VMOV V11.B16, V12.B16
+	VMOV V6.B16, V13.B16
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4fa0516c // fmls v12.4s, v11.4s, v0.s[1]
+	WORD $0x4f80596c // fmls v12.4s, v11.4s, v0.s[2]
+	VMOV V5.B16, V14.B16
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V4.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	VMOV V3.B16, V14.B16
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V2.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
 	VMOV V1.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	WORD $0x4e21a9ed // fcvtns v13.4s, v15.4s
-	VSHL $23, V13.S4, V13.S4
-	VADD V13.S4, V14.S4, V13.S4
-	WORD $0x6eace4ee // fcmgt v14.4s, v7.4s, v12.4s
-	WORD $0x4e6e1dad // bic v13.16b, v13.16b, v14.16b
-	WORD $0x6ea8e58c // fcmgt v12.4s, v12.4s, v8.4s
-	VBIT V12.B16, V9.B16, V13.B16
-	WORD $0x4e21d5ac // fadd v12.4s, v13.4s, v1.4s
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	WORD $0x4e21a96b // fcvtns v11.4s, v11.4s
+	WORD $0x4f3f056c // sshr v12.4s, v11.4s, #1
+	VSHL $23, V12.S4, V14.S4
+	VADD V14.S4, V13.S4, V13.S4
+	VSUB V12.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V14.S4
+	VADD V1.S4, V14.S4, V11.S4
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e21d5ab // fadd v11.4s, v13.4s, v1.4s
+	VMOV V1.B16, V12.B16
+	WORD $0x6e2bfd8c // fdiv v12.4s, v12.4s, v11.4s
+	WORD $0x4ea9f5ad // fmin v13.4s, v13.4s, v9.4s
+	WORD $0x6e2ddd8d // fmul v13.4s, v12.4s, v13.4s
 	VMOV V1.B16, V14.B16
-	WORD $0x6e2cfdce // fdiv v14.4s, v14.4s, v12.4s
-	WORD $0x4eaaf5ad // fmin v13.4s, v13.4s, v10.4s
-	WORD $0x6e2dddcd // fmul v13.4s, v14.4s, v13.4s
-	VMOV V1.B16, V15.B16
-	VFMLA V13.S4, V11.S4, V15.S4
-	WORD $0x6e2fddcd // fmul v13.4s, v14.4s, v15.4s
-	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
-	FMOVQ.P 16(R3), F12
-	FMOVQ.P 16(R4), F14
-	WORD $0x6e2cddcc // fmul v12.4s, v14.4s, v12.4s
-	WORD $0x6e2ddd8c // fmul v12.4s, v12.4s, v13.4s
-	FMOVQ.P F12, 16(R0)
-	WORD $0x6e2bddcb // fmul v11.4s, v14.4s, v11.4s
-	FMOVQ.P F11, 16(R1)
+	VFMLA V13.S4, V10.S4, V14.S4
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x6e2bfd4a // fdiv v10.4s, v10.4s, v11.4s
+	FMOVQ.P 16(R3), F11
+	FMOVQ.P 16(R4), F13
+	WORD $0x6e2bddab // fmul v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	FMOVQ.P F11, 16(R0)
+	WORD $0x6e2addaa // fmul v10.4s, v13.4s, v10.4s
+	FMOVQ.P F10, 16(R1)
 	SUBS $4, R5, R5
 	BGE loop3
 
@@ -1465,49 +1935,52 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS.P 4(R2), F11
-	WORD $0x6ea0f96c // fneg v12.4s, v11.4s
-	VMOV V12.B16, V13.B16
-	VMOV V6.B16, V14.B16
-	WORD $0x4f80918f // fmul v15.4s, v12.4s, v0.s[0]
-	WORD $0x4e2189ef // frintn v15.4s, v15.4s
-	WORD $0x4fa051ed // fmls v13.4s, v15.4s, v0.s[1]
-	WORD $0x4f8059ed // fmls v13.4s, v15.4s, v0.s[2]
-	VMOV V5.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
-	VMOV V4.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	VMOV V3.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
-	VMOV V2.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	VMOV V1.B16, V16.B16
-	VFMLA V13.S4, V14.S4, V16.S4
+	FMOVS.P 4(R2), F10
+	WORD $0x6ea0f94b // fneg v11.4s, v10.4s
+	WORD $0x4e27f56b // fmax v11.4s, v11.4s, v7.4s
+	WORD $0x4ea8f56b // fmin v11.4s, v11.4s, v8.4s
+	VMOV V11.B16, V12.B16
+	VMOV V6.B16, V13.B16
+	WORD $0x4f80916b // fmul v11.4s, v11.4s, v0.s[0]
+	WORD $0x4e21896b // frintn v11.4s, v11.4s
+	WORD $0x4fa0516c // fmls v12.4s, v11.4s, v0.s[1]
+	WORD $0x4f80596c // fmls v12.4s, v11.4s, v0.s[2]
+	VMOV V5.B16, V14.B16
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V4.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	VMOV V3.B16, V14.B16
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V2.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
 	VMOV V1.B16, V14.B16
-	VFMLA V13.S4, V16.S4, V14.S4
-	WORD $0x4e21a9ed // fcvtns v13.4s, v15.4s
-	VSHL $23, V13.S4, V13.S4
-	VADD V13.S4, V14.S4, V13.S4
-	WORD $0x6eace4ee // fcmgt v14.4s, v7.4s, v12.4s
-	WORD $0x4e6e1dad // bic v13.16b, v13.16b, v14.16b
-	WORD $0x6ea8e58c // fcmgt v12.4s, v12.4s, v8.4s
-	VBIT V12.B16, V9.B16, V13.B16
-	WORD $0x4e21d5ac // fadd v12.4s, v13.4s, v1.4s
+	VFMLA V12.S4, V13.S4, V14.S4
+	VMOV V1.B16, V13.B16
+	VFMLA V12.S4, V14.S4, V13.S4
+	WORD $0x4e21a96b // fcvtns v11.4s, v11.4s
+	WORD $0x4f3f056c // sshr v12.4s, v11.4s, #1
+	VSHL $23, V12.S4, V14.S4
+	VADD V14.S4, V13.S4, V13.S4
+	VSUB V12.S4, V11.S4, V11.S4
+	VSHL $23, V11.S4, V14.S4
+	VADD V1.S4, V14.S4, V11.S4
+	WORD $0x6e2bddad // fmul v13.4s, v13.4s, v11.4s
+	WORD $0x4e21d5ab // fadd v11.4s, v13.4s, v1.4s
+	VMOV V1.B16, V12.B16
+	WORD $0x6e2bfd8c // fdiv v12.4s, v12.4s, v11.4s
+	WORD $0x4ea9f5ad // fmin v13.4s, v13.4s, v9.4s
+	WORD $0x6e2ddd8d // fmul v13.4s, v12.4s, v13.4s
 	VMOV V1.B16, V14.B16
-	WORD $0x6e2cfdce // fdiv v14.4s, v14.4s, v12.4s
-	WORD $0x4eaaf5ad // fmin v13.4s, v13.4s, v10.4s
-	WORD $0x6e2dddcd // fmul v13.4s, v14.4s, v13.4s
-	VMOV V1.B16, V15.B16
-	VFMLA V13.S4, V11.S4, V15.S4
-	WORD $0x6e2fddcd // fmul v13.4s, v14.4s, v15.4s
-	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
-	FMOVS.P 4(R3), F12
-	FMOVS.P 4(R4), F14
-	WORD $0x6e2cddcc // fmul v12.4s, v14.4s, v12.4s
-	WORD $0x6e2ddd8c // fmul v12.4s, v12.4s, v13.4s
-	FMOVS.P F12, 4(R0)
-	WORD $0x6e2bddcb // fmul v11.4s, v14.4s, v11.4s
-	FMOVS.P F11, 4(R1)
+	VFMLA V13.S4, V10.S4, V14.S4
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x6e2bfd4a // fdiv v10.4s, v10.4s, v11.4s
+	FMOVS.P 4(R3), F11
+	FMOVS.P 4(R4), F13
+	WORD $0x6e2bddab // fmul v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd6b // fmul v11.4s, v11.4s, v12.4s
+	FMOVS.P F11, 4(R0)
+	WORD $0x6e2addaa // fmul v10.4s, v13.4s, v10.4s
+	FMOVS.P F10, 4(R1)
 	SUBS $1, R5, R5
 	BGE loop5
 
@@ -1524,12 +1997,11 @@ DATA constantsGELUNEON<>+24(SB)/4, $0x3e2aa9e0
 DATA constantsGELUNEON<>+28(SB)/4, $0x3d2aa8ae
 DATA constantsGELUNEON<>+32(SB)/4, $0x3c094852
 DATA constantsGELUNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constantsGELUNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constantsGELUNEON<>+44(SB)/4, $0x42b17217
-DATA constantsGELUNEON<>+48(SB)/4, $0x7f800000
-DATA constantsGELUNEON<>+52(SB)/4, $0x3fcc422a
-DATA constantsGELUNEON<>+56(SB)/4, $0x3d922279
-GLOBL constantsGELUNEON<>(SB), RODATA|NOPTR, $60
+DATA constantsGELUNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsGELUNEON<>+44(SB)/4, $0x42b20000
+DATA constantsGELUNEON<>+48(SB)/4, $0x3fcc422a
+DATA constantsGELUNEON<>+52(SB)/4, $0x3d922279
+GLOBL constantsGELUNEON<>(SB), RODATA|NOPTR, $56
 
 // func GELUNEON(y, x []float32)
 TEXT ·GELUNEON(SB), NOSPLIT, $0-48
@@ -1548,78 +2020,83 @@ TEXT ·GELUNEON(SB), NOSPLIT, $0-48
 	VLD1R.P 4(R3), [V8.S4]
 	VLD1R.P 4(R3), [V9.S4]
 	VLD1R.P 4(R3), [V10.S4]
-	VLD1R.P 4(R3), [V11.S4]
 	SUBS $8, R2, R2
 	BLT done2
 	PCALIGN $16
 
 loop1:
-	FLDPQ.P 32(R1), (F12, F13)
-	VMOV V10.B16, V14.B16
-	VMOV V10.B16, V15.B16
+	FLDPQ.P 32(R1), (F11, F12)
+	VMOV V9.B16, V13.B16
+	VMOV V9.B16, V14.B16
+	WORD $0x6e2bdd6f // fmul v15.4s, v11.4s, v11.4s
 	WORD $0x6e2cdd90 // fmul v16.4s, v12.4s, v12.4s
-	WORD $0x6e2dddb1 // fmul v17.4s, v13.4s, v13.4s
-	VFMLA V11.S4, V16.S4, V14.S4
-	VFMLA V11.S4, V17.S4, V15.S4
+	VFMLA V10.S4, V15.S4, V13.S4
+	VFMLA V10.S4, V16.S4, V14.S4
+	WORD $0x6e2ddd6d // fmul v13.4s, v11.4s, v13.4s
 	WORD $0x6e2edd8e // fmul v14.4s, v12.4s, v14.4s
-	WORD $0x6e2fddaf // fmul v15.4s, v13.4s, v15.4s
+	WORD $0x6ea0f9ad // fneg v13.4s, v13.4s
 	WORD $0x6ea0f9ce // fneg v14.4s, v14.4s
-	WORD $0x6ea0f9ef // fneg v15.4s, v15.4s
+	WORD $0x4e27f5ad // fmax v13.4s, v13.4s, v7.4s
+	WORD $0x4e27f5ce // fmax v14.4s, v14.4s, v7.4s
+	WORD $0x4ea8f5ad // fmin v13.4s, v13.4s, v8.4s
+	WORD $0x4ea8f5ce // fmin v14.4s, v14.4s, v8.4s
+	VMOV V13.B16, V15.B16
 	VMOV V14.B16, V16.B16
-	VMOV V15.B16, V17.B16
+	VMOV V6.B16, V17.B16
 	VMOV V6.B16, V18.B16
-	VMOV V6.B16, V19.B16
-	WORD $0x4f8091d4 // fmul v20.4s, v14.4s, v0.s[0]
-	WORD $0x4f8091f5 // fmul v21.4s, v15.4s, v0.s[0]
-	WORD $0x4e218a94 // frintn v20.4s, v20.4s
-	WORD $0x4e218ab5 // frintn v21.4s, v21.4s
-	WORD $0x4fa05290 // fmls v16.4s, v20.4s, v0.s[1]
-	WORD $0x4fa052b1 // fmls v17.4s, v21.4s, v0.s[1]
-	WORD $0x4f805a90 // fmls v16.4s, v20.4s, v0.s[2]
-	WORD $0x4f805ab1 // fmls v17.4s, v21.4s, v0.s[2]
-	VMOV V5.B16, V22.B16
-	VFMLA V16.S4, V18.S4, V22.S4
-	VMOV V5.B16, V18.B16
-	VFMLA V17.S4, V19.S4, V18.S4
+	WORD $0x4f8091ad // fmul v13.4s, v13.4s, v0.s[0]
+	WORD $0x4f8091ce // fmul v14.4s, v14.4s, v0.s[0]
+	WORD $0x4e2189ad // frintn v13.4s, v13.4s
+	WORD $0x4e2189ce // frintn v14.4s, v14.4s
+	WORD $0x4fa051af // fmls v15.4s, v13.4s, v0.s[1]
+	WORD $0x4fa051d0 // fmls v16.4s, v14.4s, v0.s[1]
+	WORD $0x4f8059af // fmls v15.4s, v13.4s, v0.s[2]
+	WORD $0x4f8059d0 // fmls v16.4s, v14.4s, v0.s[2]
+	VMOV V5.B16, V19.B16
+	VFMLA V15.S4, V17.S4, V19.S4
+	VMOV V5.B16, V17.B16
+	VFMLA V16.S4, V18.S4, V17.S4
+	VMOV V4.B16, V18.B16
+	VFMLA V15.S4, V19.S4, V18.S4
 	VMOV V4.B16, V19.B16
-	VFMLA V16.S4, V22.S4, V19.S4
-	VMOV V4.B16, V22.B16
-	VFMLA V17.S4, V18.S4, V22.S4
+	VFMLA V16.S4, V17.S4, V19.S4
+	VMOV V3.B16, V17.B16
+	VFMLA V15.S4, V18.S4, V17.S4
 	VMOV V3.B16, V18.B16
 	VFMLA V16.S4, V19.S4, V18.S4
-	VMOV V3.B16, V19.B16
-	VFMLA V17.S4, V22.S4, V19.S4
-	VMOV V2.B16, V22.B16
-	VFMLA V16.S4, V18.S4, V22.S4
-	VMOV V2.B16, V18.B16
-	VFMLA V17.S4, V19.S4, V18.S4
-	VMOV V1.B16, V19.B16
-	VFMLA V16.S4, V22.S4, V19.S4
-	VMOV V1.B16, V22.B16
-	VFMLA V17.S4, V18.S4, V22.S4
+	VMOV V2.B16, V19.B16
+	VFMLA V15.S4, V17.S4, V19.S4
+	VMOV V2.B16, V17.B16
+	VFMLA V16.S4, V18.S4, V17.S4
 	VMOV V1.B16, V18.B16
-	VFMLA V16.S4, V19.S4, V18.S4
-	VMOV V1.B16, V16.B16
-	VFMLA V17.S4, V22.S4, V16.S4
-	WORD $0x4e21aa91 // fcvtns v17.4s, v20.4s
-	VSHL $23, V17.S4, V17.S4
-	VADD V17.S4, V18.S4, V17.S4
-	WORD $0x6eaee4f2 // fcmgt v18.4s, v7.4s, v14.4s
-	WORD $0x4e721e31 // bic v17.16b, v17.16b, v18.16b
-	WORD $0x6ea8e5ce // fcmgt v14.4s, v14.4s, v8.4s
-	VBIT V14.B16, V9.B16, V17.B16
-	WORD $0x4e21aaae // fcvtns v14.4s, v21.4s
-	VSHL $23, V14.S4, V14.S4
-	VADD V14.S4, V16.S4, V14.S4
-	WORD $0x6eafe4f0 // fcmgt v16.4s, v7.4s, v15.4s
-	WORD $0x4e701dce // bic v14.16b, v14.16b, v16.16b
-	WORD $0x6ea8e5ef // fcmgt v15.4s, v15.4s, v8.4s
-	VBIT V15.B16, V9.B16, V14.B16
-	WORD $0x4e21d62f // fadd v15.4s, v17.4s, v1.4s
-	WORD $0x4e21d5ce // fadd v14.4s, v14.4s, v1.4s
-	WORD $0x6e2ffd8c // fdiv v12.4s, v12.4s, v15.4s
-	WORD $0x6e2efdad // fdiv v13.4s, v13.4s, v14.4s
-	FSTPQ.P (F12, F13), 32(R0)
+	VFMLA V15.S4, V19.S4, V18.S4
+	VMOV V1.B16, V19.B16
+	VFMLA V16.S4, V17.S4, V19.S4
+	VMOV V1.B16, V17.B16
+	VFMLA V15.S4, V18.S4, V17.S4
+	VMOV V1.B16, V15.B16
+	VFMLA V16.S4, V19.S4, V15.S4
+	WORD $0x4e21a9ad // fcvtns v13.4s, v13.4s
+	WORD $0x4f3f05b0 // sshr v16.4s, v13.4s, #1
+	VSHL $23, V16.S4, V18.S4
+	VADD V18.S4, V17.S4, V17.S4
+	VSUB V16.S4, V13.S4, V13.S4
+	VSHL $23, V13.S4, V18.S4
+	VADD V1.S4, V18.S4, V13.S4
+	WORD $0x6e2dde31 // fmul v17.4s, v17.4s, v13.4s
+	WORD $0x4e21a9cd // fcvtns v13.4s, v14.4s
+	WORD $0x4f3f05ae // sshr v14.4s, v13.4s, #1
+	VSHL $23, V14.S4, V16.S4
+	VADD V16.S4, V15.S4, V15.S4
+	VSUB V14.S4, V13.S4, V13.S4
+	VSHL $23, V13.S4, V16.S4
+	VADD V1.S4, V16.S4, V13.S4
+	WORD $0x6e2dddef // fmul v15.4s, v15.4s, v13.4s
+	WORD $0x4e21d62d // fadd v13.4s, v17.4s, v1.4s
+	WORD $0x4e21d5ee // fadd v14.4s, v15.4s, v1.4s
+	WORD $0x6e2dfd6b // fdiv v11.4s, v11.4s, v13.4s
+	WORD $0x6e2efd8c // fdiv v12.4s, v12.4s, v14.4s
+	FSTPQ.P (F11, F12), 32(R0)
 	SUBS $8, R2, R2
 	BGE loop1
 
@@ -1630,40 +2107,43 @@ done2:
 	PCALIGN $16
 
 loop3:
-	FMOVQ.P 16(R1), F12
-	VMOV V10.B16, V13.B16
-	WORD $0x6e2cdd8e // fmul v14.4s, v12.4s, v12.4s
-	VFMLA V11.S4, V14.S4, V13.S4
-	WORD $0x6e2ddd8d // fmul v13.4s, v12.4s, v13.4s
-	WORD $0x6ea0f9ad // fneg v13.4s, v13.4s
-	VMOV V13.B16, V14.B16
-	VMOV V6.B16, V15.B16
-	WORD $0x4f8091b0 // fmul v16.4s, v13.4s, v0.s[0]
-	WORD $0x4e218a10 // frintn v16.4s, v16.4s
-	WORD $0x4fa0520e // fmls v14.4s, v16.4s, v0.s[1]
-	WORD $0x4f805a0e // fmls v14.4s, v16.4s, v0.s[2]
-	VMOV V5.B16, V17.B16
-	VFMLA V14.S4, V15.S4, V17.S4
-	VMOV V4.B16, V15.B16
-	VFMLA V14.S4, V17.S4, V15.S4
-	VMOV V3.B16, V17.B16
-	VFMLA V14.S4, V15.S4, V17.S4
-	VMOV V2.B16, V15.B16
-	VFMLA V14.S4, V17.S4, V15.S4
-	VMOV V1.B16, V17.B16
-	VFMLA V14.S4, V15.S4, V17.S4
+	FMOVQ.P 16(R1), F11
+	VMOV V9.B16, V12.B16
+	WORD $0x6e2bdd6d // fmul v13.4s, v11.4s, v11.4s
+	VFMLA V10.S4, V13.S4, V12.S4
+	WORD $0x6e2cdd6c // fmul v12.4s, v11.4s, v12.4s
+	WORD $0x6ea0f98c // fneg v12.4s, v12.4s
+	WORD $0x4e27f58c // fmax v12.4s, v12.4s, v7.4s
+	WORD $0x4ea8f58c // fmin v12.4s, v12.4s, v8.4s
+	VMOV V12.B16, V13.B16
+	VMOV V6.B16, V14.B16
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4fa0518d // fmls v13.4s, v12.4s, v0.s[1]
+	WORD $0x4f80598d // fmls v13.4s, v12.4s, v0.s[2]
+	VMOV V5.B16, V15.B16
+	VFMLA V13.S4, V14.S4, V15.S4
+	VMOV V4.B16, V14.B16
+	VFMLA V13.S4, V15.S4, V14.S4
+	VMOV V3.B16, V15.B16
+	VFMLA V13.S4, V14.S4, V15.S4
+	VMOV V2.B16, V14.B16
+	VFMLA V13.S4, V15.S4, V14.S4
 	VMOV V1.B16, V15.B16
-	VFMLA V14.S4, V17.S4, V15.S4
-	WORD $0x4e21aa0e // fcvtns v14.4s, v16.4s
-	VSHL $23, V14.S4, V14.S4
-	VADD V14.S4, V15.S4, V14.S4
-	WORD $0x6eade4ef // fcmgt v15.4s, v7.4s, v13.4s
-	WORD $0x4e6f1dce // bic v14.16b, v14.16b, v15.16b
-	WORD $0x6ea8e5ad // fcmgt v13.4s, v13.4s, v8.4s
-	VBIT V13.B16, V9.B16, V14.B16
-	WORD $0x4e21d5cd // fadd v13.4s, v14.4s, v1.4s
-	WORD $0x6e2dfd8c // fdiv v12.4s, v12.4s, v13.4s
-	FMOVQ.P F12, 16(R0)
+	VFMLA V13.S4, V14.S4, V15.S4
+	VMOV V1.B16, V14.B16
+	VFMLA V13.S4, V15.S4, V14.S4
+	WORD $0x4e21a98c // fcvtns v12.4s, v12.4s
+	WORD $0x4f3f058d // sshr v13.4s, v12.4s, #1
+	VSHL $23, V13.S4, V15.S4
+	VADD V15.S4, V14.S4, V14.S4
+	VSUB V13.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V15.S4
+	VADD V1.S4, V15.S4, V12.S4
+	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
+	WORD $0x4e21d5cc // fadd v12.4s, v14.4s, v1.4s
+	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
+	FMOVQ.P F11, 16(R0)
 	SUBS $4, R2, R2
 	BGE loop3
 
@@ -1674,40 +2154,43 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS.P 4(R1), F12
-	VMOV V10.B16, V13.B16
-	WORD $0x6e2cdd8e // fmul v14.4s, v12.4s, v12.4s
-	VFMLA V11.S4, V14.S4, V13.S4
-	WORD $0x6e2ddd8d // fmul v13.4s, v12.4s, v13.4s
-	WORD $0x6ea0f9ad // fneg v13.4s, v13.4s
-	VMOV V13.B16, V14.B16
-	VMOV V6.B16, V15.B16
-	WORD $0x4f8091b0 // fmul v16.4s, v13.4s, v0.s[0]
-	WORD $0x4e218a10 // frintn v16.4s, v16.4s
-	WORD $0x4fa0520e // fmls v14.4s, v16.4s, v0.s[1]
-	WORD $0x4f805a0e // fmls v14.4s, v16.4s, v0.s[2]
-	VMOV V5.B16, V17.B16
-	VFMLA V14.S4, V15.S4, V17.S4
-	VMOV V4.B16, V15.B16
-	VFMLA V14.S4, V17.S4, V15.S4
-	VMOV V3.B16, V17.B16
-	VFMLA V14.S4, V15.S4, V17.S4
-	VMOV V2.B16, V15.B16
-	VFMLA V14.S4, V17.S4, V15.S4
-	VMOV V1.B16, V17.B16
-	VFMLA V14.S4, V15.S4, V17.S4
+	FMOVS.P 4(R1), F11
+	VMOV V9.B16, V12.B16
+	WORD $0x6e2bdd6d // fmul v13.4s, v11.4s, v11.4s
+	VFMLA V10.S4, V13.S4, V12.S4
+	WORD $0x6e2cdd6c // fmul v12.4s, v11.4s, v12.4s
+	WORD $0x6ea0f98c // fneg v12.4s, v12.4s
+	WORD $0x4e27f58c // fmax v12.4s, v12.4s, v7.4s
+	WORD $0x4ea8f58c // fmin v12.4s, v12.4s, v8.4s
+	VMOV V12.B16, V13.B16
+	VMOV V6.B16, V14.B16
+	WORD $0x4f80918c // fmul v12.4s, v12.4s, v0.s[0]
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	WORD $0x4fa0518d // fmls v13.4s, v12.4s, v0.s[1]
+	WORD $0x4f80598d // fmls v13.4s, v12.4s, v0.s[2]
+	VMOV V5.B16, V15.B16
+	VFMLA V13.S4, V14.S4, V15.S4
+	VMOV V4.B16, V14.B16
+	VFMLA V13.S4, V15.S4, V14.S4
+	VMOV V3.B16, V15.B16
+	VFMLA V13.S4, V14.S4, V15.S4
+	VMOV V2.B16, V14.B16
+	VFMLA V13.S4, V15.S4, V14.S4
 	VMOV V1.B16, V15.B16
-	VFMLA V14.S4, V17.S4, V15.S4
-	WORD $0x4e21aa0e // fcvtns v14.4s, v16.4s
-	VSHL $23, V14.S4, V14.S4
-	VADD V14.S4, V15.S4, V14.S4
-	WORD $0x6eade4ef // fcmgt v15.4s, v7.4s, v13.4s
-	WORD $0x4e6f1dce // bic v14.16b, v14.16b, v15.16b
-	WORD $0x6ea8e5ad // fcmgt v13.4s, v13.4s, v8.4s
-	VBIT V13.B16, V9.B16, V14.B16
-	WORD $0x4e21d5cd // fadd v13.4s, v14.4s, v1.4s
-	WORD $0x6e2dfd8c // fdiv v12.4s, v12.4s, v13.4s
-	FMOVS.P F12, 4(R0)
+	VFMLA V13.S4, V14.S4, V15.S4
+	VMOV V1.B16, V14.B16
+	VFMLA V13.S4, V15.S4, V14.S4
+	WORD $0x4e21a98c // fcvtns v12.4s, v12.4s
+	WORD $0x4f3f058d // sshr v13.4s, v12.4s, #1
+	VSHL $23, V13.S4, V15.S4
+	VADD V15.S4, V14.S4, V14.S4
+	VSUB V13.S4, V12.S4, V12.S4
+	VSHL $23, V12.S4, V15.S4
+	VADD V1.S4, V15.S4, V12.S4
+	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
+	WORD $0x4e21d5cc // fadd v12.4s, v14.4s, v1.4s
+	WORD $0x6e2cfd6b // fdiv v11.4s, v11.4s, v12.4s
+	FMOVS.P F11, 4(R0)
 	SUBS $1, R2, R2
 	BGE loop5
 
@@ -1724,15 +2207,14 @@ DATA constantsGELUGradNEON<>+24(SB)/4, $0x3e2aa9e0
 DATA constantsGELUGradNEON<>+28(SB)/4, $0x3d2aa8ae
 DATA constantsGELUGradNEON<>+32(SB)/4, $0x3c094852
 DATA constantsGELUGradNEON<>+36(SB)/4, $0x3ab84e4d
-DATA constantsGELUGradNEON<>+40(SB)/4, $0xc2aeac4f
-DATA constantsGELUGradNEON<>+44(SB)/4, $0x42b17217
-DATA constantsGELUGradNEON<>+48(SB)/4, $0x7f800000
-DATA constantsGELUGradNEON<>+52(SB)/4, $0x3fcc422a
-DATA constantsGELUGradNEON<>+56(SB)/4, $0x3d922279
-DATA constantsGELUGradNEON<>+60(SB)/4, $0x3e5b33b6
-DATA constantsGELUGradNEON<>+64(SB)/4, $0x71800000
-DATA constantsGELUGradNEON<>+68(SB)/4, $0x7f7fffff
-GLOBL constantsGELUGradNEON<>(SB), RODATA|NOPTR, $72
+DATA constantsGELUGradNEON<>+40(SB)/4, $0xc2d00000
+DATA constantsGELUGradNEON<>+44(SB)/4, $0x42b20000
+DATA constantsGELUGradNEON<>+48(SB)/4, $0x3fcc422a
+DATA constantsGELUGradNEON<>+52(SB)/4, $0x3d922279
+DATA constantsGELUGradNEON<>+56(SB)/4, $0x3e5b33b6
+DATA constantsGELUGradNEON<>+60(SB)/4, $0x71800000
+DATA constantsGELUGradNEON<>+64(SB)/4, $0x7f7fffff
+GLOBL constantsGELUGradNEON<>(SB), RODATA|NOPTR, $68
 
 // func GELUGradNEON(gx, x, gy []float32)
 TEXT ·GELUGradNEON(SB), NOSPLIT, $0-72
@@ -1755,99 +2237,104 @@ TEXT ·GELUGradNEON(SB), NOSPLIT, $0-72
 	VLD1R.P 4(R4), [V11.S4]
 	VLD1R.P 4(R4), [V12.S4]
 	VLD1R.P 4(R4), [V13.S4]
-	VLD1R.P 4(R4), [V14.S4]
 	SUBS $8, R3, R3
 	BLT done2
 	PCALIGN $16
 
 loop1:
-	FLDPQ.P 32(R1), (F15, F16)
+	FLDPQ.P 32(R1), (F14, F15)
+	WORD $0x6e2eddd0 // fmul v16.4s, v14.4s, v14.4s
 	WORD $0x6e2fddf1 // fmul v17.4s, v15.4s, v15.4s
-	WORD $0x6e30de12 // fmul v18.4s, v16.4s, v16.4s
-	WORD $0x4eadf631 // fmin v17.4s, v17.4s, v13.4s
-	WORD $0x4eadf652 // fmin v18.4s, v18.4s, v13.4s
-	VMOV V10.B16, V19.B16
-	VMOV V10.B16, V20.B16
-	VFMLA V11.S4, V17.S4, V19.S4
-	VFMLA V11.S4, V18.S4, V20.S4
+	WORD $0x4eacf610 // fmin v16.4s, v16.4s, v12.4s
+	WORD $0x4eacf631 // fmin v17.4s, v17.4s, v12.4s
+	VMOV V9.B16, V18.B16
+	VMOV V9.B16, V19.B16
+	VFMLA V10.S4, V16.S4, V18.S4
+	VFMLA V10.S4, V17.S4, V19.S4
+	WORD $0x6e32ddd2 // fmul v18.4s, v14.4s, v18.4s
 	WORD $0x6e33ddf3 // fmul v19.4s, v15.4s, v19.4s
-	WORD $0x6e34de14 // fmul v20.4s, v16.4s, v20.4s
+	WORD $0x6ea0fa52 // fneg v18.4s, v18.4s
 	WORD $0x6ea0fa73 // fneg v19.4s, v19.4s
-	WORD $0x6ea0fa94 // fneg v20.4s, v20.4s
+	WORD $0x4e27f652 // fmax v18.4s, v18.4s, v7.4s
+	WORD $0x4e27f673 // fmax v19.4s, v19.4s, v7.4s
+	WORD $0x4ea8f652 // fmin v18.4s, v18.4s, v8.4s
+	WORD $0x4ea8f673 // fmin v19.4s, v19.4s, v8.4s
+	VMOV V18.B16, V20.B16
 	VMOV V19.B16, V21.B16
-	VMOV V20.B16, V22.B16
+	VMOV V6.B16, V22.B16
 	VMOV V6.B16, V23.B16
-	VMOV V6.B16, V24.B16
-	WORD $0x4f809279 // fmul v25.4s, v19.4s, v0.s[0]
-	WORD $0x4f80929a // fmul v26.4s, v20.4s, v0.s[0]
-	WORD $0x4e218b39 // frintn v25.4s, v25.4s
-	WORD $0x4e218b5a // frintn v26.4s, v26.4s
-	WORD $0x4fa05335 // fmls v21.4s, v25.4s, v0.s[1]
-	WORD $0x4fa05356 // fmls v22.4s, v26.4s, v0.s[1]
-	WORD $0x4f805b35 // fmls v21.4s, v25.4s, v0.s[2]
-	WORD $0x4f805b56 // fmls v22.4s, v26.4s, v0.s[2]
-	VMOV V5.B16, V27.B16
-	VFMLA V21.S4, V23.S4, V27.S4
-	VMOV V5.B16, V23.B16
-	VFMLA V22.S4, V24.S4, V23.S4
+	WORD $0x4f809252 // fmul v18.4s, v18.4s, v0.s[0]
+	WORD $0x4f809273 // fmul v19.4s, v19.4s, v0.s[0]
+	WORD $0x4e218a52 // frintn v18.4s, v18.4s
+	WORD $0x4e218a73 // frintn v19.4s, v19.4s
+	WORD $0x4fa05254 // fmls v20.4s, v18.4s, v0.s[1]
+	WORD $0x4fa05275 // fmls v21.4s, v19.4s, v0.s[1]
+	WORD $0x4f805a54 // fmls v20.4s, v18.4s, v0.s[2]
+	WORD $0x4f805a75 // fmls v21.4s, v19.4s, v0.s[2]
+	VMOV V5.B16, V24.B16
+	VFMLA V20.S4, V22.S4, V24.S4
+	VMOV V5.B16, V22.B16
+	VFMLA V21.S4, V23.S4, V22.S4
+	VMOV V4.B16, V23.B16
+	VFMLA V20.S4, V24.S4, V23.S4
 	VMOV V4.B16, V24.B16
-	VFMLA V21.S4, V27.S4, V24.S4
-	VMOV V4.B16, V27.B16
-	VFMLA V22.S4, V23.S4, V27.S4
+	VFMLA V21.S4, V22.S4, V24.S4
+	VMOV V3.B16, V22.B16
+	VFMLA V20.S4, V23.S4, V22.S4
 	VMOV V3.B16, V23.B16
 	VFMLA V21.S4, V24.S4, V23.S4
-	VMOV V3.B16, V24.B16
-	VFMLA V22.S4, V27.S4, V24.S4
-	VMOV V2.B16, V27.B16
-	VFMLA V21.S4, V23.S4, V27.S4
-	VMOV V2.B16, V23.B16
-	VFMLA V22.S4, V24.S4, V23.S4
-	VMOV V1.B16, V24.B16
-	VFMLA V21.S4, V27.S4, V24.S4
-	VMOV V1.B16, V27.B16
-	VFMLA V22.S4, V23.S4, V27.S4
+	VMOV V2.B16, V24.B16
+	VFMLA V20.S4, V22.S4, V24.S4
+	VMOV V2.B16, V22.B16
+	VFMLA V21.S4, V23.S4, V22.S4
 	VMOV V1.B16, V23.B16
-	VFMLA V21.S4, V24.S4, V23.S4
+	VFMLA V20.S4, V24.S4, V23.S4
+	VMOV V1.B16, V24.B16
+	VFMLA V21.S4, V22.S4, V24.S4
+	VMOV V1.B16, V22.B16
+	VFMLA V20.S4, V23.S4, V22.S4
+	VMOV V1.B16, V20.B16
+	VFMLA V21.S4, V24.S4, V20.S4
+	WORD $0x4e21aa52 // fcvtns v18.4s, v18.4s
+	WORD $0x4f3f0655 // sshr v21.4s, v18.4s, #1
+	VSHL $23, V21.S4, V23.S4
+	VADD V23.S4, V22.S4, V22.S4
+	VSUB V21.S4, V18.S4, V18.S4
+	VSHL $23, V18.S4, V23.S4
+	VADD V1.S4, V23.S4, V18.S4
+	WORD $0x6e32ded6 // fmul v22.4s, v22.4s, v18.4s
+	WORD $0x4e21aa72 // fcvtns v18.4s, v19.4s
+	WORD $0x4f3f0653 // sshr v19.4s, v18.4s, #1
+	VSHL $23, V19.S4, V21.S4
+	VADD V21.S4, V20.S4, V20.S4
+	VSUB V19.S4, V18.S4, V18.S4
+	VSHL $23, V18.S4, V21.S4
+	VADD V1.S4, V21.S4, V18.S4
+	WORD $0x6e32de94 // fmul v20.4s, v20.4s, v18.4s
+	WORD $0x4e21d6d2 // fadd v18.4s, v22.4s, v1.4s
+	WORD $0x4e21d693 // fadd v19.4s, v20.4s, v1.4s
 	VMOV V1.B16, V21.B16
-	VFMLA V22.S4, V27.S4, V21.S4
-	WORD $0x4e21ab36 // fcvtns v22.4s, v25.4s
-	VSHL $23, V22.S4, V22.S4
-	VADD V22.S4, V23.S4, V22.S4
-	WORD $0x6eb3e4f7 // fcmgt v23.4s, v7.4s, v19.4s
-	WORD $0x4e771ed6 // bic v22.16b, v22.16b, v23.16b
-	WORD $0x6ea8e673 // fcmgt v19.4s, v19.4s, v8.4s
-	VBIT V19.B16, V9.B16, V22.B16
-	WORD $0x4e21ab53 // fcvtns v19.4s, v26.4s
-	VSHL $23, V19.S4, V19.S4
-	VADD V19.S4, V21.S4, V19.S4
-	WORD $0x6eb4e4f5 // fcmgt v21.4s, v7.4s, v20.4s
-	WORD $0x4e751e73 // bic v19.16b, v19.16b, v21.16b
-	WORD $0x6ea8e694 // fcmgt v20.4s, v20.4s, v8.4s
-	VBIT V20.B16, V9.B16, V19.B16
-	WORD $0x4e21d6d4 // fadd v20.4s, v22.4s, v1.4s
-	WORD $0x4e21d675 // fadd v21.4s, v19.4s, v1.4s
 	VMOV V1.B16, V23.B16
-	VMOV V1.B16, V24.B16
-	WORD $0x6e34fef4 // fdiv v20.4s, v23.4s, v20.4s
-	WORD $0x6e35ff15 // fdiv v21.4s, v24.4s, v21.4s
-	WORD $0x4eaef6d6 // fmin v22.4s, v22.4s, v14.4s
-	WORD $0x4eaef673 // fmin v19.4s, v19.4s, v14.4s
-	WORD $0x6e36de96 // fmul v22.4s, v20.4s, v22.4s
-	WORD $0x6e33deb3 // fmul v19.4s, v21.4s, v19.4s
-	VMOV V10.B16, V23.B16
-	VMOV V10.B16, V24.B16
-	VFMLA V12.S4, V17.S4, V23.S4
-	VFMLA V12.S4, V18.S4, V24.S4
-	WORD $0x6e36de91 // fmul v17.4s, v20.4s, v22.4s
-	WORD $0x6e33deb2 // fmul v18.4s, v21.4s, v19.4s
+	WORD $0x6e32feb2 // fdiv v18.4s, v21.4s, v18.4s
+	WORD $0x6e33fef3 // fdiv v19.4s, v23.4s, v19.4s
+	WORD $0x4eadf6d5 // fmin v21.4s, v22.4s, v13.4s
+	WORD $0x4eadf694 // fmin v20.4s, v20.4s, v13.4s
+	WORD $0x6e35de55 // fmul v21.4s, v18.4s, v21.4s
+	WORD $0x6e34de74 // fmul v20.4s, v19.4s, v20.4s
+	VMOV V9.B16, V22.B16
+	VMOV V9.B16, V23.B16
+	VFMLA V11.S4, V16.S4, V22.S4
+	VFMLA V11.S4, V17.S4, V23.S4
+	WORD $0x6e35de50 // fmul v16.4s, v18.4s, v21.4s
+	WORD $0x6e34de71 // fmul v17.4s, v19.4s, v20.4s
+	WORD $0x6e30ddce // fmul v14.4s, v14.4s, v16.4s
 	WORD $0x6e31ddef // fmul v15.4s, v15.4s, v17.4s
-	WORD $0x6e32de10 // fmul v16.4s, v16.4s, v18.4s
-	VFMLA V23.S4, V15.S4, V20.S4
-	VFMLA V24.S4, V16.S4, V21.S4
-	FLDPQ.P 32(R2), (F15, F16)
-	WORD $0x6e2fde8f // fmul v15.4s, v20.4s, v15.4s
-	WORD $0x6e30deb0 // fmul v16.4s, v21.4s, v16.4s
-	FSTPQ.P (F15, F16), 32(R0)
+	VFMLA V22.S4, V14.S4, V18.S4
+	VFMLA V23.S4, V15.S4, V19.S4
+	FLDPQ.P 32(R2), (F14, F15)
+	WORD $0x6e2ede4e // fmul v14.4s, v18.4s, v14.4s
+	WORD $0x6e2fde6f // fmul v15.4s, v19.4s, v15.4s
+	FSTPQ.P (F14, F15), 32(R0)
 	SUBS $8, R3, R3
 	BGE loop1
 
@@ -1858,51 +2345,54 @@ done2:
 	PCALIGN $16
 
 loop3:
-	FMOVQ.P 16(R1), F15
-	WORD $0x6e2fddf0 // fmul v16.4s, v15.4s, v15.4s
-	WORD $0x4eadf610 // fmin v16.4s, v16.4s, v13.4s
-	VMOV V10.B16, V17.B16
-	VFMLA V11.S4, V16.S4, V17.S4
-	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
-	WORD $0x6ea0fa31 // fneg v17.4s, v17.4s
-	VMOV V17.B16, V18.B16
-	VMOV V6.B16, V19.B16
-	WORD $0x4f809234 // fmul v20.4s, v17.4s, v0.s[0]
-	WORD $0x4e218a94 // frintn v20.4s, v20.4s
-	WORD $0x4fa05292 // fmls v18.4s, v20.4s, v0.s[1]
-	WORD $0x4f805a92 // fmls v18.4s, v20.4s, v0.s[2]
-	VMOV V5.B16, V21.B16
-	VFMLA V18.S4, V19.S4, V21.S4
-	VMOV V4.B16, V19.B16
-	VFMLA V18.S4, V21.S4, V19.S4
-	VMOV V3.B16, V21.B16
-	VFMLA V18.S4, V19.S4, V21.S4
-	VMOV V2.B16, V19.B16
-	VFMLA V18.S4, V21.S4, V19.S4
-	VMOV V1.B16, V21.B16
-	VFMLA V18.S4, V19.S4, V21.S4
+	FMOVQ.P 16(R1), F14
+	WORD $0x6e2eddcf // fmul v15.4s, v14.4s, v14.4s
+	WORD $0x4eacf5ef // fmin v15.4s, v15.4s, v12.4s
+	VMOV V9.B16, V16.B16
+	VFMLA V10.S4, V15.S4, V16.S4
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6ea0fa10 // fneg v16.4s, v16.4s
+	WORD $0x4e27f610 // fmax v16.4s, v16.4s, v7.4s
+	WORD $0x4ea8f610 // fmin v16.4s, v16.4s, v8.4s
+	VMOV V16.B16, V17.B16
+	VMOV V6.B16, V18.B16
+	WORD $0x4f809210 // fmul v16.4s, v16.4s, v0.s[0]
+	WORD $0x4e218a10 // frintn v16.4s, v16.4s
+	WORD $0x4fa05211 // fmls v17.4s, v16.4s, v0.s[1]
+	WORD $0x4f805a11 // fmls v17.4s, v16.4s, v0.s[2]
+	VMOV V5.B16, V19.B16
+	VFMLA V17.S4, V18.S4, V19.S4
+	VMOV V4.B16, V18.B16
+	VFMLA V17.S4, V19.S4, V18.S4
+	VMOV V3.B16, V19.B16
+	VFMLA V17.S4, V18.S4, V19.S4
+	VMOV V2.B16, V18.B16
+	VFMLA V17.S4, V19.S4, V18.S4
 	VMOV V1.B16, V19.B16
-	VFMLA V18.S4, V21.S4, V19.S4
-	WORD $0x4e21aa92 // fcvtns v18.4s, v20.4s
-	VSHL $23, V18.S4, V18.S4
-	VADD V18.S4, V19.S4, V18.S4
-	WORD $0x6eb1e4f3 // fcmgt v19.4s, v7.4s, v17.4s
-	WORD $0x4e731e52 // bic v18.16b, v18.16b, v19.16b
-	WORD $0x6ea8e631 // fcmgt v17.4s, v17.4s, v8.4s
-	VBIT V17.B16, V9.B16, V18.B16
-	WORD $0x4e21d651 // fadd v17.4s, v18.4s, v1.4s
-	VMOV V1.B16, V19.B16
-	WORD $0x6e31fe71 // fdiv v17.4s, v19.4s, v17.4s
-	WORD $0x4eaef652 // fmin v18.4s, v18.4s, v14.4s
-	WORD $0x6e32de32 // fmul v18.4s, v17.4s, v18.4s
-	VMOV V10.B16, V19.B16
-	VFMLA V12.S4, V16.S4, V19.S4
-	WORD $0x6e32de30 // fmul v16.4s, v17.4s, v18.4s
-	WORD $0x6e30ddef // fmul v15.4s, v15.4s, v16.4s
-	VFMLA V19.S4, V15.S4, V17.S4
-	FMOVQ.P 16(R2), F15
-	WORD $0x6e2fde2f // fmul v15.4s, v17.4s, v15.4s
-	FMOVQ.P F15, 16(R0)
+	VFMLA V17.S4, V18.S4, V19.S4
+	VMOV V1.B16, V18.B16
+	VFMLA V17.S4, V19.S4, V18.S4
+	WORD $0x4e21aa10 // fcvtns v16.4s, v16.4s
+	WORD $0x4f3f0611 // sshr v17.4s, v16.4s, #1
+	VSHL $23, V17.S4, V19.S4
+	VADD V19.S4, V18.S4, V18.S4
+	VSUB V17.S4, V16.S4, V16.S4
+	VSHL $23, V16.S4, V19.S4
+	VADD V1.S4, V19.S4, V16.S4
+	WORD $0x6e30de52 // fmul v18.4s, v18.4s, v16.4s
+	WORD $0x4e21d650 // fadd v16.4s, v18.4s, v1.4s
+	VMOV V1.B16, V17.B16
+	WORD $0x6e30fe30 // fdiv v16.4s, v17.4s, v16.4s
+	WORD $0x4eadf651 // fmin v17.4s, v18.4s, v13.4s
+	WORD $0x6e31de11 // fmul v17.4s, v16.4s, v17.4s
+	VMOV V9.B16, V18.B16
+	VFMLA V11.S4, V15.S4, V18.S4
+	WORD $0x6e31de0f // fmul v15.4s, v16.4s, v17.4s
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	VFMLA V18.S4, V14.S4, V16.S4
+	FMOVQ.P 16(R2), F14
+	WORD $0x6e2ede0e // fmul v14.4s, v16.4s, v14.4s
+	FMOVQ.P F14, 16(R0)
 	SUBS $4, R3, R3
 	BGE loop3
 
@@ -1913,51 +2403,54 @@ done4:
 	PCALIGN $16
 
 loop5:
-	FMOVS.P 4(R1), F15
-	WORD $0x6e2fddf0 // fmul v16.4s, v15.4s, v15.4s
-	WORD $0x4eadf610 // fmin v16.4s, v16.4s, v13.4s
-	VMOV V10.B16, V17.B16
-	VFMLA V11.S4, V16.S4, V17.S4
-	WORD $0x6e31ddf1 // fmul v17.4s, v15.4s, v17.4s
-	WORD $0x6ea0fa31 // fneg v17.4s, v17.4s
-	VMOV V17.B16, V18.B16
-	VMOV V6.B16, V19.B16
-	WORD $0x4f809234 // fmul v20.4s, v17.4s, v0.s[0]
-	WORD $0x4e218a94 // frintn v20.4s, v20.4s
-	WORD $0x4fa05292 // fmls v18.4s, v20.4s, v0.s[1]
-	WORD $0x4f805a92 // fmls v18.4s, v20.4s, v0.s[2]
-	VMOV V5.B16, V21.B16
-	VFMLA V18.S4, V19.S4, V21.S4
-	VMOV V4.B16, V19.B16
-	VFMLA V18.S4, V21.S4, V19.S4
-	VMOV V3.B16, V21.B16
-	VFMLA V18.S4, V19.S4, V21.S4
-	VMOV V2.B16, V19.B16
-	VFMLA V18.S4, V21.S4, V19.S4
-	VMOV V1.B16, V21.B16
-	VFMLA V18.S4, V19.S4, V21.S4
+	FMOVS.P 4(R1), F14
+	WORD $0x6e2eddcf // fmul v15.4s, v14.4s, v14.4s
+	WORD $0x4eacf5ef // fmin v15.4s, v15.4s, v12.4s
+	VMOV V9.B16, V16.B16
+	VFMLA V10.S4, V15.S4, V16.S4
+	WORD $0x6e30ddd0 // fmul v16.4s, v14.4s, v16.4s
+	WORD $0x6ea0fa10 // fneg v16.4s, v16.4s
+	WORD $0x4e27f610 // fmax v16.4s, v16.4s, v7.4s
+	WORD $0x4ea8f610 // fmin v16.4s, v16.4s, v8.4s
+	VMOV V16.B16, V17.B16
+	VMOV V6.B16, V18.B16
+	WORD $0x4f809210 // fmul v16.4s, v16.4s, v0.s[0]
+	WORD $0x4e218a10 // frintn v16.4s, v16.4s
+	WORD $0x4fa05211 // fmls v17.4s, v16.4s, v0.s[1]
+	WORD $0x4f805a11 // fmls v17.4s, v16.4s, v0.s[2]
+	VMOV V5.B16, V19.B16
+	VFMLA V17.S4, V18.S4, V19.S4
+	VMOV V4.B16, V18.B16
+	VFMLA V17.S4, V19.S4, V18.S4
+	VMOV V3.B16, V19.B16
+	VFMLA V17.S4, V18.S4, V19.S4
+	VMOV V2.B16, V18.B16
+	VFMLA V17.S4, V19.S4, V18.S4
 	VMOV V1.B16, V19.B16
-	VFMLA V18.S4, V21.S4, V19.S4
-	WORD $0x4e21aa92 // fcvtns v18.4s, v20.4s
-	VSHL $23, V18.S4, V18.S4
-	VADD V18.S4, V19.S4, V18.S4
-	WORD $0x6eb1e4f3 // fcmgt v19.4s, v7.4s, v17.4s
-	WORD $0x4e731e52 // bic v18.16b, v18.16b, v19.16b
-	WORD $0x6ea8e631 // fcmgt v17.4s, v17.4s, v8.4s
-	VBIT V17.B16, V9.B16, V18.B16
-	WORD $0x4e21d651 // fadd v17.4s, v18.4s, v1.4s
-	VMOV V1.B16, V19.B16
-	WORD $0x6e31fe71 // fdiv v17.4s, v19.4s, v17.4s
-	WORD $0x4eaef652 // fmin v18.4s, v18.4s, v14.4s
-	WORD $0x6e32de32 // fmul v18.4s, v17.4s, v18.4s
-	VMOV V10.B16, V19.B16
-	VFMLA V12.S4, V16.S4, V19.S4
-	WORD $0x6e32de30 // fmul v16.4s, v17.4s, v18.4s
-	WORD $0x6e30ddef // fmul v15.4s, v15.4s, v16.4s
-	VFMLA V19.S4, V15.S4, V17.S4
-	FMOVS.P 4(R2), F15
-	WORD $0x6e2fde2f // fmul v15.4s, v17.4s, v15.4s
-	FMOVS.P F15, 4(R0)
+	VFMLA V17.S4, V18.S4, V19.S4
+	VMOV V1.B16, V18.B16
+	VFMLA V17.S4, V19.S4, V18.S4
+	WORD $0x4e21aa10 // fcvtns v16.4s, v16.4s
+	WORD $0x4f3f0611 // sshr v17.4s, v16.4s, #1
+	VSHL $23, V17.S4, V19.S4
+	VADD V19.S4, V18.S4, V18.S4
+	VSUB V17.S4, V16.S4, V16.S4
+	VSHL $23, V16.S4, V19.S4
+	VADD V1.S4, V19.S4, V16.S4
+	WORD $0x6e30de52 // fmul v18.4s, v18.4s, v16.4s
+	WORD $0x4e21d650 // fadd v16.4s, v18.4s, v1.4s
+	VMOV V1.B16, V17.B16
+	WORD $0x6e30fe30 // fdiv v16.4s, v17.4s, v16.4s
+	WORD $0x4eadf651 // fmin v17.4s, v18.4s, v13.4s
+	WORD $0x6e31de11 // fmul v17.4s, v16.4s, v17.4s
+	VMOV V9.B16, V18.B16
+	VFMLA V11.S4, V15.S4, V18.S4
+	WORD $0x6e31de0f // fmul v15.4s, v16.4s, v17.4s
+	WORD $0x6e2fddce // fmul v14.4s, v14.4s, v15.4s
+	VFMLA V18.S4, V14.S4, V16.S4
+	FMOVS.P 4(R2), F14
+	WORD $0x6e2ede0e // fmul v14.4s, v16.4s, v14.4s
+	FMOVS.P F14, 4(R0)
 	SUBS $1, R3, R3
 	BGE loop5
 

@@ -210,6 +210,9 @@ func TestUnary(t *testing.T) {
 		{"sqrt", (*Context).Sqrt, math.Sqrt, between(0, 1e6), k(2)},
 		{"tanh", (*Context).Tanh, math.Tanh, between(-10, 10), k(4)},
 		{"tanh near 0", (*Context).Tanh, math.Tanh, between(-1e-3, 1e-3), k(4)},
+		{"erf", (*Context).Erf, math.Erf, between(-5, 5), k(4)},
+		{"erf near 0", (*Context).Erf, math.Erf, between(-1e-3, 1e-3), k(4)},
+		{"sigmoid", (*Context).Sigmoid, sigma, between(-87.3, 30), k(5)},
 		{"silu", (*Context).SiLU, silu, between(-30, 30), k(6)},
 		{"gelu", (*Context).GELU, gelu, between(-8, 8), func(x, _ float64) float64 { return 1e-6 * math.Abs(x) }},
 	}
@@ -244,6 +247,8 @@ func TestUnary(t *testing.T) {
 		{"exp", (*Context).Exp, []float64{-inf, -1e30, -100, 0, 89, inf, nan}, []float64{0, 0, 0, 1, inf, inf, nan}},
 		{"log", (*Context).Log, []float64{0, -1, 1, inf, nan}, []float64{-inf, nan, 0, inf, nan}},
 		{"tanh", (*Context).Tanh, []float64{-inf, -1e30, -50, 0, 50, inf}, []float64{-1, -1, -1, 0, 1, 1}},
+		{"erf", (*Context).Erf, []float64{-inf, -1e30, -5, 0, 5, inf, nan}, []float64{-1, -1, -1, 0, 1, 1, nan}},
+		{"sigmoid", (*Context).Sigmoid, []float64{-1e30, -200, 0, 200, 1e30, inf}, []float64{0, 0, 0.5, 1, 1, 1}},
 		{"silu", (*Context).SiLU, []float64{-1e30, -200, 0, 200, 1e30}, []float64{0, 0, 0, 200, 1e30}},
 		{"gelu", (*Context).GELU, []float64{-1e5, -50, 0, 50, 1e5}, []float64{0, 0, 0, 50, 1e5}},
 	} {

@@ -20,6 +20,8 @@ var (
 	logShader       = unaryShader("log", "logf(v)")
 	sqrtShader      = unaryShader("sqrt", "sqrt(v)")
 	tanhShader      = unaryShader("tanh", "tanhf(v)")
+	erfShader       = unaryShader("erf", "erff(v)")
+	sigmoidShader   = unaryShader("sigmoid", "sigmoid(v)")
 	siluShader      = unaryShader("silu", "v * sigmoid(v)")
 	geluShader      = unaryShader("gelu", "gelu(v)")
 )
@@ -64,6 +66,13 @@ func (c *Context) Sqrt(y, x Buffer) error { return c.unary(sqrtShader, y, x, 0) 
 
 // Tanh sets y = tanh x. Model: math.Tanh. Error: ≤ 4 ULP.
 func (c *Context) Tanh(y, x Buffer) error { return c.unary(tanhShader, y, x, 0) }
+
+// Erf sets y = erf x. Model: math.Erf. Error: ≤ 4 ULP.
+func (c *Context) Erf(y, x Buffer) error { return c.unary(erfShader, y, x, 0) }
+
+// Sigmoid sets y = σ(x) = 1/(1+e^−x). Model: kernels.refSigmoid. Error: ≤ 5 ULP for
+// x ≥ −87.3, and 0 below.
+func (c *Context) Sigmoid(y, x Buffer) error { return c.unary(sigmoidShader, y, x, 0) }
 
 // SiLU sets y = x·σ(x). Model: kernels.refSiLU. Error: ≤ 6 ULP for x ≥ −87, an
 // absolute 1e-36 below.

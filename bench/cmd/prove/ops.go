@@ -35,6 +35,8 @@ var fieldTests = map[string][]string{
 	"Log":      {"opengl.TestUnary/log_*", "arm64.TestSweep/Log"},
 	"Sqrt":     {"opengl.TestUnary/sqrt_*"},
 	"Tanh":     {"opengl.TestUnary/tanh_*", "arm64.TestSweep/Tanh"},
+	"Erf":      {"opengl.TestUnary/erf_*", "arm64.TestSweep/Erf"},
+	"Sigmoid":  {"opengl.TestUnary/sigmoid_*", "arm64.TestSweep/Sigmoid"},
 	"SiLU":     {"opengl.TestUnary/silu_*", "arm64.TestSweep/SiLU"},
 	"SiLUGrad": {"opengl.TestActivationGrad/silu-grad_*", "arm64.TestSweep/SiLUGrad"},
 	// One case runs SwiGLU and its VJP.
