@@ -39,7 +39,7 @@ var (
 // and POP move the stack, STD turns the direction of string instructions.
 var amd64Opcodes = map[string]encodings{
 	"ADDQ": general, "SUBQ": general, "NEGQ": general, "LEAQ": general, "MOVQ": general, "MOVL": general, "MOVB": general,
-	"XORQ": general, "NOTL": general, "SHLL": general, "SHLQ": general, "ANDQ": general, "TESTQ": general, "TESTL": general, "TESTB": general,
+	"XORQ": general, "ORQ": general, "NOTL": general, "SHLL": general, "SHLQ": general, "ANDQ": general, "TESTQ": general, "TESTL": general, "TESTB": general,
 	"JZ": general, "JNZ": general, "JB": general, "JMP": general, "CMPQ": general, "JAE": general, "RET": general,
 	"PCALIGN":    general,          // no instruction: pads with no-ops
 	"PREFETCHT0": {always: "MMX+"}, // avo's word; the SDM asks for SSE
@@ -48,7 +48,7 @@ var amd64Opcodes = map[string]encodings{
 	"VDPBF16PS":  {evex: "AVX512BF16"},
 
 	"VADDPS": avx, "VSUBPS": avx, "VMULPS": avx, "VDIVPS": avx, "VSQRTPS": avx, "VMAXPS": avx, "VMINPS": avx, "VCMPPS": avx,
-	"VMOVUPS": avx, "VMOVAPS": avx, "VMOVSHDUP": avx, "VCVTDQ2PS": avx,
+	"VMOVUPS": avx, "VMOVAPS": avx, "VMOVNTPS": avx, "VMOVSHDUP": avx, "VCVTDQ2PS": avx,
 	"VUNPCKLPS": avx, "VUNPCKHPS": avx, "VUNPCKLPD": avx, "VUNPCKHPD": avx,
 	"VBROADCASTSS": avx, "VBROADCASTSS X": {x: "AVX2", y: "AVX2", evex: "AVX512F"}, // from memory, from a register
 	"VANDPS": logic, "VORPS": logic, "VXORPS": logic,

@@ -323,7 +323,7 @@ func bitsRows[T Float]() (rows []bitsRow[T]) {
 }
 
 // TestBits runs every parallel function on every usable level, with several
-// numbers of processors and again: the bits are the same. That the work was cut
+// numbers of processors, again, and past the caches: the bits are the same. That the work was cut
 // in pieces is seen by the jobs that the pool has numbered.
 func TestBits(t *testing.T) {
 	for _, s := range Sets() {
@@ -361,6 +361,18 @@ func testBits[T Float](t *testing.T, s *Set[T]) {
 				break
 			}
 		}
+		if s.Streaming == nil {
+			continue
+		}
+		if at := bitsDiffer(first, row.run(s.Streaming)); at != "" {
+			t.Errorf("%s: by Set.Streaming %s", name, at)
+		}
+		normal := streamBytes
+		streamBytes = func() int { return 0 }
+		if at := bitsDiffer(first, row.run(s)); at != "" {
+			t.Errorf("%s: with all results streamed %s", name, at)
+		}
+		streamBytes = normal
 	}
 }
 

@@ -108,7 +108,60 @@ func archSets() []*Set[float32] {
 	avx512.LayerNormGradRow = amd64.LayerNormGradRowAVX512
 	avx512.AdamW = adamW(amd64.AdamWAVX512)
 
+	avx2.Streaming = streamingAVX2(*avx2)
+	avx512.Streaming = streamingAVX512(avx512)
+
 	return []*Set[float32]{avx2, &avx512}
+}
+
+// streamingAVX2 is Set.Streaming of the level s.
+func streamingAVX2(s Set[float32]) *Set[float32] {
+	s.Add = amd64.AddStreamAVX2
+	s.Sub = amd64.SubStreamAVX2
+	s.Mul = amd64.MulStreamAVX2
+	s.Div = amd64.DivStreamAVX2
+	s.Scale = amd64.ScaleStreamAVX2
+	s.Exp = amd64.ExpStreamAVX2
+	s.Sqrt = amd64.SqrtStreamAVX2
+	s.Tanh = amd64.TanhStreamAVX2
+	s.Erf = amd64.ErfStreamAVX2
+	s.Sigmoid = amd64.SigmoidStreamAVX2
+	s.SiLU = amd64.SiLUStreamAVX2
+	s.SiLUGrad = amd64.SiLUGradStreamAVX2
+	s.SwiGLU = amd64.SwiGLUStreamAVX2
+	s.SwiGLUGrad = amd64.SwiGLUGradStreamAVX2
+	s.GELU = amd64.GELUStreamAVX2
+	s.GELUGrad = amd64.GELUGradStreamAVX2
+	s.RMSNormRow = amd64.RMSNormRowStreamAVX2
+	s.RMSNormGradRow = amd64.RMSNormGradRowStreamAVX2
+	s.LayerNormRow = amd64.LayerNormRowStreamAVX2
+	s.LayerNormGradRow = amd64.LayerNormGradRowStreamAVX2
+	return &s
+}
+
+// streamingAVX512 is Set.Streaming of the level s.
+func streamingAVX512(s Set[float32]) *Set[float32] {
+	s.Add = amd64.AddStreamAVX512
+	s.Sub = amd64.SubStreamAVX512
+	s.Mul = amd64.MulStreamAVX512
+	s.Div = amd64.DivStreamAVX512
+	s.Scale = amd64.ScaleStreamAVX512
+	s.Exp = amd64.ExpStreamAVX512
+	s.Sqrt = amd64.SqrtStreamAVX512
+	s.Tanh = amd64.TanhStreamAVX512
+	s.Erf = amd64.ErfStreamAVX512
+	s.Sigmoid = amd64.SigmoidStreamAVX512
+	s.SiLU = amd64.SiLUStreamAVX512
+	s.SiLUGrad = amd64.SiLUGradStreamAVX512
+	s.SwiGLU = amd64.SwiGLUStreamAVX512
+	s.SwiGLUGrad = amd64.SwiGLUGradStreamAVX512
+	s.GELU = amd64.GELUStreamAVX512
+	s.GELUGrad = amd64.GELUGradStreamAVX512
+	s.RMSNormRow = amd64.RMSNormRowStreamAVX512
+	s.RMSNormGradRow = amd64.RMSNormGradRowStreamAVX512
+	s.LayerNormRow = amd64.LayerNormRowStreamAVX512
+	s.LayerNormGradRow = amd64.LayerNormGradRowStreamAVX512
+	return &s
 }
 
 // adamW passes the step to assembly, which cannot name its type, as the array

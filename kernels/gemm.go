@@ -783,4 +783,9 @@ func aligned[T Float](n int) []T {
 	return mem[skip : skip+n : skip+n]
 }
 
-func (b *buffer[T]) free() { b.pool.Put(b) }
+// free gives it back; nil is none.
+func (b *buffer[T]) free() {
+	if b != nil {
+		b.pool.Put(b)
+	}
+}

@@ -22,6 +22,11 @@
 // check nothing: the layer above has checked every length.
 package kernels
 
+import (
+	"sync"
+	"unsafe"
+)
+
 // Float is an element type that kernels compute in.
 type Float interface{ float32 | float64 }
 
@@ -236,6 +241,31 @@ type Set[T Float] struct {
 	// Error: with a = Beta1·|m|+(1−Beta1)·|g|, m without cancellation, of p ≤ 0.51 ULP +
 	// 4 ULP of Rate·a/(√v·RSqrtC2 + Eps), of m ≤ 2 ULP of a, of v ≤ 4 ULP.
 	AdamW func(p, m, v, g []T, s *AdamWStep[T])
+
+	// Streaming is the level with other kernels for results that the caches would not
+	// keep: of those that set a vector without reading it, most store what is aligned
+	// around the caches (non-temporal stores), which spares reading each line before it
+	// is written. Bits: those of the level. Another core sees such stores in order
+	// behind the next locked instruction, and every hand-over between goroutines has one
+	// (Intel SDM, volume 3, "Buffering of Write Combining Memory Locations"). It is nil
+	// where there are none. See Into.
+	Streaming *Set[T]
+}
+
+// streamBytes is from where on a result is streamed: half of L3, for its operands
+// have passed through the caches too.
+var streamBytes = sync.OnceValue(func() int {
+	_, l3 := CacheSizes()
+	return l3 / 2
+})
+
+// Into returns the set for results of n elements each that are not read in making
+// them: Streaming where they are too large for the caches to keep.
+func (s *Set[T]) Into(n int) *Set[T] {
+	if s.Streaming != nil && n*int(unsafe.Sizeof(T(0))) >= streamBytes() {
+		return s.Streaming
+	}
+	return s
 }
 
 // AdamWStep holds the scalars of one decoupled AdamW step, computed once a step

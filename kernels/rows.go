@@ -9,7 +9,7 @@ import "math"
 func RMSNorm[T Float](s *Set[T], y, r, x, w []T, n, d int, eps float64) {
 	checkRows("rmsnorm", n, d, len(y), len(x))
 	shapeCheck(len(w) >= d && len(r) >= n, "rmsnorm", "short w or r")
-	RowsOf(n, d, rmsNormRows[T]{s, y, r, x, w[:d], d, T(eps)})
+	RowsOf(n, d, rmsNormRows[T]{s.Into(n * d), y, r, x, w[:d], d, T(eps)})
 }
 
 type rmsNormRows[T Float] struct {
@@ -35,7 +35,7 @@ func (c *rmsNormRows[T]) Run(lo, hi int) {
 func RMSNormGrad[T Float](s *Set[T], gx, gw, x, w, gy, r []T, n, d int) {
 	checkRows("rmsnorm-grad", n, d, len(gx), len(x), len(gy))
 	shapeCheck(len(w) >= d && len(gw) >= d && len(r) >= n, "rmsnorm-grad", "short w, gw or r")
-	reduceRows(s, gw[:d], n, d, rmsNormGradRows[T]{s, gx, x, w[:d], gy, r, d})
+	reduceRows(s, gw[:d], n, d, rmsNormGradRows[T]{s.Into(n * d), gx, x, w[:d], gy, r, d})
 }
 
 type rmsNormGradRows[T Float] struct {
@@ -59,7 +59,7 @@ func (c *rmsNormGradRows[T]) AddRows(gw []T, lo, hi int) {
 func LayerNorm[T Float](s *Set[T], y, mean, r, x, w, b []T, n, d int, eps float64) {
 	checkRows("layernorm", n, d, len(y), len(x))
 	shapeCheck(len(w) >= d && len(b) >= d && len(mean) >= n && len(r) >= n, "layernorm", "short w, b, mean or r")
-	RowsOf(n, d, layerNormRows[T]{s, y, mean, r, x, w[:d], b[:d], d, T(eps)})
+	RowsOf(n, d, layerNormRows[T]{s.Into(n * d), y, mean, r, x, w[:d], b[:d], d, T(eps)})
 }
 
 type layerNormRows[T Float] struct {
@@ -86,7 +86,7 @@ func LayerNormGrad[T Float](s *Set[T], gx, gw, gb, x, w, gy, mean, r []T, n, d i
 	shapeCheck(len(w) >= d && len(gw) >= d && len(gb) >= d && len(mean) >= n && len(r) >= n, "layernorm-grad", "short w, gw, gb, mean or r")
 	both := scratch[T](2 * d)
 	defer both.free()
-	reduceRows(s, both.mem, n, d, layerNormGradRows[T]{s, gx, x, w[:d], gy, mean, r, d})
+	reduceRows(s, both.mem, n, d, layerNormGradRows[T]{s.Into(n * d), gx, x, w[:d], gy, mean, r, d})
 	copy(gw, both.mem[:d])
 	copy(gb, both.mem[d:])
 }
@@ -113,22 +113,42 @@ func (c *layerNormGradRows[T]) AddRows(gwb []T, lo, hi int) {
 // beside others −Inf gives 0. No other row changes.
 func Softmax[T Float](s *Set[T], y, x []T, n, d int) {
 	checkRows("softmax", n, d, len(y), len(x))
-	RowsOf(n, d, softmaxRows[T]{s, y, x, d})
+	RowsOf(n, d, softmaxRows[T]{s, s.Into(n * d), y, x, d})
 }
 
 type softmaxRows[T Float] struct {
-	s    *Set[T]
-	y, x []T
-	d    int
+	s, into *Set[T]
+	y, x    []T
+	d       int
 }
 
 func (c *softmaxRows[T]) Run(lo, hi int) {
 	s, d := c.s, c.d
+	draft := draftOf(s, c.into, d)
+	defer draft.free()
 	for i := lo; i < hi; i++ {
 		row, from := c.y[i*d:(i+1)*d], c.x[i*d:(i+1)*d]
-		sum := expSubVector(s, row, from, maxVector(s, from))
-		eachChunk(d, func(lo, hi int) { s.Scale(row[lo:hi], row[lo:hi], 1/sum) })
+		e := draft.or(row)
+		sum := expSubVector(s, e, from, maxVector(s, from))
+		eachChunk(d, func(lo, hi int) { c.into.Scale(row[lo:hi], e[lo:hi], 1/sum) })
 	}
+}
+
+// draftOf returns memory for a row that is read again before it is done, if into
+// streams it; else none, and the row itself will do.
+func draftOf[T Float](s, into *Set[T], d int) *buffer[T] {
+	if into == s {
+		return nil
+	}
+	return scratch[T](d)
+}
+
+// or returns the draft, or row where there is none.
+func (b *buffer[T]) or(row []T) []T {
+	if b == nil {
+		return row
+	}
+	return b.mem
 }
 
 // SoftmaxGrad is the VJP of Softmax from its result: gx = y·(gy − Σ_j gy·y).
@@ -137,23 +157,29 @@ func (c *softmaxRows[T]) Run(lo, hi int) {
 // Error: ≤ y·((d/16+10)·u·Σ_j|gy·y| + 4·u·|gy|), and 1.2e-38 for underflow.
 func SoftmaxGrad[T Float](s *Set[T], gx, y, gy []T, n, d int) {
 	checkRows("softmax-grad", n, d, len(gx), len(y), len(gy))
-	RowsOf(n, d, softmaxGradRows[T]{s, gx, y, gy, d})
+	RowsOf(n, d, softmaxGradRows[T]{s, s.Into(n * d), gx, y, gy, d})
 }
 
 type softmaxGradRows[T Float] struct {
-	s         *Set[T]
+	s, into   *Set[T]
 	gx, y, gy []T
 	d         int
 }
 
 func (c *softmaxGradRows[T]) Run(lo, hi int) {
 	s, d := c.s, c.d
+	draft := draftOf(s, c.into, min(d, chunk))
+	defer draft.free()
 	for i := lo; i < hi; i++ {
 		p, g, out := c.y[i*d:(i+1)*d], c.gy[i*d:(i+1)*d], c.gx[i*d:(i+1)*d]
 		dot := dotVector(s, p, g)
 		eachChunk(d, func(lo, hi int) {
-			s.Mul(out[lo:hi], p[lo:hi], g[lo:hi])
-			s.Axpy(out[lo:hi], p[lo:hi], -dot)
+			e := draft.or(out[lo:hi])[:hi-lo]
+			s.Mul(e, p[lo:hi], g[lo:hi])
+			s.Axpy(e, p[lo:hi], -dot)
+			if draft != nil {
+				c.into.Scale(out[lo:hi], e, 1)
+			}
 		})
 	}
 }
@@ -203,11 +229,11 @@ func CrossEntropyGrad[T Float](s *Set[T], gx, x, lse []T, target []int32, gy []T
 	checkRows("crossentropy-grad", n, d, len(gx), len(x))
 	shapeCheck(len(gy) >= n && len(lse) >= n && len(target) >= n, "crossentropy-grad", "short gy, lse or target")
 	checkTargets("crossentropy-grad", target[:n], d)
-	RowsOf(n, d, crossEntropyGradRows[T]{s, gx, x, lse, gy, target, d})
+	RowsOf(n, d, crossEntropyGradRows[T]{s, s.Into(n * d), gx, x, lse, gy, target, d})
 }
 
 type crossEntropyGradRows[T Float] struct {
-	s              *Set[T]
+	s, into        *Set[T]
 	gx, x, lse, gy []T
 	target         []int32
 	d              int
@@ -215,6 +241,8 @@ type crossEntropyGradRows[T Float] struct {
 
 func (c *crossEntropyGradRows[T]) Run(lo, hi int) {
 	s, d := c.s, c.d
+	draft := draftOf(s, c.into, min(d, chunk))
+	defer draft.free()
 	for i := lo; i < hi; i++ {
 		row, from := c.gx[i*d:(i+1)*d], c.x[i*d:(i+1)*d]
 		t := int(c.target[i])
@@ -223,11 +251,12 @@ func (c *crossEntropyGradRows[T]) Run(lo, hi int) {
 			continue
 		}
 		eachChunk(d, func(lo, hi int) {
-			s.ExpSub(row[lo:hi], from[lo:hi], c.lse[i])
+			e := draft.or(row[lo:hi])[:hi-lo]
+			s.ExpSub(e, from[lo:hi], c.lse[i])
 			if lo <= t && t < hi {
-				row[t]--
+				e[t-lo]--
 			}
-			s.Scale(row[lo:hi], row[lo:hi], c.gy[i])
+			c.into.Scale(row[lo:hi], e, c.gy[i])
 		})
 	}
 }

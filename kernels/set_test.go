@@ -97,10 +97,35 @@ var contracts = map[string]func(*testing.T, *Set[float32]){
 	},
 }
 
+// testStreaming holds the kernels of s.Streaming that are not those of s to the
+// contracts of their fields.
+func testStreaming(t *testing.T, s *Set[float32]) {
+	if s.Streaming == nil {
+		return
+	}
+	level, other := reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Streaming).Elem()
+	found := 0
+	for i := range level.NumField() {
+		field := level.Type().Field(i)
+		if field.Type.Kind() != reflect.Func || level.Field(i).Pointer() == other.Field(i).Pointer() {
+			continue
+		}
+		found++
+		t.Run(field.Name, func(t *testing.T) {
+			debug.SetPanicOnFault(true)
+			contracts[field.Name](t, s.Streaming)
+		})
+	}
+	if found == 0 {
+		t.Error("it has no kernel of its own")
+	}
+}
+
 func init() {
 	for _, row := range vectorRows {
 		contracts[row.field] = row.test
 	}
+	contracts["Streaming"] = testStreaming
 }
 
 // place returns n floats at the end (or, if not, at the start) of the fence, and

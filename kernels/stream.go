@@ -25,9 +25,10 @@ type Stream struct {
 
 // NewStream prepares a pass over that many bytes, on as many threads as given,
 // each over its own part. All of the memory is written first: pages that were
-// never written share one page of zeros, which a read finds in L1.
+// never written share one page of zeros, which a read finds in L1. It asks for
+// huge pages, as tensors do.
 func NewStream(s *Set[float32], t Traffic, bytes, threads int) *Stream {
-	mem := make([]float32, bytes/4/threads*threads)
+	mem := aligned[float32](bytes / 4 / threads * threads)
 	for i := range mem {
 		mem[i] = float32(i&1023)/512 - 1
 	}

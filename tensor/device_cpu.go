@@ -48,12 +48,12 @@ func (h host[T]) fill(o *Ops) {
 	o.GELUGrad = h.vector3(func(s *kernels.Set[T]) func(a, b, c []T) { return s.GELUGrad })
 	o.SwiGLU = h.vector3(func(s *kernels.Set[T]) func(a, b, c []T) { return s.SwiGLU })
 	o.SwiGLUGrad = func(gg, gu, g, u, gy *Tensor) {
-		s, a, b, c, d, e := h.set(), Data[T](gg), Data[T](gu), Data[T](g), Data[T](u), Data[T](gy)
-		kernels.ChunksOf(len(a), vectors5[T]{s.SwiGLUGrad, a, b, c, d, e})
+		a, b, c, d, e := Data[T](gg), Data[T](gu), Data[T](g), Data[T](u), Data[T](gy)
+		kernels.ChunksOf(len(a), vectors5[T]{h.set().Into(len(a)).SwiGLUGrad, a, b, c, d, e})
 	}
 	o.Scale = func(y, x *Tensor, alpha float64) {
 		a := Data[T](y)
-		kernels.ChunksOf(len(a), scaled[T]{h.set().Scale, a, Data[T](x), T(alpha)})
+		kernels.ChunksOf(len(a), scaled[T]{h.set().Into(len(a)).Scale, a, Data[T](x), T(alpha)})
 	}
 	o.Axpy = func(y, x *Tensor, alpha float64) {
 		a := Data[T](y)
@@ -137,15 +137,15 @@ func (h host[T]) dataOrNil(t *Tensor) []T {
 
 func (h host[T]) unary(pick func(*kernels.Set[T]) func(y, x []T)) func(y, x *Tensor) {
 	return func(y, x *Tensor) {
-		k, a, b := pick(h.set()), Data[T](y), Data[T](x)
-		kernels.ChunksOf(len(a), vectors2[T]{k, a, b})
+		a, b := Data[T](y), Data[T](x)
+		kernels.ChunksOf(len(a), vectors2[T]{pick(h.set().Into(len(a))), a, b})
 	}
 }
 
 func (h host[T]) vector3(pick func(*kernels.Set[T]) func(a, b, c []T)) func(a, b, c *Tensor) {
 	return func(at, bt, ct *Tensor) {
-		k, a, b, c := pick(h.set()), Data[T](at), Data[T](bt), Data[T](ct)
-		kernels.ChunksOf(len(a), vectors3[T]{k, a, b, c})
+		a, b, c := Data[T](at), Data[T](bt), Data[T](ct)
+		kernels.ChunksOf(len(a), vectors3[T]{pick(h.set().Into(len(a))), a, b, c})
 	}
 }
 
@@ -153,10 +153,11 @@ func (h host[T]) vector3(pick func(*kernels.Set[T]) func(a, b, c []T)) func(a, b
 // both are contiguous, else row by row of the last axes that are.
 func (h host[T]) binary(pick func(*kernels.Set[T]) func(y, a, b []T)) func(y, a, b *Tensor) {
 	return func(y, a, b *Tensor) {
-		k, out := pick(h.set()), Data[T](y)
+		out := Data[T](y)
 		if len(out) == 0 {
 			return
 		}
+		k := pick(h.set().Into(len(out)))
 		if a.Contiguous() && b.Contiguous() {
 			kernels.ChunksOf(len(out), vectors3[T]{k, out, Data[T](a), Data[T](b)})
 			return

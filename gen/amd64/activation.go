@@ -72,15 +72,15 @@ func (m *lanes) siluGradOf(x vec) (d, s vec) {
 //
 // Contract:  kernels.Set.SiLU.
 // Registers: on AVX-512 15 constants; about 7 of temporaries.
-// Loop:      1 vector a pass: the out-of-order window overlaps several.
+// Loop:      2 vectors a pass, woven; 1 where registers are short, in the gradients.
 // Needs:     AVX2 and FMA3, or AVX512F and DQ. So all kernels of this file.
 func (e *emitter) silu() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("SiLU", "func(y, x []float32)", "sets y = x·σ(x).")
 		p, n := m.bases("y", "x"), m.length("y")
 		m.holdWide(expConstants...)
 		m.holdWide(sigmoidConstants...)
-		m.sweep(n, 1, func(_ int, at access) {
+		m.sweepWoven(p[:1], n, 2, func(_ int, at access) {
 			at.store(m.siluOf(at.load(p[1])), p[0])
 		})
 		m.ret()
@@ -91,12 +91,12 @@ func (e *emitter) silu() {
 //
 // Contract: kernels.Set.SiLUGrad. The rest: see silu.
 func (e *emitter) siluGrad() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("SiLUGrad", "func(gx, x, gy []float32)", "sets gx = gy·σ(x)·(1 + x·(1−σ(x))).")
 		p, n := m.bases("gx", "x", "gy"), m.length("gx")
 		m.holdWide(expConstants...)
 		m.holdWide(sigmoidConstants...)
-		m.sweep(n, 1, func(_ int, at access) {
+		m.sweepTo(p[:1], n, 1, func(_ int, at access) {
 			d, _ := m.siluGradOf(at.load(p[1]))
 			at.store(m.mul(d, at.load(p[2])), p[0])
 		})
@@ -108,12 +108,12 @@ func (e *emitter) siluGrad() {
 //
 // Contract: kernels.Set.SwiGLU. The rest: see silu.
 func (e *emitter) swiglu() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("SwiGLU", "func(y, g, u []float32)", "sets y = silu(g)·u.")
 		p, n := m.bases("y", "g", "u"), m.length("y")
 		m.holdWide(expConstants...)
 		m.holdWide(sigmoidConstants...)
-		m.sweep(n, 1, func(_ int, at access) {
+		m.sweepWoven(p[:1], n, 2, func(_ int, at access) {
 			at.store(m.mul(m.siluOf(at.load(p[1])), at.load(p[2])), p[0])
 		})
 		m.ret()
@@ -125,12 +125,12 @@ func (e *emitter) swiglu() {
 // Contract: kernels.Set.SwiGLUGrad: all loads come before the stores, so that
 // any output may be any input. The rest: see silu.
 func (e *emitter) swigluGrad() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("SwiGLUGrad", "func(gg, gu, g, u, gy []float32)", "sets gg = gy·u·silu′(g) and gu = gy·silu(g).")
 		p, n := m.bases("gg", "gu", "g", "u", "gy"), m.length("gg")
 		m.holdWide(expConstants...)
 		m.holdWide(sigmoidConstants...)
-		m.sweep(n, 1, func(_ int, at access) {
+		m.sweepTo(p[:2], n, 1, func(_ int, at access) {
 			g := at.load(p[2])
 			d, s := m.siluGradOf(g)
 			gy := at.load(p[4])
@@ -156,13 +156,13 @@ const (
 //
 // Contract: kernels.Set.GELU. The rest: see silu.
 func (e *emitter) gelu() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("GELU", "func(y, x []float32)", "sets y = ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).")
 		p, n := m.bases("y", "x"), m.length("y")
 		m.holdWide(expConstants...)
 		m.holdWide(sigmoidConstants...)
 		m.holdWide(gelu2Scale, gelu2Scale*geluCubic)
-		m.sweep(n, 1, func(_ int, at access) {
+		m.sweepWoven(p[:1], n, 2, func(_ int, at access) {
 			x := at.load(p[1])
 			z := m.copy(m.c(gelu2Scale * geluCubic))
 			m.VFMADD213PS(m.c(gelu2Scale), m.mul(x, x), z)
@@ -181,7 +181,7 @@ func (e *emitter) gelu() {
 //
 // Contract: kernels.Set.GELUGrad. The rest: see silu.
 func (e *emitter) geluGrad() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("GELUGrad", "func(gx, x, gy []float32)", "sets gx = gy·dGELU/dx.")
 		p, n := m.bases("gx", "x", "gy"), m.length("gx")
 		m.holdWide(expConstants...)
@@ -189,7 +189,7 @@ func (e *emitter) geluGrad() {
 		m.holdWide(gelu2Scale, gelu2Scale*geluCubic, 3*gelu2Scale*geluCubic)
 		m.hold(-geluFlat, geluFlat)
 		low, high := m.held[math.Float32bits(-geluFlat)], m.held[math.Float32bits(geluFlat)]
-		m.sweep(n, 1, func(_ int, at access) {
+		m.sweepTo(p[:1], n, 1, func(_ int, at access) {
 			x := m.min(high, m.max(low, at.load(p[1]))) // NaN passes as b
 			xx := m.mul(x, x)
 			z, dz := m.copy(m.c(gelu2Scale*geluCubic)), m.copy(m.c(3*gelu2Scale*geluCubic))
@@ -230,7 +230,7 @@ func (m *lanes) piecewiseOf(t *piecewise.Table, x vec) vec {
 // for a vector.
 // Loop:      2 vectors a pass, woven. Needs: AVX2 and FMA3, or AVX512F and DQ.
 func (e *emitter) piecewise(name, formula string, t *piecewise.Table) {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin(name, "func(y, x []float32)", formula)
 		p, n := m.bases("y", "x"), m.length("y")
 		m.hold(absBits, t.Top, t.Bias)
@@ -240,7 +240,7 @@ func (e *emitter) piecewise(name, formula string, t *piecewise.Table) {
 		} else {
 			m.holdTables(t.Center)
 		}
-		m.sweepWoven(n, 2, func(_ int, at access) {
+		m.sweepWoven(p[:1], n, 2, func(_ int, at access) {
 			at.store(m.piecewiseOf(t, at.load(p[1])), p[0])
 		})
 		m.ret()
@@ -262,13 +262,13 @@ func (e *emitter) erf() { e.piecewise("Erf", "sets y = erf x.", piecewise.Erf) }
 // Registers: on AVX-512 16 constants, on AVX2 3; about 6 of temporaries for a vector.
 // Loop:      2 vectors a pass, woven.
 func (e *emitter) sigmoid() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("Sigmoid", "func(y, x []float32)", "sets y = 1/(1 + e^−x).")
 		p, n := m.bases("y", "x"), m.length("y")
 		m.hold(-104, ln2High, ln2Low)
 		m.holdWide(expConstants...)
 		m.holdWide(sigmoidConstants...)
-		m.sweepWoven(n, 2, func(_ int, at access) {
+		m.sweepWoven(p[:1], n, 2, func(_ int, at access) {
 			x := at.load(p[1])
 			e, one := m.expBelow(m.or(x, m.c(signBit))), m.copy(m.c(1))
 			q, over := m.div(e, m.add(e, one)), m.bySign(x, e, one)

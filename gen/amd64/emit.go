@@ -129,12 +129,19 @@ type vectors struct {
 	suffix string // of kernel names
 	lanes  int    // float32 in a register
 	kind   func(*build.Context) reg.VecVirtual
+	past   bool // results are stored past the caches where they can be, see sweepTo
 }
 
 var (
-	avx2   = vectors{"AVX2", 8, (*build.Context).YMM}
-	avx512 = vectors{"AVX512", 16, (*build.Context).ZMM}
+	avx2   = vectors{suffix: "AVX2", lanes: 8, kind: (*build.Context).YMM}
+	avx512 = vectors{suffix: "AVX512", lanes: 16, kind: (*build.Context).ZMM}
 )
+
+// streaming returns the level for kernels of kernels.Set.Streaming.
+func (v vectors) streaming() vectors {
+	v.suffix, v.past = "Stream"+v.suffix, true
+	return v
+}
 
 // take returns n new registers.
 func (v vectors) take(e *emitter, n int) []reg.VecVirtual {

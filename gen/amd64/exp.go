@@ -96,12 +96,12 @@ func (m *lanes) expNegative(x vec) vec {
 // Loop:      2 vectors a pass, woven.
 // Needs:     AVX2 and FMA3, or AVX512F.
 func (e *emitter) exp() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("Exp", "func(y, x []float32)", "sets y = eˣ.")
 		p, n := m.bases("y", "x"), m.length("y")
 		m.hold(-104, 89, ln2High, ln2Low)
 		m.holdWide(expConstants...)
-		m.sweepWoven(n, 2, func(_ int, at access) {
+		m.sweepWoven(p[:1], n, 2, func(_ int, at access) {
 			at.store(m.expOf(at.load(p[1])), p[0])
 		})
 		m.ret()
@@ -120,7 +120,7 @@ func (e *emitter) expSub() {
 		sums := m.zeros(2)
 		m.holdWide(expConstants...)
 		m.hold(-104, 89)
-		m.sweepWoven(n, 2, func(j int, at access) {
+		m.sweepWoven(nil, n, 2, func(j int, at access) {
 			y := m.expOf(m.sub(at.load(p[1]), top))
 			m.VADDPS(at.keep(y), sums[j], sums[j])
 			at.store(y, p[0])

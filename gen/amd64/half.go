@@ -87,8 +87,8 @@ func (m *lanes) sweepHalves(n ptr, unroll int, body func(h *halves)) {
 		m.sweep(n, unroll, whole)
 		return
 	}
-	index, rest := m.sweepWhole(n, unroll, whole) // of rest the three lowest bits are those of the tail
-	x := &lanes{emitter: m.emitter, vectors: vectors{m.suffix, 4, (*build.Context).XMM}, held: map[uint32]vec{}}
+	index, rest := m.sweepWhole(nil, n, unroll, whole) // of rest the three lowest bits are those of the tail
+	x := &lanes{emitter: m.emitter, vectors: vectors{suffix: m.suffix, lanes: 4, kind: (*build.Context).XMM}, held: map[uint32]vec{}}
 	for _, count := range []int{4, 2, 1} {
 		skip := m.label("skip")
 		m.TESTQ(op.U32(uint32(count)), rest)

@@ -35,7 +35,7 @@ func (m *lanes) inverseRoot(x, n vec) {
 // Loop:      two passes of 4 vectors, the second finds the row in cache.
 // Needs:     AVX2 and FMA3, or AVX512F. So all kernels of this file.
 func (e *emitter) rmsNormRow() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("RMSNormRow", "func(y, x, w []float32, eps float32) (r float32)",
 			"sets y[j] = x[j]·w[j]·r and returns r = 1/√(mean x² + eps).")
 		p, n := m.bases("y", "x", "w"), m.length("y")
@@ -48,7 +48,7 @@ func (e *emitter) rmsNormRow() {
 		m.inverseRoot(s, m.count(n))
 		m.result(s, 0)
 		r := m.spreadLow(s)
-		m.sweep(n, 4, func(_ int, at access) {
+		m.sweepTo(p[:1], n, 4, func(_ int, at access) {
 			at.store(m.mul(m.mul(at.load(p[1]), r), at.load(p[2])), p[0])
 		})
 		m.ret()
@@ -61,7 +61,7 @@ func (e *emitter) rmsNormRow() {
 // Registers: 4 sums of gy·w·x; then r and c in all lanes.
 // Loop:      two passes, of 4 and 2 vectors.
 func (e *emitter) rmsNormGradRow() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("RMSNormGradRow", "func(gx, gw, x, w, gy []float32, r float32)",
 			"sets gx = r·(gy·w − x̂·c) and adds gy·x̂ to gw, x̂ = r·x, c = mean gy·w·x̂.")
 		p, n := m.bases("gx", "gw", "x", "w", "gy"), m.length("gx")
@@ -74,7 +74,7 @@ func (e *emitter) rmsNormGradRow() {
 		m.VMULSS(r.AsX(), s, s)
 		m.VDIVSS(m.count(n), s, s)
 		c := m.spreadLow(s)
-		m.sweep(n, 2, func(_ int, at access) {
+		m.sweepTo(p[:1], n, 2, func(_ int, at access) {
 			gy, xh := at.load(p[4]), m.mul(at.load(p[2]), r)
 			h := m.mul(gy, at.load(p[3]))
 			gw := at.load(p[1])
@@ -94,7 +94,7 @@ func (e *emitter) rmsNormGradRow() {
 // Loop:      three passes, the mean, the variance around it, the result: one
 // pass over x and x² would cancel.
 func (e *emitter) layerNormRow() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("LayerNormRow", "func(y, x, w, b []float32, eps float32) (mean, r float32)",
 			"sets y[j] = (x[j]−mean)·r·w[j] + b[j], r = 1/√(var x + eps).")
 		p, n := m.bases("y", "x", "w", "b"), m.length("y")
@@ -117,7 +117,7 @@ func (e *emitter) layerNormRow() {
 		m.inverseRoot(s, count)
 		m.result(s, 1)
 		r := m.spreadLow(s)
-		m.sweep(n, 2, func(_ int, at access) {
+		m.sweepTo(p[:1], n, 2, func(_ int, at access) {
 			y := m.mul(m.sub(at.load(p[1]), mean), r)
 			m.VFMADD213PS(at.load(p[3]), at.load(p[2]), y)
 			at.store(y, p[0])
@@ -133,7 +133,7 @@ func (e *emitter) layerNormRow() {
 // means in all lanes.
 // Loop:      two passes of 2 vectors.
 func (e *emitter) layerNormGradRow() {
-	e.both(func(m *lanes) {
+	e.streamed(func(m *lanes) {
 		m.begin("LayerNormGradRow", "func(gx, gw, gb, x, w, gy []float32, mean, r float32)",
 			"sets gx = r·(h − mean h − x̂·mean(h·x̂)), h = gy·w, x̂ = (x−mean)·r, and adds gy·x̂ to gw and gy to gb.")
 		p, n := m.bases("gx", "gw", "gb", "x", "w", "gy"), m.length("gx")
@@ -150,7 +150,7 @@ func (e *emitter) layerNormGradRow() {
 		m.VMULSS(r.AsX(), c, c)
 		m.VDIVSS(count, c, c)
 		meanH, meanC := m.spreadLow(h), m.spreadLow(c)
-		m.sweep(n, 2, func(_ int, at access) {
+		m.sweepTo(p[:1], n, 2, func(_ int, at access) {
 			gy, xh := at.load(p[5]), m.mul(m.sub(at.load(p[3]), mean), r)
 			gx := m.sub(m.mul(gy, at.load(p[4])), meanH)
 			m.VFNMADD231PS(meanC, xh, gx)

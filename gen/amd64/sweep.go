@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/gotypes"
@@ -32,8 +33,15 @@ type lanes struct {
 }
 
 // both emits a kernel for each level.
-func (e *emitter) both(kernel func(m *lanes)) {
-	for _, v := range []vectors{avx2, avx512} {
+func (e *emitter) both(kernel func(m *lanes)) { e.each(kernel, avx2, avx512) }
+
+// streamed is both, and once more for each level with stores past the caches.
+func (e *emitter) streamed(kernel func(m *lanes)) {
+	e.each(kernel, avx2, avx512, avx2.streaming(), avx512.streaming())
+}
+
+func (e *emitter) each(kernel func(m *lanes), levels ...vectors) {
+	for _, v := range levels {
 		kernel(&lanes{emitter: e, vectors: v, held: map[uint32]vec{}, heldTables: map[[piecewise.Intervals]float32]vec{}})
 	}
 }
@@ -46,9 +54,11 @@ func (m *lanes) begin(name, signature, formula string) {
 	case "Exp", "Log", "Sqrt", "Tanh", "Erf":
 		model = "math." + name
 	}
-	m.text(name+m.suffix, signature,
-		fmt.Sprintf("%s%s %s", name, m.suffix, formula),
-		fmt.Sprintf("It works like %s, see kernels.Set.", model))
+	doc := []string{fmt.Sprintf("%s%s %s", name, m.suffix, formula), fmt.Sprintf("It works like %s, see kernels.Set.", model)}
+	if m.past {
+		doc = append(doc, "Aligned results go past the caches, see kernels.Set.Streaming.")
+	}
+	m.text(name+m.suffix, signature, doc...)
 }
 
 // base, bases and length load the parts of slice parameters.
@@ -271,6 +281,7 @@ type access struct {
 	floats int          // from index
 	rest   ptr          // the tail's length; nil: a whole vector
 	mask   reg.Register // of the tail: Y or K
+	past   []ptr        // what is stored past the caches: all vectors of it are aligned
 }
 
 func (a access) mem(base ptr) op.Mem {
@@ -299,6 +310,9 @@ func (a access) loadFrom(mem op.Mem) vec {
 func (a access) store(x vec, base ptr) {
 	m := a.m
 	switch {
+	case slices.Contains(a.past, base):
+		m.VMOVNTPS(x, a.mem(base))
+		return
 	case a.rest == nil:
 		m.VMOVUPS(x, a.mem(base))
 		return
@@ -360,8 +374,13 @@ func (a access) fill(x, other vec) vec {
 // sweep emits body for all n elements: unroll vectors a pass with j counting
 // them, then single vectors, then the tail, both with j = 0. It keeps n. The
 // body loads before it stores, so that slices may be the same.
-func (m *lanes) sweep(n ptr, unroll int, body func(j int, a access)) {
-	index, rest := m.sweepWhole(n, unroll, body)
+func (m *lanes) sweep(n ptr, unroll int, body func(j int, a access)) { m.sweepTo(nil, n, unroll, body) }
+
+// sweepTo is sweep whose body sets the results and reads none of them: a kernel
+// of kernels.Set.Streaming stores them past the caches, in whole vectors, if
+// they are all aligned to vectors.
+func (m *lanes) sweepTo(results []ptr, n ptr, unroll int, body func(j int, a access)) {
+	index, rest := m.sweepWhole(results, n, unroll, body)
 	m.ADDQ(op.U32(uint32(m.lanes)), rest)
 	end := m.label("end")
 	m.TESTQ(rest, rest)
@@ -370,12 +389,12 @@ func (m *lanes) sweep(n ptr, unroll int, body func(j int, a access)) {
 	m.Label(end)
 }
 
-// sweepWoven is sweep that weaves the bodies of a pass, which have no labels: an
+// sweepWoven is sweepTo that weaves the bodies of a pass, which have no labels: an
 // instruction of each in turn. One behind the other, bodies that are long chains
 // fill the scheduler with what waits: woven they are a tenth faster on Zen 4.
-func (m *lanes) sweepWoven(n ptr, unroll int, body func(j int, a access)) {
+func (m *lanes) sweepWoven(results []ptr, n ptr, unroll int, body func(j int, a access)) {
 	m.weaves = true
-	m.sweep(n, unroll, body)
+	m.sweepTo(results, n, unroll, body)
 	m.weaves = false
 }
 
@@ -407,19 +426,19 @@ func weave(f *ir.Function) {
 	f.Nodes = out
 }
 
-// sweepWhole is sweep without the tail: it returns where that begins, and its
+// sweepWhole is sweepTo without the tail: it returns where that begins, and its
 // length less a vector.
-func (m *lanes) sweepWhole(n ptr, unroll int, body func(j int, a access)) (index, rest ptr) {
+func (m *lanes) sweepWhole(results []ptr, n ptr, unroll int, body func(j int, a access)) (index, rest ptr) {
 	index, rest = m.GP64(), m.GP64()
 	m.XORQ(index, index)
 	m.MOVQ(n, rest)
-	pass := func(u int) func() {
+	pass := func(u int, past []ptr) func() {
 		return func() {
 			for j := range u {
 				if m.weaves {
 					m.Comment(thread)
 				}
-				body(j, access{m: m, index: index, floats: j * m.lanes})
+				body(j, access{m: m, index: index, floats: j * m.lanes, past: past})
 			}
 			if m.weaves {
 				m.Comment(woven)
@@ -427,10 +446,21 @@ func (m *lanes) sweepWhole(n ptr, unroll int, body func(j int, a access)) (index
 			m.ADDQ(op.U32(uint32(u*m.lanes)), index)
 		}
 	}
-	if unroll > 1 {
-		m.repeat(rest, unroll*m.lanes, pass(unroll))
+	switch {
+	case m.past && results != nil:
+		plain, bits := m.label("plain"), m.GP64()
+		m.MOVQ(results[0], bits)
+		for _, r := range results[1:] {
+			m.ORQ(r, bits)
+		}
+		m.TESTQ(op.U32(uint32(4*m.lanes-1)), bits)
+		m.JNZ(op.LabelRef(plain))
+		m.repeat(rest, unroll*m.lanes, pass(unroll, results))
+		m.Label(plain)
+	case unroll > 1:
+		m.repeat(rest, unroll*m.lanes, pass(unroll, nil))
 	}
-	m.passes(rest, m.lanes, pass(1))
+	m.passes(rest, m.lanes, pass(1, nil))
 	return index, rest
 }
 

@@ -16,6 +16,20 @@ func SiLUAVX2(y []float32, x []float32)
 //go:noescape
 func SiLUAVX512(y []float32, x []float32)
 
+// SiLUStreamAVX2 sets y = x·σ(x).
+// It works like kernels.refSiLU, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SiLUStreamAVX2(y []float32, x []float32)
+
+// SiLUStreamAVX512 sets y = x·σ(x).
+// It works like kernels.refSiLU, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SiLUStreamAVX512(y []float32, x []float32)
+
 // SiLUGradAVX2 sets gx = gy·σ(x)·(1 + x·(1−σ(x))).
 // It works like kernels.refSiLUGrad, see kernels.Set.
 //
@@ -27,6 +41,20 @@ func SiLUGradAVX2(gx []float32, x []float32, gy []float32)
 //
 //go:noescape
 func SiLUGradAVX512(gx []float32, x []float32, gy []float32)
+
+// SiLUGradStreamAVX2 sets gx = gy·σ(x)·(1 + x·(1−σ(x))).
+// It works like kernels.refSiLUGrad, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SiLUGradStreamAVX2(gx []float32, x []float32, gy []float32)
+
+// SiLUGradStreamAVX512 sets gx = gy·σ(x)·(1 + x·(1−σ(x))).
+// It works like kernels.refSiLUGrad, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SiLUGradStreamAVX512(gx []float32, x []float32, gy []float32)
 
 // SwiGLUAVX2 sets y = silu(g)·u.
 // It works like kernels.refSwiGLU, see kernels.Set.
@@ -40,6 +68,20 @@ func SwiGLUAVX2(y []float32, g []float32, u []float32)
 //go:noescape
 func SwiGLUAVX512(y []float32, g []float32, u []float32)
 
+// SwiGLUStreamAVX2 sets y = silu(g)·u.
+// It works like kernels.refSwiGLU, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SwiGLUStreamAVX2(y []float32, g []float32, u []float32)
+
+// SwiGLUStreamAVX512 sets y = silu(g)·u.
+// It works like kernels.refSwiGLU, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SwiGLUStreamAVX512(y []float32, g []float32, u []float32)
+
 // SwiGLUGradAVX2 sets gg = gy·u·silu′(g) and gu = gy·silu(g).
 // It works like kernels.refSwiGLUGrad, see kernels.Set.
 //
@@ -51,6 +93,20 @@ func SwiGLUGradAVX2(gg []float32, gu []float32, g []float32, u []float32, gy []f
 //
 //go:noescape
 func SwiGLUGradAVX512(gg []float32, gu []float32, g []float32, u []float32, gy []float32)
+
+// SwiGLUGradStreamAVX2 sets gg = gy·u·silu′(g) and gu = gy·silu(g).
+// It works like kernels.refSwiGLUGrad, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SwiGLUGradStreamAVX2(gg []float32, gu []float32, g []float32, u []float32, gy []float32)
+
+// SwiGLUGradStreamAVX512 sets gg = gy·u·silu′(g) and gu = gy·silu(g).
+// It works like kernels.refSwiGLUGrad, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SwiGLUGradStreamAVX512(gg []float32, gu []float32, g []float32, u []float32, gy []float32)
 
 // GELUAVX2 sets y = ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
 // It works like kernels.refGELU, see kernels.Set.
@@ -64,6 +120,20 @@ func GELUAVX2(y []float32, x []float32)
 //go:noescape
 func GELUAVX512(y []float32, x []float32)
 
+// GELUStreamAVX2 sets y = ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
+// It works like kernels.refGELU, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func GELUStreamAVX2(y []float32, x []float32)
+
+// GELUStreamAVX512 sets y = ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
+// It works like kernels.refGELU, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func GELUStreamAVX512(y []float32, x []float32)
+
 // GELUGradAVX2 sets gx = gy·dGELU/dx.
 // It works like kernels.refGELUGrad, see kernels.Set.
 //
@@ -75,6 +145,20 @@ func GELUGradAVX2(gx []float32, x []float32, gy []float32)
 //
 //go:noescape
 func GELUGradAVX512(gx []float32, x []float32, gy []float32)
+
+// GELUGradStreamAVX2 sets gx = gy·dGELU/dx.
+// It works like kernels.refGELUGrad, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func GELUGradStreamAVX2(gx []float32, x []float32, gy []float32)
+
+// GELUGradStreamAVX512 sets gx = gy·dGELU/dx.
+// It works like kernels.refGELUGrad, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func GELUGradStreamAVX512(gx []float32, x []float32, gy []float32)
 
 // TanhAVX2 sets y = tanh x.
 // It works like math.Tanh, see kernels.Set.
@@ -88,6 +172,20 @@ func TanhAVX2(y []float32, x []float32)
 //go:noescape
 func TanhAVX512(y []float32, x []float32)
 
+// TanhStreamAVX2 sets y = tanh x.
+// It works like math.Tanh, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func TanhStreamAVX2(y []float32, x []float32)
+
+// TanhStreamAVX512 sets y = tanh x.
+// It works like math.Tanh, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func TanhStreamAVX512(y []float32, x []float32)
+
 // ErfAVX2 sets y = erf x.
 // It works like math.Erf, see kernels.Set.
 //
@@ -100,6 +198,20 @@ func ErfAVX2(y []float32, x []float32)
 //go:noescape
 func ErfAVX512(y []float32, x []float32)
 
+// ErfStreamAVX2 sets y = erf x.
+// It works like math.Erf, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func ErfStreamAVX2(y []float32, x []float32)
+
+// ErfStreamAVX512 sets y = erf x.
+// It works like math.Erf, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func ErfStreamAVX512(y []float32, x []float32)
+
 // SigmoidAVX2 sets y = 1/(1 + e^−x).
 // It works like kernels.refSigmoid, see kernels.Set.
 //
@@ -111,3 +223,17 @@ func SigmoidAVX2(y []float32, x []float32)
 //
 //go:noescape
 func SigmoidAVX512(y []float32, x []float32)
+
+// SigmoidStreamAVX2 sets y = 1/(1 + e^−x).
+// It works like kernels.refSigmoid, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SigmoidStreamAVX2(y []float32, x []float32)
+
+// SigmoidStreamAVX512 sets y = 1/(1 + e^−x).
+// It works like kernels.refSigmoid, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SigmoidStreamAVX512(y []float32, x []float32)

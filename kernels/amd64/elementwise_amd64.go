@@ -16,6 +16,20 @@ func AddAVX2(y []float32, a []float32, b []float32)
 //go:noescape
 func AddAVX512(y []float32, a []float32, b []float32)
 
+// AddStreamAVX2 sets y = a + b.
+// It works like kernels.refAdd, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func AddStreamAVX2(y []float32, a []float32, b []float32)
+
+// AddStreamAVX512 sets y = a + b.
+// It works like kernels.refAdd, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func AddStreamAVX512(y []float32, a []float32, b []float32)
+
 // SubAVX2 sets y = a − b.
 // It works like kernels.refSub, see kernels.Set.
 //
@@ -27,6 +41,20 @@ func SubAVX2(y []float32, a []float32, b []float32)
 //
 //go:noescape
 func SubAVX512(y []float32, a []float32, b []float32)
+
+// SubStreamAVX2 sets y = a − b.
+// It works like kernels.refSub, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SubStreamAVX2(y []float32, a []float32, b []float32)
+
+// SubStreamAVX512 sets y = a − b.
+// It works like kernels.refSub, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SubStreamAVX512(y []float32, a []float32, b []float32)
 
 // MulAVX2 sets y = a·b.
 // It works like kernels.refMul, see kernels.Set.
@@ -40,6 +68,20 @@ func MulAVX2(y []float32, a []float32, b []float32)
 //go:noescape
 func MulAVX512(y []float32, a []float32, b []float32)
 
+// MulStreamAVX2 sets y = a·b.
+// It works like kernels.refMul, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func MulStreamAVX2(y []float32, a []float32, b []float32)
+
+// MulStreamAVX512 sets y = a·b.
+// It works like kernels.refMul, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func MulStreamAVX512(y []float32, a []float32, b []float32)
+
 // DivAVX2 sets y = a/b.
 // It works like kernels.refDiv, see kernels.Set.
 //
@@ -52,6 +94,20 @@ func DivAVX2(y []float32, a []float32, b []float32)
 //go:noescape
 func DivAVX512(y []float32, a []float32, b []float32)
 
+// DivStreamAVX2 sets y = a/b.
+// It works like kernels.refDiv, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func DivStreamAVX2(y []float32, a []float32, b []float32)
+
+// DivStreamAVX512 sets y = a/b.
+// It works like kernels.refDiv, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func DivStreamAVX512(y []float32, a []float32, b []float32)
+
 // ScaleAVX2 sets y = alpha·x.
 // It works like kernels.refScale, see kernels.Set.
 //
@@ -63,6 +119,20 @@ func ScaleAVX2(y []float32, x []float32, alpha float32)
 //
 //go:noescape
 func ScaleAVX512(y []float32, x []float32, alpha float32)
+
+// ScaleStreamAVX2 sets y = alpha·x.
+// It works like kernels.refScale, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func ScaleStreamAVX2(y []float32, x []float32, alpha float32)
+
+// ScaleStreamAVX512 sets y = alpha·x.
+// It works like kernels.refScale, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func ScaleStreamAVX512(y []float32, x []float32, alpha float32)
 
 // AxpyAVX2 sets y += alpha·x, fused.
 // It works like kernels.refAxpy, see kernels.Set.
@@ -99,3 +169,17 @@ func SqrtAVX2(y []float32, x []float32)
 //
 //go:noescape
 func SqrtAVX512(y []float32, x []float32)
+
+// SqrtStreamAVX2 sets y = √x.
+// It works like math.Sqrt, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SqrtStreamAVX2(y []float32, x []float32)
+
+// SqrtStreamAVX512 sets y = √x.
+// It works like math.Sqrt, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func SqrtStreamAVX512(y []float32, x []float32)

@@ -171,6 +171,165 @@ end5:
 	VZEROUPPER
 	RET
 
+// func AddStreamAVX2(y []float32, a []float32, b []float32)
+// Requires: AVX
+TEXT ·AddStreamAVX2(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), CX
+	MOVQ    b_base+48(FP), DX
+	MOVQ    y_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    AX, DI
+	TESTQ   $0x0000001f, DI
+	JNZ     plain1
+	SUBQ    $0x00000020, BX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (CX)(SI*4), Y0
+	VMOVUPS  (DX)(SI*4), Y1
+	VADDPS   Y1, Y0, Y0
+	VMOVNTPS Y0, (AX)(SI*4)
+	VMOVUPS  32(CX)(SI*4), Y0
+	VMOVUPS  32(DX)(SI*4), Y1
+	VADDPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 32(AX)(SI*4)
+	VMOVUPS  64(CX)(SI*4), Y0
+	VMOVUPS  64(DX)(SI*4), Y1
+	VADDPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 64(AX)(SI*4)
+	VMOVUPS  96(CX)(SI*4), Y0
+	VMOVUPS  96(DX)(SI*4), Y1
+	VADDPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 96(AX)(SI*4)
+	ADDQ     $0x00000020, SI
+	SUBQ     $0x00000020, BX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000020, BX
+
+plain1:
+	SUBQ    $0x00000008, BX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (CX)(SI*4), Y0
+	VMOVUPS (DX)(SI*4), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(SI*4)
+	ADDQ    $0x00000008, SI
+	SUBQ    $0x00000008, BX
+	JAE     loop4
+
+done5:
+	ADDQ         $0x00000008, BX
+	TESTQ        BX, BX
+	JZ           end6
+	LEAQ         prefix<>+0(SB), DI
+	MOVQ         BX, R8
+	NEGQ         R8
+	VMOVUPS      32(DI)(R8*4), Y0
+	VMASKMOVPS   (CX)(SI*4), Y0, Y1
+	VMASKMOVPS   (DX)(SI*4), Y0, Y0
+	VADDPS       Y0, Y1, Y0
+	LEAQ         (AX)(SI*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, BX
+	JZ           skip7
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip7:
+	TESTQ    $0x00000002, BX
+	JZ       skip8
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip8:
+	TESTQ  $0x00000001, BX
+	JZ     skip9
+	VMOVSS X1, (AX)
+
+skip9:
+end6:
+	VZEROUPPER
+	RET
+
+// func AddStreamAVX512(y []float32, a []float32, b []float32)
+// Requires: AVX, AVX512F
+TEXT ·AddStreamAVX512(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), DX
+	MOVQ    b_base+48(FP), BX
+	MOVQ    y_len+8(FP), CX
+	XORQ    SI, SI
+	MOVQ    AX, DI
+	TESTQ   $0x0000003f, DI
+	JNZ     plain1
+	SUBQ    $0x00000040, CX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (DX)(SI*4), Z0
+	VMOVUPS  (BX)(SI*4), Z1
+	VADDPS   Z1, Z0, Z0
+	VMOVNTPS Z0, (AX)(SI*4)
+	VMOVUPS  64(DX)(SI*4), Z0
+	VMOVUPS  64(BX)(SI*4), Z1
+	VADDPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 64(AX)(SI*4)
+	VMOVUPS  128(DX)(SI*4), Z0
+	VMOVUPS  128(BX)(SI*4), Z1
+	VADDPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 128(AX)(SI*4)
+	VMOVUPS  192(DX)(SI*4), Z0
+	VMOVUPS  192(BX)(SI*4), Z1
+	VADDPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 192(AX)(SI*4)
+	ADDQ     $0x00000040, SI
+	SUBQ     $0x00000040, CX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000040, CX
+
+plain1:
+	SUBQ    $0x00000010, CX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (DX)(SI*4), Z0
+	VMOVUPS (BX)(SI*4), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)(SI*4)
+	ADDQ    $0x00000010, SI
+	SUBQ    $0x00000010, CX
+	JAE     loop4
+
+done5:
+	ADDQ      $0x00000010, CX
+	TESTQ     CX, CX
+	JZ        end6
+	MOVL      $-1, DI
+	SHLL      CL, DI
+	NOTL      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z0
+	VMOVUPS.Z (BX)(SI*4), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(SI*4)
+
+end6:
+	VZEROUPPER
+	RET
+
 // func SubAVX2(y []float32, a []float32, b []float32)
 // Requires: AVX
 TEXT ·SubAVX2(SB), NOSPLIT, $0-72
@@ -317,6 +476,165 @@ done4:
 	VMOVUPS   Z0, K1, (AX)(SI*4)
 
 end5:
+	VZEROUPPER
+	RET
+
+// func SubStreamAVX2(y []float32, a []float32, b []float32)
+// Requires: AVX
+TEXT ·SubStreamAVX2(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), CX
+	MOVQ    b_base+48(FP), DX
+	MOVQ    y_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    AX, DI
+	TESTQ   $0x0000001f, DI
+	JNZ     plain1
+	SUBQ    $0x00000020, BX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (CX)(SI*4), Y0
+	VMOVUPS  (DX)(SI*4), Y1
+	VSUBPS   Y1, Y0, Y0
+	VMOVNTPS Y0, (AX)(SI*4)
+	VMOVUPS  32(CX)(SI*4), Y0
+	VMOVUPS  32(DX)(SI*4), Y1
+	VSUBPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 32(AX)(SI*4)
+	VMOVUPS  64(CX)(SI*4), Y0
+	VMOVUPS  64(DX)(SI*4), Y1
+	VSUBPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 64(AX)(SI*4)
+	VMOVUPS  96(CX)(SI*4), Y0
+	VMOVUPS  96(DX)(SI*4), Y1
+	VSUBPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 96(AX)(SI*4)
+	ADDQ     $0x00000020, SI
+	SUBQ     $0x00000020, BX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000020, BX
+
+plain1:
+	SUBQ    $0x00000008, BX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (CX)(SI*4), Y0
+	VMOVUPS (DX)(SI*4), Y1
+	VSUBPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(SI*4)
+	ADDQ    $0x00000008, SI
+	SUBQ    $0x00000008, BX
+	JAE     loop4
+
+done5:
+	ADDQ         $0x00000008, BX
+	TESTQ        BX, BX
+	JZ           end6
+	LEAQ         prefix<>+0(SB), DI
+	MOVQ         BX, R8
+	NEGQ         R8
+	VMOVUPS      32(DI)(R8*4), Y0
+	VMASKMOVPS   (CX)(SI*4), Y0, Y1
+	VMASKMOVPS   (DX)(SI*4), Y0, Y0
+	VSUBPS       Y0, Y1, Y0
+	LEAQ         (AX)(SI*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, BX
+	JZ           skip7
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip7:
+	TESTQ    $0x00000002, BX
+	JZ       skip8
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip8:
+	TESTQ  $0x00000001, BX
+	JZ     skip9
+	VMOVSS X1, (AX)
+
+skip9:
+end6:
+	VZEROUPPER
+	RET
+
+// func SubStreamAVX512(y []float32, a []float32, b []float32)
+// Requires: AVX, AVX512F
+TEXT ·SubStreamAVX512(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), DX
+	MOVQ    b_base+48(FP), BX
+	MOVQ    y_len+8(FP), CX
+	XORQ    SI, SI
+	MOVQ    AX, DI
+	TESTQ   $0x0000003f, DI
+	JNZ     plain1
+	SUBQ    $0x00000040, CX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (DX)(SI*4), Z0
+	VMOVUPS  (BX)(SI*4), Z1
+	VSUBPS   Z1, Z0, Z0
+	VMOVNTPS Z0, (AX)(SI*4)
+	VMOVUPS  64(DX)(SI*4), Z0
+	VMOVUPS  64(BX)(SI*4), Z1
+	VSUBPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 64(AX)(SI*4)
+	VMOVUPS  128(DX)(SI*4), Z0
+	VMOVUPS  128(BX)(SI*4), Z1
+	VSUBPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 128(AX)(SI*4)
+	VMOVUPS  192(DX)(SI*4), Z0
+	VMOVUPS  192(BX)(SI*4), Z1
+	VSUBPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 192(AX)(SI*4)
+	ADDQ     $0x00000040, SI
+	SUBQ     $0x00000040, CX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000040, CX
+
+plain1:
+	SUBQ    $0x00000010, CX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (DX)(SI*4), Z0
+	VMOVUPS (BX)(SI*4), Z1
+	VSUBPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)(SI*4)
+	ADDQ    $0x00000010, SI
+	SUBQ    $0x00000010, CX
+	JAE     loop4
+
+done5:
+	ADDQ      $0x00000010, CX
+	TESTQ     CX, CX
+	JZ        end6
+	MOVL      $-1, DI
+	SHLL      CL, DI
+	NOTL      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z0
+	VMOVUPS.Z (BX)(SI*4), K1, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(SI*4)
+
+end6:
 	VZEROUPPER
 	RET
 
@@ -469,6 +787,165 @@ end5:
 	VZEROUPPER
 	RET
 
+// func MulStreamAVX2(y []float32, a []float32, b []float32)
+// Requires: AVX
+TEXT ·MulStreamAVX2(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), CX
+	MOVQ    b_base+48(FP), DX
+	MOVQ    y_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    AX, DI
+	TESTQ   $0x0000001f, DI
+	JNZ     plain1
+	SUBQ    $0x00000020, BX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (CX)(SI*4), Y0
+	VMOVUPS  (DX)(SI*4), Y1
+	VMULPS   Y1, Y0, Y0
+	VMOVNTPS Y0, (AX)(SI*4)
+	VMOVUPS  32(CX)(SI*4), Y0
+	VMOVUPS  32(DX)(SI*4), Y1
+	VMULPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 32(AX)(SI*4)
+	VMOVUPS  64(CX)(SI*4), Y0
+	VMOVUPS  64(DX)(SI*4), Y1
+	VMULPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 64(AX)(SI*4)
+	VMOVUPS  96(CX)(SI*4), Y0
+	VMOVUPS  96(DX)(SI*4), Y1
+	VMULPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 96(AX)(SI*4)
+	ADDQ     $0x00000020, SI
+	SUBQ     $0x00000020, BX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000020, BX
+
+plain1:
+	SUBQ    $0x00000008, BX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (CX)(SI*4), Y0
+	VMOVUPS (DX)(SI*4), Y1
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(SI*4)
+	ADDQ    $0x00000008, SI
+	SUBQ    $0x00000008, BX
+	JAE     loop4
+
+done5:
+	ADDQ         $0x00000008, BX
+	TESTQ        BX, BX
+	JZ           end6
+	LEAQ         prefix<>+0(SB), DI
+	MOVQ         BX, R8
+	NEGQ         R8
+	VMOVUPS      32(DI)(R8*4), Y0
+	VMASKMOVPS   (CX)(SI*4), Y0, Y1
+	VMASKMOVPS   (DX)(SI*4), Y0, Y0
+	VMULPS       Y0, Y1, Y0
+	LEAQ         (AX)(SI*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, BX
+	JZ           skip7
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip7:
+	TESTQ    $0x00000002, BX
+	JZ       skip8
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip8:
+	TESTQ  $0x00000001, BX
+	JZ     skip9
+	VMOVSS X1, (AX)
+
+skip9:
+end6:
+	VZEROUPPER
+	RET
+
+// func MulStreamAVX512(y []float32, a []float32, b []float32)
+// Requires: AVX, AVX512F
+TEXT ·MulStreamAVX512(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), DX
+	MOVQ    b_base+48(FP), BX
+	MOVQ    y_len+8(FP), CX
+	XORQ    SI, SI
+	MOVQ    AX, DI
+	TESTQ   $0x0000003f, DI
+	JNZ     plain1
+	SUBQ    $0x00000040, CX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (DX)(SI*4), Z0
+	VMOVUPS  (BX)(SI*4), Z1
+	VMULPS   Z1, Z0, Z0
+	VMOVNTPS Z0, (AX)(SI*4)
+	VMOVUPS  64(DX)(SI*4), Z0
+	VMOVUPS  64(BX)(SI*4), Z1
+	VMULPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 64(AX)(SI*4)
+	VMOVUPS  128(DX)(SI*4), Z0
+	VMOVUPS  128(BX)(SI*4), Z1
+	VMULPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 128(AX)(SI*4)
+	VMOVUPS  192(DX)(SI*4), Z0
+	VMOVUPS  192(BX)(SI*4), Z1
+	VMULPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 192(AX)(SI*4)
+	ADDQ     $0x00000040, SI
+	SUBQ     $0x00000040, CX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000040, CX
+
+plain1:
+	SUBQ    $0x00000010, CX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (DX)(SI*4), Z0
+	VMOVUPS (BX)(SI*4), Z1
+	VMULPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)(SI*4)
+	ADDQ    $0x00000010, SI
+	SUBQ    $0x00000010, CX
+	JAE     loop4
+
+done5:
+	ADDQ      $0x00000010, CX
+	TESTQ     CX, CX
+	JZ        end6
+	MOVL      $-1, DI
+	SHLL      CL, DI
+	NOTL      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z0
+	VMOVUPS.Z (BX)(SI*4), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(SI*4)
+
+end6:
+	VZEROUPPER
+	RET
+
 // func DivAVX2(y []float32, a []float32, b []float32)
 // Requires: AVX
 TEXT ·DivAVX2(SB), NOSPLIT, $0-72
@@ -618,6 +1095,165 @@ end5:
 	VZEROUPPER
 	RET
 
+// func DivStreamAVX2(y []float32, a []float32, b []float32)
+// Requires: AVX
+TEXT ·DivStreamAVX2(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), CX
+	MOVQ    b_base+48(FP), DX
+	MOVQ    y_len+8(FP), BX
+	XORQ    SI, SI
+	MOVQ    AX, DI
+	TESTQ   $0x0000001f, DI
+	JNZ     plain1
+	SUBQ    $0x00000020, BX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (CX)(SI*4), Y0
+	VMOVUPS  (DX)(SI*4), Y1
+	VDIVPS   Y1, Y0, Y0
+	VMOVNTPS Y0, (AX)(SI*4)
+	VMOVUPS  32(CX)(SI*4), Y0
+	VMOVUPS  32(DX)(SI*4), Y1
+	VDIVPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 32(AX)(SI*4)
+	VMOVUPS  64(CX)(SI*4), Y0
+	VMOVUPS  64(DX)(SI*4), Y1
+	VDIVPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 64(AX)(SI*4)
+	VMOVUPS  96(CX)(SI*4), Y0
+	VMOVUPS  96(DX)(SI*4), Y1
+	VDIVPS   Y1, Y0, Y0
+	VMOVNTPS Y0, 96(AX)(SI*4)
+	ADDQ     $0x00000020, SI
+	SUBQ     $0x00000020, BX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000020, BX
+
+plain1:
+	SUBQ    $0x00000008, BX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (CX)(SI*4), Y0
+	VMOVUPS (DX)(SI*4), Y1
+	VDIVPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(SI*4)
+	ADDQ    $0x00000008, SI
+	SUBQ    $0x00000008, BX
+	JAE     loop4
+
+done5:
+	ADDQ         $0x00000008, BX
+	TESTQ        BX, BX
+	JZ           end6
+	LEAQ         prefix<>+0(SB), DI
+	MOVQ         BX, R8
+	NEGQ         R8
+	VMOVUPS      32(DI)(R8*4), Y0
+	VMASKMOVPS   (CX)(SI*4), Y0, Y1
+	VMASKMOVPS   (DX)(SI*4), Y0, Y0
+	VDIVPS       Y0, Y1, Y0
+	LEAQ         (AX)(SI*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, BX
+	JZ           skip7
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip7:
+	TESTQ    $0x00000002, BX
+	JZ       skip8
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip8:
+	TESTQ  $0x00000001, BX
+	JZ     skip9
+	VMOVSS X1, (AX)
+
+skip9:
+end6:
+	VZEROUPPER
+	RET
+
+// func DivStreamAVX512(y []float32, a []float32, b []float32)
+// Requires: AVX, AVX512F
+TEXT ·DivStreamAVX512(SB), NOSPLIT, $0-72
+	MOVQ    y_base+0(FP), AX
+	MOVQ    a_base+24(FP), DX
+	MOVQ    b_base+48(FP), BX
+	MOVQ    y_len+8(FP), CX
+	XORQ    SI, SI
+	MOVQ    AX, DI
+	TESTQ   $0x0000003f, DI
+	JNZ     plain1
+	SUBQ    $0x00000040, CX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (DX)(SI*4), Z0
+	VMOVUPS  (BX)(SI*4), Z1
+	VDIVPS   Z1, Z0, Z0
+	VMOVNTPS Z0, (AX)(SI*4)
+	VMOVUPS  64(DX)(SI*4), Z0
+	VMOVUPS  64(BX)(SI*4), Z1
+	VDIVPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 64(AX)(SI*4)
+	VMOVUPS  128(DX)(SI*4), Z0
+	VMOVUPS  128(BX)(SI*4), Z1
+	VDIVPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 128(AX)(SI*4)
+	VMOVUPS  192(DX)(SI*4), Z0
+	VMOVUPS  192(BX)(SI*4), Z1
+	VDIVPS   Z1, Z0, Z0
+	VMOVNTPS Z0, 192(AX)(SI*4)
+	ADDQ     $0x00000040, SI
+	SUBQ     $0x00000040, CX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000040, CX
+
+plain1:
+	SUBQ    $0x00000010, CX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (DX)(SI*4), Z0
+	VMOVUPS (BX)(SI*4), Z1
+	VDIVPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)(SI*4)
+	ADDQ    $0x00000010, SI
+	SUBQ    $0x00000010, CX
+	JAE     loop4
+
+done5:
+	ADDQ      $0x00000010, CX
+	TESTQ     CX, CX
+	JZ        end6
+	MOVL      $-1, DI
+	SHLL      CL, DI
+	NOTL      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (DX)(SI*4), K1, Z0
+	VMOVUPS.Z (BX)(SI*4), K1, Z1
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(SI*4)
+
+end6:
+	VZEROUPPER
+	RET
+
 // func ScaleAVX2(y []float32, x []float32, alpha float32)
 // Requires: AVX
 TEXT ·ScaleAVX2(SB), NOSPLIT, $0-52
@@ -752,6 +1388,153 @@ done4:
 	VMOVUPS   Z0, K1, (AX)(BX*4)
 
 end5:
+	VZEROUPPER
+	RET
+
+// func ScaleStreamAVX2(y []float32, x []float32, alpha float32)
+// Requires: AVX
+TEXT ·ScaleStreamAVX2(SB), NOSPLIT, $0-52
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	MOVQ         y_len+8(FP), DX
+	VBROADCASTSS alpha+48(FP), Y0
+	XORQ         BX, BX
+	MOVQ         AX, SI
+	TESTQ        $0x0000001f, SI
+	JNZ          plain1
+	SUBQ         $0x00000020, DX
+	JB           done3
+	PCALIGN      $0x20
+
+loop2:
+	VMOVUPS  (CX)(BX*4), Y1
+	VMULPS   Y1, Y0, Y1
+	VMOVNTPS Y1, (AX)(BX*4)
+	VMOVUPS  32(CX)(BX*4), Y1
+	VMULPS   Y1, Y0, Y1
+	VMOVNTPS Y1, 32(AX)(BX*4)
+	VMOVUPS  64(CX)(BX*4), Y1
+	VMULPS   Y1, Y0, Y1
+	VMOVNTPS Y1, 64(AX)(BX*4)
+	VMOVUPS  96(CX)(BX*4), Y1
+	VMULPS   Y1, Y0, Y1
+	VMOVNTPS Y1, 96(AX)(BX*4)
+	ADDQ     $0x00000020, BX
+	SUBQ     $0x00000020, DX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000020, DX
+
+plain1:
+	SUBQ    $0x00000008, DX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (CX)(BX*4), Y1
+	VMULPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)(BX*4)
+	ADDQ    $0x00000008, BX
+	SUBQ    $0x00000008, DX
+	JAE     loop4
+
+done5:
+	ADDQ         $0x00000008, DX
+	TESTQ        DX, DX
+	JZ           end6
+	LEAQ         prefix<>+0(SB), SI
+	MOVQ         DX, DI
+	NEGQ         DI
+	VMOVUPS      32(SI)(DI*4), Y1
+	VMASKMOVPS   (CX)(BX*4), Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	LEAQ         (AX)(BX*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, DX
+	JZ           skip7
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip7:
+	TESTQ    $0x00000002, DX
+	JZ       skip8
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip8:
+	TESTQ  $0x00000001, DX
+	JZ     skip9
+	VMOVSS X1, (AX)
+
+skip9:
+end6:
+	VZEROUPPER
+	RET
+
+// func ScaleStreamAVX512(y []float32, x []float32, alpha float32)
+// Requires: AVX, AVX512F
+TEXT ·ScaleStreamAVX512(SB), NOSPLIT, $0-52
+	MOVQ         y_base+0(FP), AX
+	MOVQ         x_base+24(FP), DX
+	MOVQ         y_len+8(FP), CX
+	VBROADCASTSS alpha+48(FP), Z0
+	XORQ         BX, BX
+	MOVQ         AX, SI
+	TESTQ        $0x0000003f, SI
+	JNZ          plain1
+	SUBQ         $0x00000040, CX
+	JB           done3
+	PCALIGN      $0x20
+
+loop2:
+	VMOVUPS  (DX)(BX*4), Z1
+	VMULPS   Z1, Z0, Z1
+	VMOVNTPS Z1, (AX)(BX*4)
+	VMOVUPS  64(DX)(BX*4), Z1
+	VMULPS   Z1, Z0, Z1
+	VMOVNTPS Z1, 64(AX)(BX*4)
+	VMOVUPS  128(DX)(BX*4), Z1
+	VMULPS   Z1, Z0, Z1
+	VMOVNTPS Z1, 128(AX)(BX*4)
+	VMOVUPS  192(DX)(BX*4), Z1
+	VMULPS   Z1, Z0, Z1
+	VMOVNTPS Z1, 192(AX)(BX*4)
+	ADDQ     $0x00000040, BX
+	SUBQ     $0x00000040, CX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000040, CX
+
+plain1:
+	SUBQ    $0x00000010, CX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (DX)(BX*4), Z1
+	VMULPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(BX*4)
+	ADDQ    $0x00000010, BX
+	SUBQ    $0x00000010, CX
+	JAE     loop4
+
+done5:
+	ADDQ      $0x00000010, CX
+	TESTQ     CX, CX
+	JZ        end6
+	MOVL      $-1, SI
+	SHLL      CL, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (DX)(BX*4), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*4)
+
+end6:
 	VZEROUPPER
 	RET
 
@@ -1330,5 +2113,138 @@ done4:
 	VMOVUPS   Z0, K1, (AX)(BX*4)
 
 end5:
+	VZEROUPPER
+	RET
+
+// func SqrtStreamAVX2(y []float32, x []float32)
+// Requires: AVX
+TEXT ·SqrtStreamAVX2(SB), NOSPLIT, $0-48
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    y_len+8(FP), DX
+	XORQ    BX, BX
+	MOVQ    AX, SI
+	TESTQ   $0x0000001f, SI
+	JNZ     plain1
+	SUBQ    $0x00000010, DX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (CX)(BX*4), Y0
+	VSQRTPS  Y0, Y0
+	VMOVNTPS Y0, (AX)(BX*4)
+	VMOVUPS  32(CX)(BX*4), Y0
+	VSQRTPS  Y0, Y0
+	VMOVNTPS Y0, 32(AX)(BX*4)
+	ADDQ     $0x00000010, BX
+	SUBQ     $0x00000010, DX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000010, DX
+
+plain1:
+	SUBQ    $0x00000008, DX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (CX)(BX*4), Y0
+	VSQRTPS Y0, Y0
+	VMOVUPS Y0, (AX)(BX*4)
+	ADDQ    $0x00000008, BX
+	SUBQ    $0x00000008, DX
+	JAE     loop4
+
+done5:
+	ADDQ         $0x00000008, DX
+	TESTQ        DX, DX
+	JZ           end6
+	LEAQ         prefix<>+0(SB), SI
+	MOVQ         DX, DI
+	NEGQ         DI
+	VMOVUPS      32(SI)(DI*4), Y0
+	VMASKMOVPS   (CX)(BX*4), Y0, Y0
+	VSQRTPS      Y0, Y0
+	LEAQ         (AX)(BX*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, DX
+	JZ           skip7
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip7:
+	TESTQ    $0x00000002, DX
+	JZ       skip8
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip8:
+	TESTQ  $0x00000001, DX
+	JZ     skip9
+	VMOVSS X1, (AX)
+
+skip9:
+end6:
+	VZEROUPPER
+	RET
+
+// func SqrtStreamAVX512(y []float32, x []float32)
+// Requires: AVX, AVX512F
+TEXT ·SqrtStreamAVX512(SB), NOSPLIT, $0-48
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    y_len+8(FP), CX
+	XORQ    BX, BX
+	MOVQ    AX, SI
+	TESTQ   $0x0000003f, SI
+	JNZ     plain1
+	SUBQ    $0x00000020, CX
+	JB      done3
+	PCALIGN $0x20
+
+loop2:
+	VMOVUPS  (DX)(BX*4), Z0
+	VSQRTPS  Z0, Z0
+	VMOVNTPS Z0, (AX)(BX*4)
+	VMOVUPS  64(DX)(BX*4), Z0
+	VSQRTPS  Z0, Z0
+	VMOVNTPS Z0, 64(AX)(BX*4)
+	ADDQ     $0x00000020, BX
+	SUBQ     $0x00000020, CX
+	JAE      loop2
+
+done3:
+	ADDQ $0x00000020, CX
+
+plain1:
+	SUBQ    $0x00000010, CX
+	JB      done5
+	PCALIGN $0x20
+
+loop4:
+	VMOVUPS (DX)(BX*4), Z0
+	VSQRTPS Z0, Z0
+	VMOVUPS Z0, (AX)(BX*4)
+	ADDQ    $0x00000010, BX
+	SUBQ    $0x00000010, CX
+	JAE     loop4
+
+done5:
+	ADDQ      $0x00000010, CX
+	TESTQ     CX, CX
+	JZ        end6
+	MOVL      $-1, SI
+	SHLL      CL, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (DX)(BX*4), K1, Z0
+	VSQRTPS   Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*4)
+
+end6:
 	VZEROUPPER
 	RET

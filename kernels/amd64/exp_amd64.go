@@ -16,6 +16,20 @@ func ExpAVX2(y []float32, x []float32)
 //go:noescape
 func ExpAVX512(y []float32, x []float32)
 
+// ExpStreamAVX2 sets y = eˣ.
+// It works like math.Exp, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func ExpStreamAVX2(y []float32, x []float32)
+
+// ExpStreamAVX512 sets y = eˣ.
+// It works like math.Exp, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func ExpStreamAVX512(y []float32, x []float32)
+
 // ExpSubAVX2 sets y = e^(x−m) and returns Σ y.
 // It works like kernels.refExpSub, see kernels.Set.
 //

@@ -16,6 +16,20 @@ func RMSNormRowAVX2(y []float32, x []float32, w []float32, eps float32) (r float
 //go:noescape
 func RMSNormRowAVX512(y []float32, x []float32, w []float32, eps float32) (r float32)
 
+// RMSNormRowStreamAVX2 sets y[j] = x[j]·w[j]·r and returns r = 1/√(mean x² + eps).
+// It works like kernels.refRMSNormRow, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func RMSNormRowStreamAVX2(y []float32, x []float32, w []float32, eps float32) (r float32)
+
+// RMSNormRowStreamAVX512 sets y[j] = x[j]·w[j]·r and returns r = 1/√(mean x² + eps).
+// It works like kernels.refRMSNormRow, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func RMSNormRowStreamAVX512(y []float32, x []float32, w []float32, eps float32) (r float32)
+
 // RMSNormGradRowAVX2 sets gx = r·(gy·w − x̂·c) and adds gy·x̂ to gw, x̂ = r·x, c = mean gy·w·x̂.
 // It works like kernels.refRMSNormGradRow, see kernels.Set.
 //
@@ -27,6 +41,20 @@ func RMSNormGradRowAVX2(gx []float32, gw []float32, x []float32, w []float32, gy
 //
 //go:noescape
 func RMSNormGradRowAVX512(gx []float32, gw []float32, x []float32, w []float32, gy []float32, r float32)
+
+// RMSNormGradRowStreamAVX2 sets gx = r·(gy·w − x̂·c) and adds gy·x̂ to gw, x̂ = r·x, c = mean gy·w·x̂.
+// It works like kernels.refRMSNormGradRow, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func RMSNormGradRowStreamAVX2(gx []float32, gw []float32, x []float32, w []float32, gy []float32, r float32)
+
+// RMSNormGradRowStreamAVX512 sets gx = r·(gy·w − x̂·c) and adds gy·x̂ to gw, x̂ = r·x, c = mean gy·w·x̂.
+// It works like kernels.refRMSNormGradRow, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func RMSNormGradRowStreamAVX512(gx []float32, gw []float32, x []float32, w []float32, gy []float32, r float32)
 
 // LayerNormRowAVX2 sets y[j] = (x[j]−mean)·r·w[j] + b[j], r = 1/√(var x + eps).
 // It works like kernels.refLayerNormRow, see kernels.Set.
@@ -40,6 +68,20 @@ func LayerNormRowAVX2(y []float32, x []float32, w []float32, b []float32, eps fl
 //go:noescape
 func LayerNormRowAVX512(y []float32, x []float32, w []float32, b []float32, eps float32) (mean float32, r float32)
 
+// LayerNormRowStreamAVX2 sets y[j] = (x[j]−mean)·r·w[j] + b[j], r = 1/√(var x + eps).
+// It works like kernels.refLayerNormRow, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func LayerNormRowStreamAVX2(y []float32, x []float32, w []float32, b []float32, eps float32) (mean float32, r float32)
+
+// LayerNormRowStreamAVX512 sets y[j] = (x[j]−mean)·r·w[j] + b[j], r = 1/√(var x + eps).
+// It works like kernels.refLayerNormRow, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func LayerNormRowStreamAVX512(y []float32, x []float32, w []float32, b []float32, eps float32) (mean float32, r float32)
+
 // LayerNormGradRowAVX2 sets gx = r·(h − mean h − x̂·mean(h·x̂)), h = gy·w, x̂ = (x−mean)·r, and adds gy·x̂ to gw and gy to gb.
 // It works like kernels.refLayerNormGradRow, see kernels.Set.
 //
@@ -51,3 +93,17 @@ func LayerNormGradRowAVX2(gx []float32, gw []float32, gb []float32, x []float32,
 //
 //go:noescape
 func LayerNormGradRowAVX512(gx []float32, gw []float32, gb []float32, x []float32, w []float32, gy []float32, mean float32, r float32)
+
+// LayerNormGradRowStreamAVX2 sets gx = r·(h − mean h − x̂·mean(h·x̂)), h = gy·w, x̂ = (x−mean)·r, and adds gy·x̂ to gw and gy to gb.
+// It works like kernels.refLayerNormGradRow, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func LayerNormGradRowStreamAVX2(gx []float32, gw []float32, gb []float32, x []float32, w []float32, gy []float32, mean float32, r float32)
+
+// LayerNormGradRowStreamAVX512 sets gx = r·(h − mean h − x̂·mean(h·x̂)), h = gy·w, x̂ = (x−mean)·r, and adds gy·x̂ to gw and gy to gb.
+// It works like kernels.refLayerNormGradRow, see kernels.Set.
+// Aligned results go past the caches, see kernels.Set.Streaming.
+//
+//go:noescape
+func LayerNormGradRowStreamAVX512(gx []float32, gw []float32, gb []float32, x []float32, w []float32, gy []float32, mean float32, r float32)

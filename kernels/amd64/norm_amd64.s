@@ -337,6 +337,313 @@ end10:
 	VZEROUPPER
 	RET
 
+// func RMSNormRowStreamAVX2(y []float32, x []float32, w []float32, eps float32) (r float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·RMSNormRowStreamAVX2(SB), NOSPLIT, $0-84
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    w_base+48(FP), DX
+	MOVQ    y_len+8(FP), BX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	XORQ    SI, SI
+	MOVQ    BX, DI
+	SUBQ    $0x00000020, DI
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	VMOVUPS     (CX)(SI*4), Y4
+	VFMADD231PS Y4, Y4, Y0
+	VMOVUPS     32(CX)(SI*4), Y4
+	VFMADD231PS Y4, Y4, Y1
+	VMOVUPS     64(CX)(SI*4), Y4
+	VFMADD231PS Y4, Y4, Y2
+	VMOVUPS     96(CX)(SI*4), Y4
+	VFMADD231PS Y4, Y4, Y3
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x00000020, DI
+	JAE         loop1
+
+done2:
+	ADDQ    $0x00000020, DI
+	SUBQ    $0x00000008, DI
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS     (CX)(SI*4), Y4
+	VFMADD231PS Y4, Y4, Y0
+	ADDQ        $0x00000008, SI
+	SUBQ        $0x00000008, DI
+	JAE         loop3
+
+done4:
+	ADDQ        $0x00000008, DI
+	TESTQ       DI, DI
+	JZ          end5
+	LEAQ        prefix<>+0(SB), R8
+	NEGQ        DI
+	VMOVUPS     32(R8)(DI*4), Y4
+	VMASKMOVPS  (CX)(SI*4), Y4, Y4
+	VFMADD231PS Y4, Y4, Y0
+
+end5:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VXORPS       X1, X1, X1
+	VCVTSI2SSQ   BX, X1, X1
+	VMOVSS       eps+72(FP), X2
+	VDIVSS       X1, X0, X0
+	VADDSS       X2, X0, X0
+	VSQRTSS      X0, X0, X0
+	VMOVSS       f3f800000<>+0(SB), X1
+	VDIVSS       X0, X1, X0
+	VMOVSS       X0, r+80(FP)
+	VBROADCASTSS X0, Y0
+	XORQ         SI, SI
+	MOVQ         AX, DI
+	TESTQ        $0x0000001f, DI
+	JNZ          plain6
+	SUBQ         $0x00000020, BX
+	JB           done8
+	PCALIGN      $0x20
+
+loop7:
+	VMOVUPS  (CX)(SI*4), Y1
+	VMULPS   Y0, Y1, Y1
+	VMOVUPS  (DX)(SI*4), Y2
+	VMULPS   Y2, Y1, Y1
+	VMOVNTPS Y1, (AX)(SI*4)
+	VMOVUPS  32(CX)(SI*4), Y1
+	VMULPS   Y0, Y1, Y1
+	VMOVUPS  32(DX)(SI*4), Y2
+	VMULPS   Y2, Y1, Y1
+	VMOVNTPS Y1, 32(AX)(SI*4)
+	VMOVUPS  64(CX)(SI*4), Y1
+	VMULPS   Y0, Y1, Y1
+	VMOVUPS  64(DX)(SI*4), Y2
+	VMULPS   Y2, Y1, Y1
+	VMOVNTPS Y1, 64(AX)(SI*4)
+	VMOVUPS  96(CX)(SI*4), Y1
+	VMULPS   Y0, Y1, Y1
+	VMOVUPS  96(DX)(SI*4), Y2
+	VMULPS   Y2, Y1, Y1
+	VMOVNTPS Y1, 96(AX)(SI*4)
+	ADDQ     $0x00000020, SI
+	SUBQ     $0x00000020, BX
+	JAE      loop7
+
+done8:
+	ADDQ $0x00000020, BX
+
+plain6:
+	SUBQ    $0x00000008, BX
+	JB      done10
+	PCALIGN $0x20
+
+loop9:
+	VMOVUPS (CX)(SI*4), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS (DX)(SI*4), Y2
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, (AX)(SI*4)
+	ADDQ    $0x00000008, SI
+	SUBQ    $0x00000008, BX
+	JAE     loop9
+
+done10:
+	ADDQ         $0x00000008, BX
+	TESTQ        BX, BX
+	JZ           end11
+	LEAQ         prefix<>+0(SB), DI
+	MOVQ         BX, R8
+	NEGQ         R8
+	VMOVUPS      32(DI)(R8*4), Y1
+	VMASKMOVPS   (CX)(SI*4), Y1, Y2
+	VMULPS       Y0, Y2, Y0
+	VMASKMOVPS   (DX)(SI*4), Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	LEAQ         (AX)(SI*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, BX
+	JZ           skip12
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip12:
+	TESTQ    $0x00000002, BX
+	JZ       skip13
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip13:
+	TESTQ  $0x00000001, BX
+	JZ     skip14
+	VMOVSS X1, (AX)
+
+skip14:
+end11:
+	VZEROUPPER
+	RET
+
+// func RMSNormRowStreamAVX512(y []float32, x []float32, w []float32, eps float32) (r float32)
+// Requires: AVX, AVX512F
+TEXT ·RMSNormRowStreamAVX512(SB), NOSPLIT, $0-84
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    w_base+48(FP), BX
+	MOVQ    y_len+8(FP), SI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	XORQ    DI, DI
+	MOVQ    SI, CX
+	SUBQ    $0x00000040, CX
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	VMOVUPS     (DX)(DI*4), Z4
+	VFMADD231PS Z4, Z4, Z0
+	VMOVUPS     64(DX)(DI*4), Z4
+	VFMADD231PS Z4, Z4, Z1
+	VMOVUPS     128(DX)(DI*4), Z4
+	VFMADD231PS Z4, Z4, Z2
+	VMOVUPS     192(DX)(DI*4), Z4
+	VFMADD231PS Z4, Z4, Z3
+	ADDQ        $0x00000040, DI
+	SUBQ        $0x00000040, CX
+	JAE         loop1
+
+done2:
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, CX
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS     (DX)(DI*4), Z4
+	VFMADD231PS Z4, Z4, Z0
+	ADDQ        $0x00000010, DI
+	SUBQ        $0x00000010, CX
+	JAE         loop3
+
+done4:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end5
+	MOVL        $-1, R8
+	SHLL        CL, R8
+	NOTL        R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (DX)(DI*4), K1, Z4
+	VFMADD231PS Z4, Z4, Z0
+
+end5:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VXORPS        X1, X1, X1
+	VCVTSI2SSQ    SI, X1, X1
+	VMOVSS        eps+72(FP), X2
+	VDIVSS        X1, X0, X0
+	VADDSS        X2, X0, X0
+	VSQRTSS       X0, X0, X0
+	VMOVSS        f3f800000<>+0(SB), X1
+	VDIVSS        X0, X1, X0
+	VMOVSS        X0, r+80(FP)
+	VBROADCASTSS  X0, Z0
+	XORQ          DI, DI
+	MOVQ          SI, CX
+	MOVQ          AX, SI
+	TESTQ         $0x0000003f, SI
+	JNZ           plain6
+	SUBQ          $0x00000040, CX
+	JB            done8
+	PCALIGN       $0x20
+
+loop7:
+	VMOVUPS  (DX)(DI*4), Z1
+	VMULPS   Z0, Z1, Z1
+	VMOVUPS  (BX)(DI*4), Z2
+	VMULPS   Z2, Z1, Z1
+	VMOVNTPS Z1, (AX)(DI*4)
+	VMOVUPS  64(DX)(DI*4), Z1
+	VMULPS   Z0, Z1, Z1
+	VMOVUPS  64(BX)(DI*4), Z2
+	VMULPS   Z2, Z1, Z1
+	VMOVNTPS Z1, 64(AX)(DI*4)
+	VMOVUPS  128(DX)(DI*4), Z1
+	VMULPS   Z0, Z1, Z1
+	VMOVUPS  128(BX)(DI*4), Z2
+	VMULPS   Z2, Z1, Z1
+	VMOVNTPS Z1, 128(AX)(DI*4)
+	VMOVUPS  192(DX)(DI*4), Z1
+	VMULPS   Z0, Z1, Z1
+	VMOVUPS  192(BX)(DI*4), Z2
+	VMULPS   Z2, Z1, Z1
+	VMOVNTPS Z1, 192(AX)(DI*4)
+	ADDQ     $0x00000040, DI
+	SUBQ     $0x00000040, CX
+	JAE      loop7
+
+done8:
+	ADDQ $0x00000040, CX
+
+plain6:
+	SUBQ    $0x00000010, CX
+	JB      done10
+	PCALIGN $0x20
+
+loop9:
+	VMOVUPS (DX)(DI*4), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS (BX)(DI*4), Z2
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (AX)(DI*4)
+	ADDQ    $0x00000010, DI
+	SUBQ    $0x00000010, CX
+	JAE     loop9
+
+done10:
+	ADDQ      $0x00000010, CX
+	TESTQ     CX, CX
+	JZ        end11
+	MOVL      $-1, SI
+	SHLL      CL, SI
+	NOTL      SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (DX)(DI*4), K1, Z1
+	VMULPS    Z0, Z1, Z0
+	VMOVUPS.Z (BX)(DI*4), K1, Z1
+	VMULPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(DI*4)
+
+end11:
+	VZEROUPPER
+	RET
+
 // func RMSNormGradRowAVX2(gx []float32, gw []float32, x []float32, w []float32, gy []float32, r float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·RMSNormGradRowAVX2(SB), NOSPLIT, $0-124
@@ -711,6 +1018,393 @@ done9:
 	VMOVUPS      Z0, K1, (AX)(R9*4)
 
 end10:
+	VZEROUPPER
+	RET
+
+// func RMSNormGradRowStreamAVX2(gx []float32, gw []float32, x []float32, w []float32, gy []float32, r float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·RMSNormGradRowStreamAVX2(SB), NOSPLIT, $0-124
+	MOVQ    gx_base+0(FP), AX
+	MOVQ    gw_base+24(FP), CX
+	MOVQ    x_base+48(FP), DX
+	MOVQ    w_base+72(FP), BX
+	MOVQ    gy_base+96(FP), SI
+	MOVQ    gx_len+8(FP), DI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	XORQ    R8, R8
+	MOVQ    DI, R9
+	SUBQ    $0x00000020, R9
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	VMOVUPS     (SI)(R8*4), Y4
+	VMOVUPS     (BX)(R8*4), Y5
+	VMULPS      Y5, Y4, Y4
+	VMOVUPS     (DX)(R8*4), Y5
+	VFMADD231PS Y5, Y4, Y0
+	VMOVUPS     32(SI)(R8*4), Y4
+	VMOVUPS     32(BX)(R8*4), Y5
+	VMULPS      Y5, Y4, Y4
+	VMOVUPS     32(DX)(R8*4), Y5
+	VFMADD231PS Y5, Y4, Y1
+	VMOVUPS     64(SI)(R8*4), Y4
+	VMOVUPS     64(BX)(R8*4), Y5
+	VMULPS      Y5, Y4, Y4
+	VMOVUPS     64(DX)(R8*4), Y5
+	VFMADD231PS Y5, Y4, Y2
+	VMOVUPS     96(SI)(R8*4), Y4
+	VMOVUPS     96(BX)(R8*4), Y5
+	VMULPS      Y5, Y4, Y4
+	VMOVUPS     96(DX)(R8*4), Y5
+	VFMADD231PS Y5, Y4, Y3
+	ADDQ        $0x00000020, R8
+	SUBQ        $0x00000020, R9
+	JAE         loop1
+
+done2:
+	ADDQ    $0x00000020, R9
+	SUBQ    $0x00000008, R9
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS     (SI)(R8*4), Y4
+	VMOVUPS     (BX)(R8*4), Y5
+	VMULPS      Y5, Y4, Y4
+	VMOVUPS     (DX)(R8*4), Y5
+	VFMADD231PS Y5, Y4, Y0
+	ADDQ        $0x00000008, R8
+	SUBQ        $0x00000008, R9
+	JAE         loop3
+
+done4:
+	ADDQ        $0x00000008, R9
+	TESTQ       R9, R9
+	JZ          end5
+	LEAQ        prefix<>+0(SB), R10
+	NEGQ        R9
+	VMOVUPS     32(R10)(R9*4), Y4
+	VMASKMOVPS  (SI)(R8*4), Y4, Y5
+	VMASKMOVPS  (BX)(R8*4), Y4, Y6
+	VMULPS      Y6, Y5, Y5
+	VMASKMOVPS  (DX)(R8*4), Y4, Y4
+	VFMADD231PS Y4, Y5, Y0
+
+end5:
+	VBROADCASTSS r+120(FP), Y4
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VMULSS       X4, X0, X0
+	VXORPS       X1, X1, X1
+	VCVTSI2SSQ   DI, X1, X1
+	VDIVSS       X1, X0, X0
+	VBROADCASTSS X0, Y0
+	XORQ         R8, R8
+	MOVQ         AX, R9
+	TESTQ        $0x0000001f, R9
+	JNZ          plain6
+	SUBQ         $0x00000010, DI
+	JB           done8
+	PCALIGN      $0x20
+
+loop7:
+	VMOVUPS      (SI)(R8*4), Y1
+	VMOVUPS      (DX)(R8*4), Y2
+	VMULPS       Y4, Y2, Y2
+	VMOVUPS      (BX)(R8*4), Y3
+	VMULPS       Y3, Y1, Y3
+	VMOVUPS      (CX)(R8*4), Y5
+	VFMADD231PS  Y2, Y1, Y5
+	VFNMADD231PS Y0, Y2, Y3
+	VMOVUPS      Y5, (CX)(R8*4)
+	VMULPS       Y4, Y3, Y1
+	VMOVNTPS     Y1, (AX)(R8*4)
+	VMOVUPS      32(SI)(R8*4), Y1
+	VMOVUPS      32(DX)(R8*4), Y2
+	VMULPS       Y4, Y2, Y2
+	VMOVUPS      32(BX)(R8*4), Y3
+	VMULPS       Y3, Y1, Y3
+	VMOVUPS      32(CX)(R8*4), Y5
+	VFMADD231PS  Y2, Y1, Y5
+	VFNMADD231PS Y0, Y2, Y3
+	VMOVUPS      Y5, 32(CX)(R8*4)
+	VMULPS       Y4, Y3, Y1
+	VMOVNTPS     Y1, 32(AX)(R8*4)
+	ADDQ         $0x00000010, R8
+	SUBQ         $0x00000010, DI
+	JAE          loop7
+
+done8:
+	ADDQ $0x00000010, DI
+
+plain6:
+	SUBQ    $0x00000008, DI
+	JB      done10
+	PCALIGN $0x20
+
+loop9:
+	VMOVUPS      (SI)(R8*4), Y1
+	VMOVUPS      (DX)(R8*4), Y2
+	VMULPS       Y4, Y2, Y2
+	VMOVUPS      (BX)(R8*4), Y3
+	VMULPS       Y3, Y1, Y3
+	VMOVUPS      (CX)(R8*4), Y5
+	VFMADD231PS  Y2, Y1, Y5
+	VFNMADD231PS Y0, Y2, Y3
+	VMOVUPS      Y5, (CX)(R8*4)
+	VMULPS       Y4, Y3, Y1
+	VMOVUPS      Y1, (AX)(R8*4)
+	ADDQ         $0x00000008, R8
+	SUBQ         $0x00000008, DI
+	JAE          loop9
+
+done10:
+	ADDQ         $0x00000008, DI
+	TESTQ        DI, DI
+	JZ           end11
+	LEAQ         prefix<>+0(SB), R9
+	MOVQ         DI, R10
+	NEGQ         R10
+	VMOVUPS      32(R9)(R10*4), Y1
+	VMASKMOVPS   (SI)(R8*4), Y1, Y2
+	VMASKMOVPS   (DX)(R8*4), Y1, Y3
+	VMULPS       Y4, Y3, Y3
+	VMASKMOVPS   (BX)(R8*4), Y1, Y5
+	VMULPS       Y5, Y2, Y5
+	VMASKMOVPS   (CX)(R8*4), Y1, Y1
+	VFMADD231PS  Y3, Y2, Y1
+	VFNMADD231PS Y0, Y3, Y5
+	LEAQ         (CX)(R8*4), CX
+	VMOVAPS      X1, X0
+	TESTQ        $0x00000004, DI
+	JZ           skip12
+	VMOVUPS      X0, (CX)
+	VEXTRACTF128 $0x01, Y1, X0
+	ADDQ         $0x10, CX
+
+skip12:
+	TESTQ    $0x00000002, DI
+	JZ       skip13
+	VMOVLPS  X0, (CX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, CX
+
+skip13:
+	TESTQ  $0x00000001, DI
+	JZ     skip14
+	VMOVSS X0, (CX)
+
+skip14:
+	VMULPS       Y4, Y5, Y0
+	LEAQ         (AX)(R8*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, DI
+	JZ           skip15
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip15:
+	TESTQ    $0x00000002, DI
+	JZ       skip16
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip16:
+	TESTQ  $0x00000001, DI
+	JZ     skip17
+	VMOVSS X1, (AX)
+
+skip17:
+end11:
+	VZEROUPPER
+	RET
+
+// func RMSNormGradRowStreamAVX512(gx []float32, gw []float32, x []float32, w []float32, gy []float32, r float32)
+// Requires: AVX, AVX512F
+TEXT ·RMSNormGradRowStreamAVX512(SB), NOSPLIT, $0-124
+	MOVQ    gx_base+0(FP), AX
+	MOVQ    gw_base+24(FP), DX
+	MOVQ    x_base+48(FP), BX
+	MOVQ    w_base+72(FP), SI
+	MOVQ    gy_base+96(FP), DI
+	MOVQ    gx_len+8(FP), R8
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	XORQ    R9, R9
+	MOVQ    R8, CX
+	SUBQ    $0x00000040, CX
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	VMOVUPS     (DI)(R9*4), Z4
+	VMOVUPS     (SI)(R9*4), Z5
+	VMULPS      Z5, Z4, Z4
+	VMOVUPS     (BX)(R9*4), Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS     64(DI)(R9*4), Z4
+	VMOVUPS     64(SI)(R9*4), Z5
+	VMULPS      Z5, Z4, Z4
+	VMOVUPS     64(BX)(R9*4), Z5
+	VFMADD231PS Z5, Z4, Z1
+	VMOVUPS     128(DI)(R9*4), Z4
+	VMOVUPS     128(SI)(R9*4), Z5
+	VMULPS      Z5, Z4, Z4
+	VMOVUPS     128(BX)(R9*4), Z5
+	VFMADD231PS Z5, Z4, Z2
+	VMOVUPS     192(DI)(R9*4), Z4
+	VMOVUPS     192(SI)(R9*4), Z5
+	VMULPS      Z5, Z4, Z4
+	VMOVUPS     192(BX)(R9*4), Z5
+	VFMADD231PS Z5, Z4, Z3
+	ADDQ        $0x00000040, R9
+	SUBQ        $0x00000040, CX
+	JAE         loop1
+
+done2:
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, CX
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS     (DI)(R9*4), Z4
+	VMOVUPS     (SI)(R9*4), Z5
+	VMULPS      Z5, Z4, Z4
+	VMOVUPS     (BX)(R9*4), Z5
+	VFMADD231PS Z5, Z4, Z0
+	ADDQ        $0x00000010, R9
+	SUBQ        $0x00000010, CX
+	JAE         loop3
+
+done4:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end5
+	MOVL        $-1, R10
+	SHLL        CL, R10
+	NOTL        R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DI)(R9*4), K1, Z4
+	VMOVUPS.Z   (SI)(R9*4), K1, Z5
+	VMULPS      Z5, Z4, Z4
+	VMOVUPS.Z   (BX)(R9*4), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+
+end5:
+	VBROADCASTSS  r+120(FP), Z4
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMULSS        X4, X0, X0
+	VXORPS        X1, X1, X1
+	VCVTSI2SSQ    R8, X1, X1
+	VDIVSS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	XORQ          R9, R9
+	MOVQ          R8, CX
+	MOVQ          AX, R8
+	TESTQ         $0x0000003f, R8
+	JNZ           plain6
+	SUBQ          $0x00000020, CX
+	JB            done8
+	PCALIGN       $0x20
+
+loop7:
+	VMOVUPS      (DI)(R9*4), Z1
+	VMOVUPS      (BX)(R9*4), Z2
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      (SI)(R9*4), Z3
+	VMULPS       Z3, Z1, Z3
+	VMOVUPS      (DX)(R9*4), Z5
+	VFMADD231PS  Z2, Z1, Z5
+	VFNMADD231PS Z0, Z2, Z3
+	VMOVUPS      Z5, (DX)(R9*4)
+	VMULPS       Z4, Z3, Z1
+	VMOVNTPS     Z1, (AX)(R9*4)
+	VMOVUPS      64(DI)(R9*4), Z1
+	VMOVUPS      64(BX)(R9*4), Z2
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      64(SI)(R9*4), Z3
+	VMULPS       Z3, Z1, Z3
+	VMOVUPS      64(DX)(R9*4), Z5
+	VFMADD231PS  Z2, Z1, Z5
+	VFNMADD231PS Z0, Z2, Z3
+	VMOVUPS      Z5, 64(DX)(R9*4)
+	VMULPS       Z4, Z3, Z1
+	VMOVNTPS     Z1, 64(AX)(R9*4)
+	ADDQ         $0x00000020, R9
+	SUBQ         $0x00000020, CX
+	JAE          loop7
+
+done8:
+	ADDQ $0x00000020, CX
+
+plain6:
+	SUBQ    $0x00000010, CX
+	JB      done10
+	PCALIGN $0x20
+
+loop9:
+	VMOVUPS      (DI)(R9*4), Z1
+	VMOVUPS      (BX)(R9*4), Z2
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      (SI)(R9*4), Z3
+	VMULPS       Z3, Z1, Z3
+	VMOVUPS      (DX)(R9*4), Z5
+	VFMADD231PS  Z2, Z1, Z5
+	VFNMADD231PS Z0, Z2, Z3
+	VMOVUPS      Z5, (DX)(R9*4)
+	VMULPS       Z4, Z3, Z1
+	VMOVUPS      Z1, (AX)(R9*4)
+	ADDQ         $0x00000010, R9
+	SUBQ         $0x00000010, CX
+	JAE          loop9
+
+done10:
+	ADDQ         $0x00000010, CX
+	TESTQ        CX, CX
+	JZ           end11
+	MOVL         $-1, R8
+	SHLL         CL, R8
+	NOTL         R8
+	KMOVW        R8, K1
+	VMOVUPS.Z    (DI)(R9*4), K1, Z1
+	VMOVUPS.Z    (BX)(R9*4), K1, Z2
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS.Z    (SI)(R9*4), K1, Z3
+	VMULPS       Z3, Z1, Z3
+	VMOVUPS.Z    (DX)(R9*4), K1, Z5
+	VFMADD231PS  Z2, Z1, Z5
+	VFNMADD231PS Z0, Z2, Z3
+	VMOVUPS      Z5, K1, (DX)(R9*4)
+	VMULPS       Z4, Z3, Z0
+	VMOVUPS      Z0, K1, (AX)(R9*4)
+
+end11:
 	VZEROUPPER
 	RET
 
@@ -1141,6 +1835,446 @@ done14:
 	VMOVUPS     Z0, K1, (AX)(R8*4)
 
 end15:
+	VZEROUPPER
+	RET
+
+// func LayerNormRowStreamAVX2(y []float32, x []float32, w []float32, b []float32, eps float32) (mean float32, r float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·LayerNormRowStreamAVX2(SB), NOSPLIT, $0-112
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), CX
+	MOVQ    w_base+48(FP), DX
+	MOVQ    b_base+72(FP), BX
+	MOVQ    y_len+8(FP), SI
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	XORQ    DI, DI
+	MOVQ    SI, R8
+	SUBQ    $0x00000020, R8
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	VMOVUPS (CX)(DI*4), Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS 32(CX)(DI*4), Y4
+	VADDPS  Y4, Y1, Y1
+	VMOVUPS 64(CX)(DI*4), Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS 96(CX)(DI*4), Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x00000020, DI
+	SUBQ    $0x00000020, R8
+	JAE     loop1
+
+done2:
+	ADDQ    $0x00000020, R8
+	SUBQ    $0x00000008, R8
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS (CX)(DI*4), Y4
+	VADDPS  Y4, Y0, Y0
+	ADDQ    $0x00000008, DI
+	SUBQ    $0x00000008, R8
+	JAE     loop3
+
+done4:
+	ADDQ       $0x00000008, R8
+	TESTQ      R8, R8
+	JZ         end5
+	LEAQ       prefix<>+0(SB), R9
+	NEGQ       R8
+	VMOVUPS    32(R9)(R8*4), Y4
+	VMASKMOVPS (CX)(DI*4), Y4, Y4
+	VADDPS     Y4, Y0, Y0
+
+end5:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VXORPS       X4, X4, X4
+	VCVTSI2SSQ   SI, X4, X4
+	VDIVSS       X4, X0, X0
+	VMOVSS       X0, mean+104(FP)
+	VBROADCASTSS X0, Y5
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	XORQ         DI, DI
+	MOVQ         SI, R8
+	SUBQ         $0x00000020, R8
+	JB           done7
+	PCALIGN      $0x20
+
+loop6:
+	VMOVUPS     (CX)(DI*4), Y6
+	VSUBPS      Y5, Y6, Y6
+	VFMADD231PS Y6, Y6, Y0
+	VMOVUPS     32(CX)(DI*4), Y6
+	VSUBPS      Y5, Y6, Y6
+	VFMADD231PS Y6, Y6, Y1
+	VMOVUPS     64(CX)(DI*4), Y6
+	VSUBPS      Y5, Y6, Y6
+	VFMADD231PS Y6, Y6, Y2
+	VMOVUPS     96(CX)(DI*4), Y6
+	VSUBPS      Y5, Y6, Y6
+	VFMADD231PS Y6, Y6, Y3
+	ADDQ        $0x00000020, DI
+	SUBQ        $0x00000020, R8
+	JAE         loop6
+
+done7:
+	ADDQ    $0x00000020, R8
+	SUBQ    $0x00000008, R8
+	JB      done9
+	PCALIGN $0x20
+
+loop8:
+	VMOVUPS     (CX)(DI*4), Y6
+	VSUBPS      Y5, Y6, Y6
+	VFMADD231PS Y6, Y6, Y0
+	ADDQ        $0x00000008, DI
+	SUBQ        $0x00000008, R8
+	JAE         loop8
+
+done9:
+	ADDQ        $0x00000008, R8
+	TESTQ       R8, R8
+	JZ          end10
+	LEAQ        prefix<>+0(SB), R9
+	NEGQ        R8
+	VMOVUPS     32(R9)(R8*4), Y6
+	VMASKMOVPS  (CX)(DI*4), Y6, Y7
+	VSUBPS      Y5, Y7, Y7
+	VANDPS      Y6, Y7, Y6
+	VFMADD231PS Y6, Y6, Y0
+
+end10:
+	VADDPS       Y2, Y0, Y0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       eps+96(FP), X1
+	VDIVSS       X4, X0, X0
+	VADDSS       X1, X0, X0
+	VSQRTSS      X0, X0, X0
+	VMOVSS       f3f800000<>+0(SB), X1
+	VDIVSS       X0, X1, X0
+	VMOVSS       X0, r+108(FP)
+	VBROADCASTSS X0, Y0
+	XORQ         DI, DI
+	MOVQ         AX, R8
+	TESTQ        $0x0000001f, R8
+	JNZ          plain11
+	SUBQ         $0x00000010, SI
+	JB           done13
+	PCALIGN      $0x20
+
+loop12:
+	VMOVUPS     (CX)(DI*4), Y1
+	VSUBPS      Y5, Y1, Y1
+	VMULPS      Y0, Y1, Y1
+	VMOVUPS     (BX)(DI*4), Y2
+	VMOVUPS     (DX)(DI*4), Y3
+	VFMADD213PS Y2, Y3, Y1
+	VMOVNTPS    Y1, (AX)(DI*4)
+	VMOVUPS     32(CX)(DI*4), Y1
+	VSUBPS      Y5, Y1, Y1
+	VMULPS      Y0, Y1, Y1
+	VMOVUPS     32(BX)(DI*4), Y2
+	VMOVUPS     32(DX)(DI*4), Y3
+	VFMADD213PS Y2, Y3, Y1
+	VMOVNTPS    Y1, 32(AX)(DI*4)
+	ADDQ        $0x00000010, DI
+	SUBQ        $0x00000010, SI
+	JAE         loop12
+
+done13:
+	ADDQ $0x00000010, SI
+
+plain11:
+	SUBQ    $0x00000008, SI
+	JB      done15
+	PCALIGN $0x20
+
+loop14:
+	VMOVUPS     (CX)(DI*4), Y1
+	VSUBPS      Y5, Y1, Y1
+	VMULPS      Y0, Y1, Y1
+	VMOVUPS     (BX)(DI*4), Y2
+	VMOVUPS     (DX)(DI*4), Y3
+	VFMADD213PS Y2, Y3, Y1
+	VMOVUPS     Y1, (AX)(DI*4)
+	ADDQ        $0x00000008, DI
+	SUBQ        $0x00000008, SI
+	JAE         loop14
+
+done15:
+	ADDQ         $0x00000008, SI
+	TESTQ        SI, SI
+	JZ           end16
+	LEAQ         prefix<>+0(SB), R8
+	MOVQ         SI, R9
+	NEGQ         R9
+	VMOVUPS      32(R8)(R9*4), Y1
+	VMASKMOVPS   (CX)(DI*4), Y1, Y2
+	VSUBPS       Y5, Y2, Y2
+	VMULPS       Y0, Y2, Y0
+	VMASKMOVPS   (BX)(DI*4), Y1, Y2
+	VMASKMOVPS   (DX)(DI*4), Y1, Y1
+	VFMADD213PS  Y2, Y1, Y0
+	LEAQ         (AX)(DI*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, SI
+	JZ           skip17
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip17:
+	TESTQ    $0x00000002, SI
+	JZ       skip18
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip18:
+	TESTQ  $0x00000001, SI
+	JZ     skip19
+	VMOVSS X1, (AX)
+
+skip19:
+end16:
+	VZEROUPPER
+	RET
+
+// func LayerNormRowStreamAVX512(y []float32, x []float32, w []float32, b []float32, eps float32) (mean float32, r float32)
+// Requires: AVX, AVX512F
+TEXT ·LayerNormRowStreamAVX512(SB), NOSPLIT, $0-112
+	MOVQ    y_base+0(FP), AX
+	MOVQ    x_base+24(FP), DX
+	MOVQ    w_base+48(FP), BX
+	MOVQ    b_base+72(FP), SI
+	MOVQ    y_len+8(FP), DI
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	XORQ    R8, R8
+	MOVQ    DI, CX
+	SUBQ    $0x00000040, CX
+	JB      done2
+	PCALIGN $0x20
+
+loop1:
+	VMOVUPS (DX)(R8*4), Z4
+	VADDPS  Z4, Z0, Z0
+	VMOVUPS 64(DX)(R8*4), Z4
+	VADDPS  Z4, Z1, Z1
+	VMOVUPS 128(DX)(R8*4), Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS 192(DX)(R8*4), Z4
+	VADDPS  Z4, Z3, Z3
+	ADDQ    $0x00000040, R8
+	SUBQ    $0x00000040, CX
+	JAE     loop1
+
+done2:
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, CX
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS (DX)(R8*4), Z4
+	VADDPS  Z4, Z0, Z0
+	ADDQ    $0x00000010, R8
+	SUBQ    $0x00000010, CX
+	JAE     loop3
+
+done4:
+	ADDQ      $0x00000010, CX
+	TESTQ     CX, CX
+	JZ        end5
+	MOVL      $-1, R9
+	SHLL      CL, R9
+	NOTL      R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (DX)(R8*4), K1, Z4
+	VADDPS    Z4, Z0, Z0
+
+end5:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y4
+	VEXTRACTF128  $0x01, Y4, X5
+	VADDPS        X5, X4, X4
+	VMOVHLPS      X4, X4, X5
+	VADDPS        X5, X4, X4
+	VMOVSHDUP     X4, X5
+	VADDPS        X5, X4, X4
+	VXORPS        X5, X5, X5
+	VCVTSI2SSQ    DI, X5, X5
+	VDIVSS        X5, X4, X4
+	VMOVSS        X4, mean+104(FP)
+	VBROADCASTSS  X4, Z4
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	XORQ          R8, R8
+	MOVQ          DI, CX
+	SUBQ          $0x00000040, CX
+	JB            done7
+	PCALIGN       $0x20
+
+loop6:
+	VMOVUPS     (DX)(R8*4), Z6
+	VSUBPS      Z4, Z6, Z6
+	VFMADD231PS Z6, Z6, Z0
+	VMOVUPS     64(DX)(R8*4), Z6
+	VSUBPS      Z4, Z6, Z6
+	VFMADD231PS Z6, Z6, Z1
+	VMOVUPS     128(DX)(R8*4), Z6
+	VSUBPS      Z4, Z6, Z6
+	VFMADD231PS Z6, Z6, Z2
+	VMOVUPS     192(DX)(R8*4), Z6
+	VSUBPS      Z4, Z6, Z6
+	VFMADD231PS Z6, Z6, Z3
+	ADDQ        $0x00000040, R8
+	SUBQ        $0x00000040, CX
+	JAE         loop6
+
+done7:
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, CX
+	JB      done9
+	PCALIGN $0x20
+
+loop8:
+	VMOVUPS     (DX)(R8*4), Z6
+	VSUBPS      Z4, Z6, Z6
+	VFMADD231PS Z6, Z6, Z0
+	ADDQ        $0x00000010, R8
+	SUBQ        $0x00000010, CX
+	JAE         loop8
+
+done9:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end10
+	MOVL        $-1, R9
+	SHLL        CL, R9
+	NOTL        R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (DX)(R8*4), K1, Z6
+	VSUBPS      Z4, Z6, Z6
+	VMOVAPS.Z   Z6, K1, Z6
+	VFMADD231PS Z6, Z6, Z0
+
+end10:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        eps+96(FP), X1
+	VDIVSS        X5, X0, X0
+	VADDSS        X1, X0, X0
+	VSQRTSS       X0, X0, X0
+	VMOVSS        f3f800000<>+0(SB), X1
+	VDIVSS        X0, X1, X0
+	VMOVSS        X0, r+108(FP)
+	VBROADCASTSS  X0, Z0
+	XORQ          R8, R8
+	MOVQ          DI, CX
+	MOVQ          AX, DI
+	TESTQ         $0x0000003f, DI
+	JNZ           plain11
+	SUBQ          $0x00000020, CX
+	JB            done13
+	PCALIGN       $0x20
+
+loop12:
+	VMOVUPS     (DX)(R8*4), Z1
+	VSUBPS      Z4, Z1, Z1
+	VMULPS      Z0, Z1, Z1
+	VMOVUPS     (SI)(R8*4), Z2
+	VMOVUPS     (BX)(R8*4), Z3
+	VFMADD213PS Z2, Z3, Z1
+	VMOVNTPS    Z1, (AX)(R8*4)
+	VMOVUPS     64(DX)(R8*4), Z1
+	VSUBPS      Z4, Z1, Z1
+	VMULPS      Z0, Z1, Z1
+	VMOVUPS     64(SI)(R8*4), Z2
+	VMOVUPS     64(BX)(R8*4), Z3
+	VFMADD213PS Z2, Z3, Z1
+	VMOVNTPS    Z1, 64(AX)(R8*4)
+	ADDQ        $0x00000020, R8
+	SUBQ        $0x00000020, CX
+	JAE         loop12
+
+done13:
+	ADDQ $0x00000020, CX
+
+plain11:
+	SUBQ    $0x00000010, CX
+	JB      done15
+	PCALIGN $0x20
+
+loop14:
+	VMOVUPS     (DX)(R8*4), Z1
+	VSUBPS      Z4, Z1, Z1
+	VMULPS      Z0, Z1, Z1
+	VMOVUPS     (SI)(R8*4), Z2
+	VMOVUPS     (BX)(R8*4), Z3
+	VFMADD213PS Z2, Z3, Z1
+	VMOVUPS     Z1, (AX)(R8*4)
+	ADDQ        $0x00000010, R8
+	SUBQ        $0x00000010, CX
+	JAE         loop14
+
+done15:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end16
+	MOVL        $-1, DI
+	SHLL        CL, DI
+	NOTL        DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (DX)(R8*4), K1, Z1
+	VSUBPS      Z4, Z1, Z1
+	VMULPS      Z0, Z1, Z0
+	VMOVUPS.Z   (SI)(R8*4), K1, Z1
+	VMOVUPS.Z   (BX)(R8*4), K1, Z2
+	VFMADD213PS Z1, Z2, Z0
+	VMOVUPS     Z0, K1, (AX)(R8*4)
+
+end16:
 	VZEROUPPER
 	RET
 
@@ -1594,5 +2728,468 @@ done9:
 	VMOVUPS      Z0, K1, (AX)(R10*4)
 
 end10:
+	VZEROUPPER
+	RET
+
+// func LayerNormGradRowStreamAVX2(gx []float32, gw []float32, gb []float32, x []float32, w []float32, gy []float32, mean float32, r float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·LayerNormGradRowStreamAVX2(SB), NOSPLIT, $0-152
+	MOVQ         gx_base+0(FP), AX
+	MOVQ         gw_base+24(FP), CX
+	MOVQ         gb_base+48(FP), DX
+	MOVQ         x_base+72(FP), BX
+	MOVQ         w_base+96(FP), SI
+	MOVQ         gy_base+120(FP), DI
+	MOVQ         gx_len+8(FP), R8
+	VBROADCASTSS mean+144(FP), Y0
+	VBROADCASTSS r+148(FP), Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	XORQ         R9, R9
+	MOVQ         R8, R10
+	SUBQ         $0x00000010, R10
+	JB           done2
+	PCALIGN      $0x20
+
+loop1:
+	VMOVUPS     (DI)(R9*4), Y6
+	VMOVUPS     (SI)(R9*4), Y7
+	VMULPS      Y7, Y6, Y6
+	VADDPS      Y6, Y2, Y2
+	VMOVUPS     (BX)(R9*4), Y7
+	VSUBPS      Y0, Y7, Y7
+	VFMADD231PS Y7, Y6, Y4
+	VMOVUPS     32(DI)(R9*4), Y6
+	VMOVUPS     32(SI)(R9*4), Y7
+	VMULPS      Y7, Y6, Y6
+	VADDPS      Y6, Y3, Y3
+	VMOVUPS     32(BX)(R9*4), Y7
+	VSUBPS      Y0, Y7, Y7
+	VFMADD231PS Y7, Y6, Y5
+	ADDQ        $0x00000010, R9
+	SUBQ        $0x00000010, R10
+	JAE         loop1
+
+done2:
+	ADDQ    $0x00000010, R10
+	SUBQ    $0x00000008, R10
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS     (DI)(R9*4), Y6
+	VMOVUPS     (SI)(R9*4), Y7
+	VMULPS      Y7, Y6, Y6
+	VADDPS      Y6, Y2, Y2
+	VMOVUPS     (BX)(R9*4), Y7
+	VSUBPS      Y0, Y7, Y7
+	VFMADD231PS Y7, Y6, Y4
+	ADDQ        $0x00000008, R9
+	SUBQ        $0x00000008, R10
+	JAE         loop3
+
+done4:
+	ADDQ        $0x00000008, R10
+	TESTQ       R10, R10
+	JZ          end5
+	LEAQ        prefix<>+0(SB), R11
+	NEGQ        R10
+	VMOVUPS     32(R11)(R10*4), Y6
+	VMASKMOVPS  (DI)(R9*4), Y6, Y7
+	VMASKMOVPS  (SI)(R9*4), Y6, Y8
+	VMULPS      Y8, Y7, Y7
+	VADDPS      Y7, Y2, Y2
+	VMASKMOVPS  (BX)(R9*4), Y6, Y6
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y7, Y4
+
+end5:
+	VXORPS       X6, X6, X6
+	VCVTSI2SSQ   R8, X6, X6
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X3
+	VADDPS       X3, X2, X2
+	VMOVHLPS     X2, X2, X3
+	VADDPS       X3, X2, X2
+	VMOVSHDUP    X2, X3
+	VADDPS       X3, X2, X2
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X3
+	VADDPS       X3, X4, X4
+	VMOVHLPS     X4, X4, X3
+	VADDPS       X3, X4, X4
+	VMOVSHDUP    X4, X3
+	VADDPS       X3, X4, X4
+	VDIVSS       X6, X2, X2
+	VMULSS       X1, X4, X4
+	VDIVSS       X6, X4, X4
+	VBROADCASTSS X2, Y2
+	VBROADCASTSS X4, Y3
+	XORQ         R9, R9
+	MOVQ         AX, R10
+	TESTQ        $0x0000001f, R10
+	JNZ          plain6
+	SUBQ         $0x00000010, R8
+	JB           done8
+	PCALIGN      $0x20
+
+loop7:
+	VMOVUPS      (DI)(R9*4), Y4
+	VMOVUPS      (BX)(R9*4), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      (SI)(R9*4), Y6
+	VMULPS       Y6, Y4, Y6
+	VSUBPS       Y2, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMOVUPS      (CX)(R9*4), Y7
+	VMOVUPS      (DX)(R9*4), Y8
+	VADDPS       Y8, Y4, Y8
+	VFMADD231PS  Y5, Y4, Y7
+	VMOVUPS      Y7, (CX)(R9*4)
+	VMOVUPS      Y8, (DX)(R9*4)
+	VMULPS       Y1, Y6, Y4
+	VMOVNTPS     Y4, (AX)(R9*4)
+	VMOVUPS      32(DI)(R9*4), Y4
+	VMOVUPS      32(BX)(R9*4), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      32(SI)(R9*4), Y6
+	VMULPS       Y6, Y4, Y6
+	VSUBPS       Y2, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMOVUPS      32(CX)(R9*4), Y7
+	VMOVUPS      32(DX)(R9*4), Y8
+	VADDPS       Y8, Y4, Y8
+	VFMADD231PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 32(CX)(R9*4)
+	VMOVUPS      Y8, 32(DX)(R9*4)
+	VMULPS       Y1, Y6, Y4
+	VMOVNTPS     Y4, 32(AX)(R9*4)
+	ADDQ         $0x00000010, R9
+	SUBQ         $0x00000010, R8
+	JAE          loop7
+
+done8:
+	ADDQ $0x00000010, R8
+
+plain6:
+	SUBQ    $0x00000008, R8
+	JB      done10
+	PCALIGN $0x20
+
+loop9:
+	VMOVUPS      (DI)(R9*4), Y4
+	VMOVUPS      (BX)(R9*4), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      (SI)(R9*4), Y6
+	VMULPS       Y6, Y4, Y6
+	VSUBPS       Y2, Y6, Y6
+	VFNMADD231PS Y3, Y5, Y6
+	VMOVUPS      (CX)(R9*4), Y7
+	VMOVUPS      (DX)(R9*4), Y8
+	VADDPS       Y8, Y4, Y8
+	VFMADD231PS  Y5, Y4, Y7
+	VMOVUPS      Y7, (CX)(R9*4)
+	VMOVUPS      Y8, (DX)(R9*4)
+	VMULPS       Y1, Y6, Y4
+	VMOVUPS      Y4, (AX)(R9*4)
+	ADDQ         $0x00000008, R9
+	SUBQ         $0x00000008, R8
+	JAE          loop9
+
+done10:
+	ADDQ         $0x00000008, R8
+	TESTQ        R8, R8
+	JZ           end11
+	LEAQ         prefix<>+0(SB), R10
+	MOVQ         R8, R11
+	NEGQ         R11
+	VMOVUPS      32(R10)(R11*4), Y4
+	VMASKMOVPS   (DI)(R9*4), Y4, Y5
+	VMASKMOVPS   (BX)(R9*4), Y4, Y6
+	VSUBPS       Y0, Y6, Y0
+	VMULPS       Y1, Y0, Y0
+	VMASKMOVPS   (SI)(R9*4), Y4, Y6
+	VMULPS       Y6, Y5, Y6
+	VSUBPS       Y2, Y6, Y2
+	VFNMADD231PS Y3, Y0, Y2
+	VMASKMOVPS   (CX)(R9*4), Y4, Y3
+	VMASKMOVPS   (DX)(R9*4), Y4, Y4
+	VADDPS       Y4, Y5, Y4
+	VFMADD231PS  Y0, Y5, Y3
+	LEAQ         (CX)(R9*4), CX
+	VMOVAPS      X3, X0
+	TESTQ        $0x00000004, R8
+	JZ           skip12
+	VMOVUPS      X0, (CX)
+	VEXTRACTF128 $0x01, Y3, X0
+	ADDQ         $0x10, CX
+
+skip12:
+	TESTQ    $0x00000002, R8
+	JZ       skip13
+	VMOVLPS  X0, (CX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, CX
+
+skip13:
+	TESTQ  $0x00000001, R8
+	JZ     skip14
+	VMOVSS X0, (CX)
+
+skip14:
+	LEAQ         (DX)(R9*4), CX
+	VMOVAPS      X4, X0
+	TESTQ        $0x00000004, R8
+	JZ           skip15
+	VMOVUPS      X0, (CX)
+	VEXTRACTF128 $0x01, Y4, X0
+	ADDQ         $0x10, CX
+
+skip15:
+	TESTQ    $0x00000002, R8
+	JZ       skip16
+	VMOVLPS  X0, (CX)
+	VMOVHLPS X0, X0, X0
+	ADDQ     $0x08, CX
+
+skip16:
+	TESTQ  $0x00000001, R8
+	JZ     skip17
+	VMOVSS X0, (CX)
+
+skip17:
+	VMULPS       Y1, Y2, Y0
+	LEAQ         (AX)(R9*4), AX
+	VMOVAPS      X0, X1
+	TESTQ        $0x00000004, R8
+	JZ           skip18
+	VMOVUPS      X1, (AX)
+	VEXTRACTF128 $0x01, Y0, X1
+	ADDQ         $0x10, AX
+
+skip18:
+	TESTQ    $0x00000002, R8
+	JZ       skip19
+	VMOVLPS  X1, (AX)
+	VMOVHLPS X1, X1, X1
+	ADDQ     $0x08, AX
+
+skip19:
+	TESTQ  $0x00000001, R8
+	JZ     skip20
+	VMOVSS X1, (AX)
+
+skip20:
+end11:
+	VZEROUPPER
+	RET
+
+// func LayerNormGradRowStreamAVX512(gx []float32, gw []float32, gb []float32, x []float32, w []float32, gy []float32, mean float32, r float32)
+// Requires: AVX, AVX512F
+TEXT ·LayerNormGradRowStreamAVX512(SB), NOSPLIT, $0-152
+	MOVQ         gx_base+0(FP), AX
+	MOVQ         gw_base+24(FP), DX
+	MOVQ         gb_base+48(FP), BX
+	MOVQ         x_base+72(FP), SI
+	MOVQ         w_base+96(FP), DI
+	MOVQ         gy_base+120(FP), R8
+	MOVQ         gx_len+8(FP), R9
+	VBROADCASTSS mean+144(FP), Z0
+	VBROADCASTSS r+148(FP), Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	XORQ         R10, R10
+	MOVQ         R9, CX
+	SUBQ         $0x00000020, CX
+	JB           done2
+	PCALIGN      $0x20
+
+loop1:
+	VMOVUPS     (R8)(R10*4), Z6
+	VMOVUPS     (DI)(R10*4), Z7
+	VMULPS      Z7, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	VMOVUPS     (SI)(R10*4), Z7
+	VSUBPS      Z0, Z7, Z7
+	VFMADD231PS Z7, Z6, Z4
+	VMOVUPS     64(R8)(R10*4), Z6
+	VMOVUPS     64(DI)(R10*4), Z7
+	VMULPS      Z7, Z6, Z6
+	VADDPS      Z6, Z3, Z3
+	VMOVUPS     64(SI)(R10*4), Z7
+	VSUBPS      Z0, Z7, Z7
+	VFMADD231PS Z7, Z6, Z5
+	ADDQ        $0x00000020, R10
+	SUBQ        $0x00000020, CX
+	JAE         loop1
+
+done2:
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000010, CX
+	JB      done4
+	PCALIGN $0x20
+
+loop3:
+	VMOVUPS     (R8)(R10*4), Z6
+	VMOVUPS     (DI)(R10*4), Z7
+	VMULPS      Z7, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	VMOVUPS     (SI)(R10*4), Z7
+	VSUBPS      Z0, Z7, Z7
+	VFMADD231PS Z7, Z6, Z4
+	ADDQ        $0x00000010, R10
+	SUBQ        $0x00000010, CX
+	JAE         loop3
+
+done4:
+	ADDQ        $0x00000010, CX
+	TESTQ       CX, CX
+	JZ          end5
+	MOVL        $-1, R11
+	SHLL        CL, R11
+	NOTL        R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (R8)(R10*4), K1, Z6
+	VMOVUPS.Z   (DI)(R10*4), K1, Z7
+	VMULPS      Z7, Z6, Z6
+	VADDPS      Z6, Z2, Z2
+	VMOVUPS.Z   (SI)(R10*4), K1, Z7
+	VSUBPS      Z0, Z7, Z7
+	VFMADD231PS Z7, Z6, Z4
+
+end5:
+	VXORPS        X6, X6, X6
+	VCVTSI2SSQ    R9, X6, X6
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X3
+	VADDPS        X3, X2, X2
+	VMOVHLPS      X2, X2, X3
+	VADDPS        X3, X2, X2
+	VMOVSHDUP     X2, X3
+	VADDPS        X3, X2, X2
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y3
+	VADDPS        Y3, Y4, Y3
+	VEXTRACTF128  $0x01, Y3, X4
+	VADDPS        X4, X3, X3
+	VMOVHLPS      X3, X3, X4
+	VADDPS        X4, X3, X3
+	VMOVSHDUP     X3, X4
+	VADDPS        X4, X3, X3
+	VDIVSS        X6, X2, X2
+	VMULSS        X1, X3, X3
+	VDIVSS        X6, X3, X3
+	VBROADCASTSS  X2, Z2
+	VBROADCASTSS  X3, Z3
+	XORQ          R10, R10
+	MOVQ          R9, CX
+	MOVQ          AX, R9
+	TESTQ         $0x0000003f, R9
+	JNZ           plain6
+	SUBQ          $0x00000020, CX
+	JB            done8
+	PCALIGN       $0x20
+
+loop7:
+	VMOVUPS      (R8)(R10*4), Z4
+	VMOVUPS      (SI)(R10*4), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      (DI)(R10*4), Z6
+	VMULPS       Z6, Z4, Z6
+	VSUBPS       Z2, Z6, Z6
+	VFNMADD231PS Z3, Z5, Z6
+	VMOVUPS      (DX)(R10*4), Z7
+	VMOVUPS      (BX)(R10*4), Z8
+	VADDPS       Z8, Z4, Z8
+	VFMADD231PS  Z5, Z4, Z7
+	VMOVUPS      Z7, (DX)(R10*4)
+	VMOVUPS      Z8, (BX)(R10*4)
+	VMULPS       Z1, Z6, Z4
+	VMOVNTPS     Z4, (AX)(R10*4)
+	VMOVUPS      64(R8)(R10*4), Z4
+	VMOVUPS      64(SI)(R10*4), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      64(DI)(R10*4), Z6
+	VMULPS       Z6, Z4, Z6
+	VSUBPS       Z2, Z6, Z6
+	VFNMADD231PS Z3, Z5, Z6
+	VMOVUPS      64(DX)(R10*4), Z7
+	VMOVUPS      64(BX)(R10*4), Z8
+	VADDPS       Z8, Z4, Z8
+	VFMADD231PS  Z5, Z4, Z7
+	VMOVUPS      Z7, 64(DX)(R10*4)
+	VMOVUPS      Z8, 64(BX)(R10*4)
+	VMULPS       Z1, Z6, Z4
+	VMOVNTPS     Z4, 64(AX)(R10*4)
+	ADDQ         $0x00000020, R10
+	SUBQ         $0x00000020, CX
+	JAE          loop7
+
+done8:
+	ADDQ $0x00000020, CX
+
+plain6:
+	SUBQ    $0x00000010, CX
+	JB      done10
+	PCALIGN $0x20
+
+loop9:
+	VMOVUPS      (R8)(R10*4), Z4
+	VMOVUPS      (SI)(R10*4), Z5
+	VSUBPS       Z0, Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VMOVUPS      (DI)(R10*4), Z6
+	VMULPS       Z6, Z4, Z6
+	VSUBPS       Z2, Z6, Z6
+	VFNMADD231PS Z3, Z5, Z6
+	VMOVUPS      (DX)(R10*4), Z7
+	VMOVUPS      (BX)(R10*4), Z8
+	VADDPS       Z8, Z4, Z8
+	VFMADD231PS  Z5, Z4, Z7
+	VMOVUPS      Z7, (DX)(R10*4)
+	VMOVUPS      Z8, (BX)(R10*4)
+	VMULPS       Z1, Z6, Z4
+	VMOVUPS      Z4, (AX)(R10*4)
+	ADDQ         $0x00000010, R10
+	SUBQ         $0x00000010, CX
+	JAE          loop9
+
+done10:
+	ADDQ         $0x00000010, CX
+	TESTQ        CX, CX
+	JZ           end11
+	MOVL         $-1, R9
+	SHLL         CL, R9
+	NOTL         R9
+	KMOVW        R9, K1
+	VMOVUPS.Z    (R8)(R10*4), K1, Z4
+	VMOVUPS.Z    (SI)(R10*4), K1, Z5
+	VSUBPS       Z0, Z5, Z0
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS.Z    (DI)(R10*4), K1, Z5
+	VMULPS       Z5, Z4, Z5
+	VSUBPS       Z2, Z5, Z2
+	VFNMADD231PS Z3, Z0, Z2
+	VMOVUPS.Z    (DX)(R10*4), K1, Z3
+	VMOVUPS.Z    (BX)(R10*4), K1, Z5
+	VADDPS       Z5, Z4, Z5
+	VFMADD231PS  Z0, Z4, Z3
+	VMOVUPS      Z3, K1, (DX)(R10*4)
+	VMOVUPS      Z5, K1, (BX)(R10*4)
+	VMULPS       Z1, Z2, Z0
+	VMOVUPS      Z0, K1, (AX)(R10*4)
+
+end11:
 	VZEROUPPER
 	RET
